@@ -1,0 +1,393 @@
+//! The CPU device: f32 kernels over one activation arena, spread over a pool of threads.
+
+use crate::device::clip_factor;
+use crate::ops::{self, Activation, Qkv, Write};
+use crate::tape::DropoutSite;
+use crate::{Arena, Batch, BatchShape, Device, Op, Param, Plan, Program, Scalars, Threads, Update, Value};
+use std::ops::Range;
+use stepstone_kernels::{
+    attention, cross_entropy, dropout, embedding, gelu, gemm, layer_norm, optimizer, philox, rows, tanh,
+};
+
+/// Runs programs in f32 on this machine's cores.
+#[derive(Debug)]
+pub struct CpuDevice {
+    threads: Threads,
+    parameters: Vec<f32>,
+    gradients: Vec<f32>,
+    first_moment: Vec<f32>,
+    second_moment: Vec<f32>,
+    activations: Vec<f32>,
+    /// Of the last run: its plan, and the spans of its outputs.
+    last: Option<(Plan, Vec<Value>)>,
+    gradient_norm: f64,
+    peak_activations: usize,
+}
+
+impl CpuDevice {
+    /// Arenas of `len` elements, all zero.
+    pub fn new(len: usize, threads: Threads) -> CpuDevice {
+        CpuDevice {
+            threads,
+            parameters: vec![0.0; len],
+            gradients: vec![0.0; len],
+            first_moment: vec![0.0; len],
+            second_moment: vec![0.0; len],
+            activations: Vec::new(),
+            last: None,
+            gradient_norm: 0.0,
+            peak_activations: 0,
+        }
+    }
+
+    fn arena(&self, arena: Arena) -> &[f32] {
+        match arena {
+            Arena::Parameters => &self.parameters,
+            Arena::Gradients => &self.gradients,
+            Arena::FirstMoment => &self.first_moment,
+            Arena::SecondMoment => &self.second_moment,
+        }
+    }
+
+    fn arena_mut(&mut self, arena: Arena) -> &mut [f32] {
+        match arena {
+            Arena::Parameters => &mut self.parameters,
+            Arena::Gradients => &mut self.gradients,
+            Arena::FirstMoment => &mut self.first_moment,
+            Arena::SecondMoment => &mut self.second_moment,
+        }
+    }
+}
+
+impl Device for CpuDevice {
+    fn load(&mut self, arena: Arena, offset: usize, data: &[f32]) {
+        self.arena_mut(arena)[offset..offset + data.len()].copy_from_slice(data);
+    }
+
+    fn store(&self, arena: Arena, offset: usize, out: &mut [f32]) {
+        out.copy_from_slice(&self.arena(arena)[offset..offset + out.len()]);
+    }
+
+    fn run(&mut self, program: &Program, batch: &Batch, scalars: Scalars) {
+        let shape = BatchShape { tokens: batch.tokens(), sequences: batch.sequences() };
+        let plan = Plan::new(program, shape);
+        if self.activations.len() < plan.len {
+            self.activations.resize(plan.len, 0.0);
+        }
+        self.peak_activations = self.peak_activations.max(plan.len);
+        let mut run = Run {
+            threads: &self.threads,
+            parameters: &self.parameters,
+            gradients: &mut self.gradients,
+            activations: &mut self.activations,
+            plan: &plan,
+            program,
+            batch,
+            scalars,
+            shape,
+        };
+        for op in &program.ops {
+            run.op(op);
+        }
+        self.last = Some((plan, program.outputs.clone()));
+    }
+
+    fn read(&self, value: Value) -> Vec<f64> {
+        let span = self.last.as_ref().filter(|(_, outputs)| outputs.contains(&value)).map(|(plan, _)| plan.span(value));
+        let span = span.unwrap_or_else(|| panic!("{value:?} is no output of the last program"));
+        self.activations[span].iter().copied().map(f64::from).collect()
+    }
+
+    fn update(&mut self, update: &Update<'_>) {
+        self.gradient_norm = optimizer::gradient_norm(&self.threads, &self.gradients);
+        if !self.gradient_norm.is_finite() {
+            return;
+        }
+        let mut adamw = update.adamw;
+        adamw.gradient_scale *= clip_factor(update.max_gradient_norm, self.gradient_norm) as f32;
+        optimizer::adamw(
+            &self.threads,
+            &adamw,
+            update.decays,
+            &mut self.parameters,
+            &mut self.gradients,
+            &mut self.first_moment,
+            &mut self.second_moment,
+        );
+    }
+
+    fn gradient_norm(&self) -> f64 {
+        self.gradient_norm
+    }
+
+    fn activation_bytes(&self) -> usize {
+        self.peak_activations * size_of::<f32>()
+    }
+}
+
+struct Run<'a> {
+    threads: &'a Threads,
+    parameters: &'a [f32],
+    gradients: &'a mut [f32],
+    activations: &'a mut [f32],
+    plan: &'a Plan,
+    program: &'a Program,
+    batch: &'a Batch,
+    scalars: Scalars,
+    shape: BatchShape,
+}
+
+impl<'a> Run<'a> {
+    fn op(&mut self, op: &Op) {
+        match op {
+            Op::Embedding(op) => self.embedding(op),
+            Op::EmbeddingBackward(op) => self.embedding_backward(op),
+            Op::LayerNorm(op) => self.layer_norm(op),
+            Op::LayerNormBackward(op) => self.layer_norm_backward(op),
+            Op::Linear(op) => self.linear(op),
+            Op::LinearBackward(op) => self.linear_backward(op),
+            Op::Attention(op) => self.attention(op),
+            Op::AttentionBackward(op) => self.attention_backward(op),
+            Op::Dropout(op) => self.dropout(op),
+            Op::FirstToken(op) => self.first_token(op),
+            Op::FirstTokenBackward(op) => self.first_token_backward(op),
+            Op::Tanh(op) => {
+                let [x, out] = self.values([op.x, op.out]);
+                tanh::forward(x, out);
+            }
+            Op::TanhBackward(op) => {
+                let [out, d_out, d_x] = self.values([op.out, op.d_out, op.d_x]);
+                tanh::backward(d_out, out, d_x);
+            }
+            Op::CrossEntropy(op) => self.cross_entropy(op),
+            Op::CrossEntropyBackward(op) => self.cross_entropy_backward(op),
+        }
+    }
+
+    fn embedding(&mut self, op: &ops::Embedding) {
+        let (threads, batch) = (self.threads, self.batch);
+        let tables = [op.word, op.position, op.token_type].map(|table| self.parameter(table));
+        let [out] = self.values([op.out]);
+        embedding::forward(
+            threads,
+            op.word.columns,
+            &batch.ids,
+            &batch.positions,
+            &batch.type_ids,
+            tables[0],
+            tables[1],
+            tables[2],
+            out,
+        );
+    }
+
+    fn embedding_backward(&mut self, op: &ops::EmbeddingBackward) {
+        let (batch, forward) = (self.batch, &op.forward);
+        let d_out = &self.activations[self.plan.span(op.d_out)];
+        let [word, position, token_type] =
+            disjoint(self.gradients, [forward.word, forward.position, forward.token_type].map(Param::range));
+        embedding::backward(
+            forward.word.columns,
+            d_out,
+            &batch.ids,
+            &batch.positions,
+            &batch.type_ids,
+            forward.padding_index,
+            word,
+            position,
+            token_type,
+        );
+    }
+
+    fn layer_norm(&mut self, op: &ops::LayerNorm) {
+        let (threads, hidden) = (self.threads, op.gain.len());
+        let mask = self.mask(op.dropout, op.x);
+        let (gain, bias) = (self.parameter(op.gain), self.parameter(op.bias));
+        let saved = [op.saved.map(|s| s.normalized), op.saved.map(|s| s.rstd)];
+        let spans = [Some(op.x), op.residual, Some(op.out), saved[0], saved[1]].map(|v| self.span(v));
+        let [x, residual, out, normalized, rstd] = disjoint(self.activations, spans);
+        layer_norm::forward(
+            threads,
+            hidden,
+            x,
+            op.residual.map(|_| &*residual),
+            mask.as_ref().map(|(mask, keys)| (mask, *keys)),
+            gain,
+            bias,
+            op.epsilon,
+            out,
+            op.saved.map(|_| layer_norm::Saved { normalized, rstd }),
+        );
+    }
+
+    fn layer_norm_backward(&mut self, op: &ops::LayerNormBackward) {
+        let (threads, hidden) = (self.threads, op.gain.len());
+        let mask = self.mask(op.dropout, op.d_x);
+        let gain = self.parameter(op.gain);
+        let residual = op.d_residual.map(|(value, _)| value);
+        let spans = [Some(op.d_out), Some(op.saved.normalized), Some(op.saved.rstd), residual, Some(op.d_x)]
+            .map(|v| self.span(v));
+        let [d_out, normalized, rstd, d_residual, d_x] = disjoint(self.activations, spans);
+        let [d_gain, d_bias] = disjoint(self.gradients, [op.gain.range(), op.bias.range()]);
+        layer_norm::backward(
+            threads,
+            hidden,
+            d_out,
+            normalized,
+            rstd,
+            gain,
+            mask.as_ref().map(|(mask, keys)| (mask, *keys)),
+            op.d_residual.map(|(_, write)| (d_residual, write == Write::Accumulate)),
+            d_x,
+            d_gain,
+            d_bias,
+        );
+    }
+
+    fn linear(&mut self, op: &ops::Linear) {
+        let (threads, shape) = (self.threads, self.gemm_shape(op.x, op.weight));
+        let (weight, bias) = (self.parameter(op.weight), self.parameter(op.bias));
+        match op.activation {
+            Activation::None => {
+                let [x, out] = self.values([op.x, op.out]);
+                gemm::forward(threads, shape, x, weight, Some(bias), out);
+            }
+            Activation::Gelu { derivative } => {
+                let spans = [Some(op.x), Some(op.out), derivative].map(|v| self.span(v));
+                let [x, out, saved] = disjoint(self.activations, spans);
+                gemm::forward_gelu(threads, shape, x, weight, bias, derivative.map(|_| saved), out);
+            }
+        }
+    }
+
+    fn linear_backward(&mut self, op: &ops::LinearBackward) {
+        let (threads, shape) = (self.threads, self.gemm_shape(op.x, op.weight));
+        let weight = self.parameter(op.weight);
+        let spans = [Some(op.x), Some(op.d_out), Some(op.d_x.0), op.derivative].map(|v| self.span(v));
+        let [x, d_z, d_x, derivative] = disjoint(self.activations, spans);
+        if op.derivative.is_some() {
+            gelu::backward(threads, d_z, derivative);
+        }
+        let [d_weight, d_bias] = disjoint(self.gradients, [op.weight.range(), op.bias.range()]);
+        gemm::weight_gradient(threads, shape, d_z, x, d_weight);
+        gemm::bias_gradient(threads, d_z, d_bias);
+        gemm::data_gradient(threads, shape, d_z, weight, op.d_x.1 == Write::Accumulate, d_x);
+    }
+
+    fn attention(&mut self, op: &ops::Attention) {
+        let (threads, batch) = (self.threads, self.batch);
+        let shape = attention::Shape { heads: op.heads, head_dim: op.head_dim };
+        let mask = self.mask(op.dropout, op.out);
+        let mask = mask.as_ref().map(|(mask, keys)| (mask, *keys));
+        let [first, second] = self.qkv_spans(op.qkv);
+        let spans = [first, second, self.span(Some(op.out)), self.span(op.lse)];
+        let [first, second, out, lse] = disjoint(self.activations, spans);
+        let qkv = match op.qkv {
+            Qkv::All(_) => attention::Qkv::All { qkv: first },
+            Qkv::FirstToken { .. } => attention::Qkv::FirstToken { q: first, kv: second },
+        };
+        attention::forward(threads, shape, &batch.cu_seqlens, qkv, mask, out, op.lse.map(|_| lse));
+    }
+
+    fn attention_backward(&mut self, op: &ops::AttentionBackward) {
+        let (threads, batch, forward) = (self.threads, self.batch, &op.forward);
+        let shape = attention::Shape { heads: forward.heads, head_dim: forward.head_dim };
+        let mask = self.mask(forward.dropout, forward.out);
+        let mask = mask.as_ref().map(|(mask, keys)| (mask, *keys));
+        let ([first, second], [d_first, d_second]) = (self.qkv_spans(forward.qkv), self.qkv_spans(op.d_qkv));
+        let others = [Some(forward.out), Some(op.d_out), Some(op.lse)].map(|v| self.span(v));
+        let [out, d_out, lse] = others;
+        let spans = [first, second, out, d_out, lse, d_first, d_second];
+        let [first, second, out, d_out, lse, d_first, d_second] = disjoint(self.activations, spans);
+        let (qkv, gradient) = match forward.qkv {
+            Qkv::All(_) => {
+                (attention::Qkv::All { qkv: first }, attention::QkvGradient::All { qkv: d_first })
+            }
+            Qkv::FirstToken { .. } => (
+                attention::Qkv::FirstToken { q: first, kv: second },
+                attention::QkvGradient::FirstToken { q: d_first, kv: d_second },
+            ),
+        };
+        attention::backward(threads, shape, &batch.cu_seqlens, qkv, out, d_out, lse, mask, gradient);
+    }
+
+    fn dropout(&mut self, op: &ops::Dropout) {
+        let (threads, columns) = (self.threads, self.program.info(op.x).columns);
+        let mask = self.mask(Some(op.dropout), op.x);
+        let [x, out] = self.values([op.x, op.out]);
+        match mask {
+            Some((mask, keys)) => dropout::apply(threads, columns, x, &mask, keys, out),
+            None => out.copy_from_slice(x),
+        }
+    }
+
+    fn first_token(&mut self, op: &ops::FirstToken) {
+        let (columns, batch) = (self.program.info(op.x).columns, self.batch);
+        let [x, out] = self.values([op.x, op.out]);
+        rows::gather(columns, x, &batch.cu_seqlens[..batch.sequences()], out);
+    }
+
+    fn first_token_backward(&mut self, op: &ops::FirstTokenBackward) {
+        let (columns, batch) = (self.program.info(op.d_out).columns, self.batch);
+        let [d_out, d_x] = self.values([op.d_out, op.d_x.0]);
+        if op.d_x.1 == Write::Overwrite {
+            d_x.fill(0.0);
+        }
+        rows::scatter_add(columns, d_out, &batch.cu_seqlens[..batch.sequences()], d_x);
+    }
+
+    fn cross_entropy(&mut self, op: &ops::CrossEntropy) {
+        let (classes, batch) = (self.program.info(op.logits).columns, self.batch);
+        let [logits, probabilities, losses] = self.values([op.logits, op.probabilities, op.losses]);
+        cross_entropy::forward(classes, logits, &batch.labels, probabilities, losses);
+    }
+
+    fn cross_entropy_backward(&mut self, op: &ops::CrossEntropyBackward) {
+        let (classes, batch, scale) =
+            (self.program.info(op.probabilities).columns, self.batch, self.scalars.loss_scale);
+        let [probabilities, d_logits] = self.values([op.probabilities, op.d_logits]);
+        cross_entropy::backward(classes, probabilities, &batch.labels, scale, d_logits);
+    }
+
+    /// The span of a value; the empty span at 0, which overlaps nothing, for None.
+    fn span(&self, value: Option<Value>) -> Range<usize> {
+        value.map_or(0..0, |value| self.plan.span(value))
+    }
+
+    fn qkv_spans(&self, qkv: Qkv) -> [Range<usize>; 2] {
+        match qkv {
+            Qkv::All(qkv) => [self.plan.span(qkv), 0..0],
+            Qkv::FirstToken { q, kv } => [self.plan.span(q), self.plan.span(kv)],
+        }
+    }
+
+    fn values<const N: usize>(&mut self, values: [Value; N]) -> [&mut [f32]; N] {
+        let spans = values.map(|value| self.plan.span(value));
+        disjoint(self.activations, spans)
+    }
+
+    fn parameter(&self, param: Param) -> &'a [f32] {
+        &self.parameters[param.range()]
+    }
+
+    fn gemm_shape(&self, x: Value, weight: Param) -> gemm::Shape {
+        gemm::Shape {
+            rows: self.shape.rows(self.program.info(x).rows),
+            inputs: weight.columns,
+            outputs: weight.rows,
+        }
+    }
+
+    /// The mask maker of a dropout, and the keys of the rows of `value` on which it acts.
+    fn mask(&self, dropout: Option<DropoutSite>, value: Value) -> Option<(philox::Dropout, &'a [u32])> {
+        let mask = self.scalars.dropout(dropout?)?;
+        Some((mask, self.batch.keys(self.program.info(value).rows)))
+    }
+}
+
+/// Several spans of one arena at once, each to be written.
+fn disjoint<const N: usize>(arena: &mut [f32], spans: [Range<usize>; N]) -> [&mut [f32]; N] {
+    // Empty spans are moved to the front, where they cannot lie inside another.
+    let spans = spans.map(|span| if span.is_empty() { 0..0 } else { span });
+    arena.get_disjoint_mut(spans).expect("a plan gives the values of one op places of their own")
+}

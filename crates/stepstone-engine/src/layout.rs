@@ -1,0 +1,153 @@
+//! The parameter arena: which tensor lies where, and under which checkpoint names.
+
+/// Every tensor starts at a multiple of this many elements, so that one optimizer flag per chunk suffices.
+pub const CHUNK: usize = 1024;
+
+/// Order and place of all parameters in one arena; gradients and moments use the same offsets.
+#[derive(Debug, Clone, Default)]
+pub struct Layout {
+    /// The tensors in arena order.
+    pub tensors: Vec<Tensor>,
+    /// Elements of one arena, padding between tensors included; a multiple of [`CHUNK`].
+    pub len: usize,
+}
+
+/// One row-major matrix of the arena, made of one or more checkpoint tensors stacked by rows.
+#[derive(Debug, Clone)]
+pub struct Tensor {
+    /// Where it lies.
+    pub param: Param,
+    /// The checkpoint tensors it holds, in row order (query, key and value are one matrix here).
+    pub parts: Vec<Part>,
+    /// Whether weight decay acts on it (not on biases and layer norms).
+    pub decays: bool,
+}
+
+/// One checkpoint tensor inside a [`Tensor`].
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// Its name in the checkpoint, without the family prefix.
+    pub name: String,
+    /// Its shape in the checkpoint.
+    pub shape: Vec<usize>,
+    /// Where it lies in the arena.
+    pub param: Param,
+}
+
+/// A row-major matrix `[rows, columns]` in the parameter arena; a vector has one row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Param {
+    /// First element.
+    pub offset: usize,
+    /// Rows; 1 for a vector.
+    pub rows: usize,
+    /// Columns.
+    pub columns: usize,
+}
+
+impl Param {
+    /// Number of elements.
+    pub fn len(self) -> usize {
+        self.rows * self.columns
+    }
+
+    /// Whether it has no element.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// The elements in the arena.
+    pub fn range(self) -> std::ops::Range<usize> {
+        self.offset..self.offset + self.len()
+    }
+
+    /// The sub-matrix of `count` whole rows from `first`; of a vector, `count` elements from `first`.
+    ///
+    /// # Panics
+    /// If the rows lie outside.
+    pub fn slice(self, first: usize, count: usize) -> Param {
+        if self.rows == 1 {
+            assert!(first + count <= self.columns, "elements {first}+{count} of {}", self.columns);
+            return Param { offset: self.offset + first, rows: 1, columns: count };
+        }
+        assert!(first + count <= self.rows, "rows {first}+{count} of {}", self.rows);
+        Param { offset: self.offset + first * self.columns, rows: count, columns: self.columns }
+    }
+}
+
+impl Layout {
+    /// Appends a matrix made of `names.len()` checkpoint tensors of equal shape `[rows, columns]`, stacked by rows.
+    pub fn matrix(&mut self, names: &[String], rows: usize, columns: usize) -> Param {
+        let param = Param { offset: self.len, rows: rows * names.len(), columns };
+        let part = |(i, name): (usize, &String)| Part {
+            name: name.clone(),
+            shape: vec![rows, columns],
+            param: param_rows(param, i * rows, rows),
+        };
+        self.push(param, names.iter().enumerate().map(part).collect(), true)
+    }
+
+    /// Appends a vector made of `names.len()` checkpoint tensors of `len` elements each; weight decay spares it.
+    pub fn vector(&mut self, names: &[String], len: usize) -> Param {
+        let param = Param { offset: self.len, rows: 1, columns: len * names.len() };
+        let part = |(i, name): (usize, &String)| Part {
+            name: name.clone(),
+            shape: vec![len],
+            param: param.slice(i * len, len),
+        };
+        self.push(param, names.iter().enumerate().map(part).collect(), false)
+    }
+
+    /// Whether weight decay acts on each [`CHUNK`] of the arena, `[len / CHUNK]`.
+    pub fn decays(&self) -> Vec<bool> {
+        let mut flags = vec![false; self.len / CHUNK];
+        for tensor in self.tensors.iter().filter(|t| t.decays) {
+            let range = tensor.param.range();
+            flags[range.start / CHUNK..range.end.div_ceil(CHUNK)].fill(true);
+        }
+        flags
+    }
+
+    /// Every checkpoint tensor, in arena order.
+    pub fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.tensors.iter().flat_map(|t| &t.parts)
+    }
+
+    /// Number of parameters, padding not counted.
+    pub fn parameters(&self) -> usize {
+        self.tensors.iter().map(|t| t.param.len()).sum()
+    }
+
+    fn push(&mut self, param: Param, parts: Vec<Part>, decays: bool) -> Param {
+        self.tensors.push(Tensor { param, parts, decays });
+        self.len = (self.len + param.len()).next_multiple_of(CHUNK);
+        param
+    }
+}
+
+/// Rows of a matrix that may itself have a single row, where [`Param::slice`] would read "elements".
+fn param_rows(param: Param, first: usize, rows: usize) -> Param {
+    Param { offset: param.offset + first * param.columns, rows, columns: param.columns }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tensors_start_at_chunks_and_parts_are_rows_of_them() {
+        let mut layout = Layout::default();
+        let names = |n: &[&str]| n.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let fused = layout.matrix(&names(&["q", "k", "v"]), 24, 24);
+        let bias = layout.vector(&names(&["qb", "kb", "vb"]), 24);
+        assert_eq!((fused.offset, bias.offset, layout.len), (0, 2048, 3072));
+        let offsets: Vec<_> = layout.parts().map(|p| (p.name.as_str(), p.param.offset, p.param.len())).collect();
+        assert_eq!(
+            offsets,
+            [("q", 0, 576), ("k", 576, 576), ("v", 1152, 576), ("qb", 2048, 24), ("kb", 2072, 24), ("vb", 2096, 24)]
+        );
+        assert_eq!(layout.decays(), [true, true, false]);
+        assert_eq!(fused.slice(24, 48), Param { offset: 576, rows: 48, columns: 24 });
+        assert_eq!(bias.slice(24, 48), Param { offset: 2072, rows: 1, columns: 48 });
+    }
+}

@@ -1,0 +1,75 @@
+//! Embedding: the sum of a word row, a position row and a segment row per token.
+
+use crate::reference::Run;
+use crate::tape::Backward;
+use crate::{Op, Param, Value};
+
+/// out = word[id] + position[p] + token_type[t]. Tables `[entries, h]`, out `[T, h]`.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the formula names them")]
+pub struct Embedding {
+    pub word: Param,
+    pub position: Param,
+    pub token_type: Param,
+    /// The word row that gets no gradient, as `padding_idx` of PyTorch.
+    pub padding_index: Option<u32>,
+    pub out: Value,
+}
+
+/// d_table[row] += d_out of every token that read the row, in token order.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the formula names them")]
+pub struct EmbeddingBackward {
+    pub forward: Embedding,
+    pub d_out: Value,
+}
+
+impl Embedding {
+    pub(crate) fn values(&self) -> Vec<Value> {
+        vec![self.out]
+    }
+
+    pub(crate) fn backward(&self, backward: &mut Backward) -> Option<Op> {
+        let d_out = backward.gradient(self.out)?;
+        Some(Op::EmbeddingBackward(EmbeddingBackward { forward: self.clone(), d_out }))
+    }
+
+    pub(crate) fn reference(&self, run: &mut Run) {
+        let h = self.word.columns;
+        let mut out = Vec::with_capacity(run.batch.tokens() * h);
+        for t in 0..run.batch.tokens() {
+            let batch = run.batch;
+            let row = |table: Param, r: u32| &run.parameters[table.range()][r as usize * h..][..h];
+            let (w, p, s) = (
+                row(self.word, batch.ids[t]),
+                row(self.position, batch.positions[t]),
+                row(self.token_type, batch.type_ids[t]),
+            );
+            out.extend((0..h).map(|c| w[c] + p[c] + s[c]));
+        }
+        run.set(self.out, out);
+    }
+}
+
+impl EmbeddingBackward {
+    pub(crate) fn values(&self) -> Vec<Value> {
+        vec![self.d_out]
+    }
+
+    pub(crate) fn reference(&self, run: &mut Run) {
+        let h = self.forward.word.columns;
+        let d_out = run.get(self.d_out).to_vec();
+        for (t, d_row) in d_out.chunks_exact(h).enumerate() {
+            let batch = run.batch;
+            let mut add = |table: Param, row: u32| {
+                let at = table.offset + row as usize * h;
+                run.gradients[at..at + h].iter_mut().zip(d_row).for_each(|(g, d)| *g += d);
+            };
+            if self.forward.padding_index != Some(batch.ids[t]) {
+                add(self.forward.word, batch.ids[t]);
+            }
+            add(self.forward.position, batch.positions[t]);
+            add(self.forward.token_type, batch.type_ids[t]);
+        }
+    }
+}

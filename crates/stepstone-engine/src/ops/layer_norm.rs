@@ -1,0 +1,119 @@
+//! Layer norm, with the residual sum and the dropout before it in one op.
+
+use crate::reference::Run;
+use crate::tape::{Backward, DropoutSite, Write};
+use crate::{Op, Param, Value};
+
+/// s = residual + dropout(x); out = gain * (s - mean(s)) * rstd + bias, rstd = 1 / sqrt(var(s) + epsilon) with the
+/// biased variance of the row. Values `[R, h]`.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the formula names them")]
+pub struct LayerNorm {
+    pub x: Value,
+    pub residual: Option<Value>,
+    pub dropout: Option<DropoutSite>,
+    pub gain: Param,
+    pub bias: Param,
+    pub epsilon: f32,
+    pub out: Value,
+    /// What the backward pass needs; None in inference.
+    pub saved: Option<NormSaved>,
+}
+
+/// normalized = (s - mean) * rstd `[R, h]`, and rstd `[R, 1]`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[expect(missing_docs, reason = "the line above says it")]
+pub struct NormSaved {
+    pub normalized: Value,
+    pub rstd: Value,
+}
+
+/// With u = d_out * gain: d_s = rstd * (u - mean(u) - normalized * mean(u * normalized)); d_residual = d_s,
+/// d_x = dropout mask of d_s (overwritten), d_gain += sum d_out * normalized, d_bias += sum d_out.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the formula names them")]
+pub struct LayerNormBackward {
+    pub dropout: Option<DropoutSite>,
+    pub gain: Param,
+    pub bias: Param,
+    pub saved: NormSaved,
+    pub d_out: Value,
+    pub d_residual: Option<(Value, Write)>,
+    pub d_x: Value,
+}
+
+impl LayerNorm {
+    pub(crate) fn values(&self) -> Vec<Value> {
+        let saved = self.saved.iter().flat_map(|s| [s.normalized, s.rstd]);
+        [self.x, self.out].into_iter().chain(self.residual).chain(saved).collect()
+    }
+
+    pub(crate) fn backward(&self, backward: &mut Backward) -> Option<Op> {
+        let d_out = backward.gradient(self.out)?;
+        Some(Op::LayerNormBackward(LayerNormBackward {
+            dropout: self.dropout,
+            gain: self.gain,
+            bias: self.bias,
+            saved: self.saved?,
+            d_out,
+            d_residual: self.residual.map(|r| backward.target(r)),
+            d_x: backward.sole_target(self.x),
+        }))
+    }
+
+    pub(crate) fn reference(&self, run: &mut Run) {
+        let h = self.gain.len();
+        let mut s = run.masked(self.x, self.dropout);
+        if let Some(residual) = self.residual {
+            s.iter_mut().zip(run.get(residual)).for_each(|(s, r)| *s += r);
+        }
+        let (mut normalized, mut rstds) = (Vec::new(), Vec::new());
+        for row in s.chunks_exact(h) {
+            let mean = row.iter().sum::<f64>() / h as f64;
+            let variance = row.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / h as f64;
+            let rstd = 1.0 / (variance + f64::from(self.epsilon)).sqrt();
+            normalized.extend(row.iter().map(|v| (v - mean) * rstd));
+            rstds.push(rstd);
+        }
+        let (gain, bias) = (run.parameter(self.gain), run.parameter(self.bias));
+        let out = normalized.iter().enumerate().map(|(i, n)| n * gain[i % h] + bias[i % h]).collect();
+        run.set(self.out, out);
+        if let Some(saved) = self.saved {
+            run.set(saved.normalized, normalized);
+            run.set(saved.rstd, rstds);
+        }
+    }
+}
+
+impl LayerNormBackward {
+    pub(crate) fn values(&self) -> Vec<Value> {
+        let residual = self.d_residual.map(|(value, _)| value);
+        [self.saved.normalized, self.saved.rstd, self.d_out, self.d_x].into_iter().chain(residual).collect()
+    }
+
+    pub(crate) fn reference(&self, run: &mut Run) {
+        let h = self.gain.len();
+        let gain = run.parameter(self.gain).to_vec();
+        let (normalized, rstds) = (run.get(self.saved.normalized).to_vec(), run.get(self.saved.rstd).to_vec());
+        let d_out = run.get(self.d_out).to_vec();
+        let (mut d_gain, mut d_bias, mut d_s) = (vec![0.0; h], vec![0.0; h], Vec::with_capacity(d_out.len()));
+        for ((d, n), rstd) in d_out.chunks_exact(h).zip(normalized.chunks_exact(h)).zip(&rstds) {
+            let u: Vec<f64> = d.iter().zip(&gain).map(|(d, g)| d * g).collect();
+            let mean_u = u.iter().sum::<f64>() / h as f64;
+            let mean_un = u.iter().zip(n).map(|(u, n)| u * n).sum::<f64>() / h as f64;
+            for c in 0..h {
+                d_gain[c] += d[c] * n[c];
+                d_bias[c] += d[c];
+                d_s.push(rstd * (u[c] - mean_u - n[c] * mean_un));
+            }
+        }
+        run.add_gradient(self.gain, &d_gain);
+        run.add_gradient(self.bias, &d_bias);
+        if let Some((d_residual, write)) = self.d_residual {
+            run.write(d_residual, write, d_s.clone());
+        }
+        run.set(self.d_x, d_s);
+        let masked = run.masked(self.d_x, self.dropout);
+        run.set(self.d_x, masked);
+    }
+}

@@ -1,0 +1,124 @@
+//! Linear layer, with bias and GELU in one op.
+
+use crate::reference::Run;
+use crate::tape::{Backward, Write};
+use crate::{Op, Param, Value};
+
+/// out = activation(x weight^T + bias). x `[R, k]`, weight `[n, k]`, bias `[n]`, out `[R, n]`.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the formula names them")]
+pub struct Linear {
+    pub x: Value,
+    pub weight: Param,
+    pub bias: Param,
+    pub activation: Activation,
+    pub out: Value,
+}
+
+/// What follows the product.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Activation {
+    /// Nothing.
+    None,
+    /// GELU in its erf form, z Phi(z).
+    Gelu {
+        /// Phi(z) + z phi(z) `[R, n]`, kept for the backward pass; None in inference.
+        derivative: Option<Value>,
+    },
+}
+
+/// d_z = d_out * derivative (in place over d_out); d_weight += d_z^T x, d_bias += column sums of d_z, d_x = d_z weight.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the formula names them")]
+pub struct LinearBackward {
+    pub x: Value,
+    pub weight: Param,
+    pub bias: Param,
+    /// None where no activation follows.
+    pub derivative: Option<Value>,
+    pub d_out: Value,
+    pub d_x: (Value, Write),
+}
+
+impl Linear {
+    pub(crate) fn values(&self) -> Vec<Value> {
+        [self.x, self.out].into_iter().chain(self.activation.derivative()).collect()
+    }
+
+    pub(crate) fn backward(&self, backward: &mut Backward) -> Option<Op> {
+        let d_out = backward.gradient(self.out)?;
+        Some(Op::LinearBackward(LinearBackward {
+            x: self.x,
+            weight: self.weight,
+            bias: self.bias,
+            derivative: self.activation.derivative(),
+            d_out,
+            d_x: backward.target(self.x),
+        }))
+    }
+
+    pub(crate) fn reference(&self, run: &mut Run) {
+        let (n, k) = (self.weight.rows, self.weight.columns);
+        let (weight, bias) = (run.parameter(self.weight), run.parameter(self.bias));
+        let mut out = Vec::new();
+        for x in run.get(self.x).chunks_exact(k) {
+            out.extend((0..n).map(|j| {
+                let dot: f64 = x.iter().zip(&weight[j * k..]).map(|(x, w)| x * w).sum();
+                dot + bias[j]
+            }));
+        }
+        if let Activation::Gelu { derivative } = self.activation {
+            if let Some(derivative) = derivative {
+                run.set(derivative, out.iter().map(|z| gelu(*z).1).collect());
+            }
+            out.iter_mut().for_each(|z| *z = gelu(*z).0);
+        }
+        run.set(self.out, out);
+    }
+}
+
+impl Activation {
+    fn derivative(self) -> Option<Value> {
+        match self {
+            Activation::None => None,
+            Activation::Gelu { derivative } => derivative,
+        }
+    }
+}
+
+impl LinearBackward {
+    pub(crate) fn values(&self) -> Vec<Value> {
+        [self.x, self.d_out, self.d_x.0].into_iter().chain(self.derivative).collect()
+    }
+
+    pub(crate) fn reference(&self, run: &mut Run) {
+        let (n, k) = (self.weight.rows, self.weight.columns);
+        let weight = run.parameter(self.weight).to_vec();
+        let x = run.get(self.x).to_vec();
+        let mut d_z = run.get(self.d_out).to_vec();
+        if let Some(derivative) = self.derivative {
+            d_z.iter_mut().zip(run.get(derivative)).for_each(|(d, g)| *d *= g);
+        }
+        let (mut d_weight, mut d_bias, mut d_x) = (vec![0.0; n * k], vec![0.0; n], vec![0.0; x.len()]);
+        for ((d_z, x), d_x) in d_z.chunks_exact(n).zip(x.chunks_exact(k)).zip(d_x.chunks_exact_mut(k)) {
+            for j in 0..n {
+                d_bias[j] += d_z[j];
+                for c in 0..k {
+                    d_weight[j * k + c] += d_z[j] * x[c];
+                    d_x[c] += d_z[j] * weight[j * k + c];
+                }
+            }
+        }
+        run.add_gradient(self.weight, &d_weight);
+        run.add_gradient(self.bias, &d_bias);
+        run.write(self.d_x.0, self.d_x.1, d_x);
+        run.set(self.d_out, d_z);
+    }
+}
+
+/// GELU and its derivative, z Phi(z) and Phi(z) + z phi(z).
+fn gelu(z: f64) -> (f64, f64) {
+    let cdf = 0.5 * libm::erfc(-z / std::f64::consts::SQRT_2);
+    let pdf = (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt();
+    (z * cdf, cdf + z * pdf)
+}

@@ -1,0 +1,1 @@
+//! CPU arithmetic on slices: gemm, attention, norms, losses, optimizer steps.

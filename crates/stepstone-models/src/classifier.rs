@@ -1,0 +1,74 @@
+//! A sequence classifier: encoder, head, and the two programs that train it and use it.
+
+use crate::config::EncoderConfig;
+use crate::encoder::Encoder;
+use crate::head::{Head, HeadKind};
+use stepstone_engine::{Layout, Program, Tape, Value};
+
+/// An encoder with a classification head, laid out in one parameter arena.
+#[derive(Debug, Clone)]
+pub struct Classifier {
+    /// Where each tensor lies.
+    pub layout: Layout,
+    /// Number of classes.
+    pub labels: usize,
+    encoder: Encoder,
+    head: Head,
+}
+
+/// One pass over a batch, forward and backward.
+#[derive(Debug, Clone)]
+pub struct TrainingPass {
+    /// What a device runs.
+    pub program: Program,
+    /// `[sequences, 1]`, nats.
+    pub losses: Value,
+    /// `[sequences, labels]`, under dropout.
+    pub logits: Value,
+}
+
+/// One forward pass over a batch, without dropout.
+#[derive(Debug, Clone)]
+pub struct InferencePass {
+    /// What a device runs.
+    pub program: Program,
+    /// `[sequences, labels]`
+    pub logits: Value,
+}
+
+impl Classifier {
+    /// Lays out encoder and head.
+    pub fn new(config: &EncoderConfig, head: HeadKind, labels: usize) -> Classifier {
+        let mut layout = Layout::default();
+        let encoder = Encoder::declare(config, &mut layout);
+        let head = Head::declare(head, config, labels, &mut layout);
+        Classifier { layout, labels, encoder, head }
+    }
+
+    /// Records forward and backward.
+    pub fn training_pass(&self) -> TrainingPass {
+        let mut tape = Tape::for_training();
+        let logits = self.logits(&mut tape);
+        let losses = tape.cross_entropy(logits);
+        TrainingPass { program: tape.finish_with_backward(losses, &[logits]), losses, logits }
+    }
+
+    /// Records forward alone.
+    pub fn inference_pass(&self) -> InferencePass {
+        let mut tape = Tape::for_inference();
+        let logits = self.logits(&mut tape);
+        InferencePass { program: tape.finish(&[logits]), logits }
+    }
+
+    /// Records the last layer's output for every token, `[tokens, hidden]`.
+    pub fn hidden_states_pass(&self) -> (Program, Value) {
+        let mut tape = Tape::for_inference();
+        let states = self.encoder.all_tokens(&mut tape);
+        (tape.finish(&[states]), states)
+    }
+
+    fn logits(&self, tape: &mut Tape) -> Value {
+        let first = self.encoder.first_token(tape);
+        self.head.forward(tape, first)
+    }
+}

@@ -1,0 +1,1 @@
+//! Encoders and heads, written once over the tape; Hugging Face folders.

@@ -1,0 +1,1 @@
+//! Task files to examples to features; the catalogue of tasks; metrics.

@@ -1,0 +1,1 @@
+//! One run: start point, task, recipe and seed to scores.

@@ -1,0 +1,2 @@
+//! Intermediate-task transfer learning as a command.
+fn main() {}
