@@ -1,1 +1,20 @@
 //! CPU arithmetic on slices: gemm, attention, norms, losses, optimizer steps.
+//!
+//! Matrices are row-major. Loops are plain Rust over lane arrays, compiled once per instruction set and chosen at run
+//! time (`pulp`); matrix products go through the `gemm` crate. Work is cut into blocks by shape alone and every sum
+//! has a fixed order, so results do not depend on the number of threads.
+
+pub mod attention;
+pub mod cross_entropy;
+pub mod dropout;
+pub mod embedding;
+mod exp;
+pub mod gelu;
+pub mod gemm;
+pub mod layer_norm;
+pub mod optimizer;
+pub mod philox;
+pub mod rows;
+mod simd;
+pub mod tanh;
+pub mod threads;

@@ -1,0 +1,398 @@
+//! Self-attention inside each sequence of a packed batch, forward and backward.
+//!
+//! Work items are sequences. Within one, each head's operands are copied into a small padded scratch and multiplied by
+//! [`product`], whose inner loops run over whole lanes.
+
+use crate::exp::exp;
+use crate::philox::Dropout;
+use crate::simd::{LANES, lane_sum, vectorize};
+use crate::threads::Threads;
+
+/// Heads of an attention; the scale of scores is 1 / sqrt(head_dim).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Shape {
+    pub heads: usize,
+    pub head_dim: usize,
+}
+
+/// Queries, keys and values; h = heads * head_dim, T tokens, S sequences.
+#[derive(Debug, Clone, Copy)]
+pub enum Qkv<'a> {
+    /// Every token asks.
+    All {
+        /// q, k, v side by side, `[T, 3h]`.
+        qkv: &'a [f32],
+    },
+    /// The first token of each sequence asks.
+    FirstToken {
+        /// `[S, h]`
+        q: &'a [f32],
+        /// k, v side by side, `[T, 2h]`.
+        kv: &'a [f32],
+    },
+}
+
+/// Gradients in the layout of [`Qkv`]; all overwritten.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "as in Qkv")]
+pub enum QkvGradient<'a> {
+    All { qkv: &'a mut [f32] },
+    FirstToken { q: &'a mut [f32], kv: &'a mut [f32] },
+}
+
+/// out = dropout(softmax(Q K^T / sqrt(head_dim))) V by sequence and head, `[queries, h]`; lse = ln sum exp of each
+/// score row, `[queries, heads]`. Dropout is keyed by the query's row key and the key's place in its sequence.
+///
+/// # Panics
+/// If a length does not fit.
+pub fn forward(
+    threads: &Threads,
+    shape: Shape,
+    cu_seqlens: &[u32],
+    qkv: Qkv<'_>,
+    dropout: Option<(&Dropout, &[u32])>,
+    out: &mut [f32],
+    lse: Option<&mut [f32]>,
+) {
+    let h = shape.heads * shape.head_dim;
+    let sequences = Sequences::new(shape, cu_seqlens, qkv);
+    assert_eq!(out.len(), sequences.queries() * h, "attention: out");
+    let outs = sequences.split(out, h);
+    let lses: Vec<Option<&mut [f32]>> = match lse {
+        Some(lse) => sequences.split(lse, shape.heads).into_iter().map(Some).collect(),
+        None => (0..outs.len()).map(|_| None).collect(),
+    };
+    let items = outs.into_iter().zip(lses).enumerate().collect();
+    threads.for_each(items, |(number, (out, lse)): (usize, (&mut [f32], Option<&mut [f32]>))| {
+        let sequence = sequences.get(number);
+        vectorize(
+            #[inline(always)]
+            || sequence.forward(shape, dropout, out, lse),
+        );
+    });
+}
+
+/// Gradients of queries, keys and values from d_out `[queries, h]`; probabilities are made again from lse.
+///
+/// # Panics
+/// If a length does not fit.
+#[expect(clippy::too_many_arguments, reason = "what forward had, what it gave, and the gradients of both")]
+pub fn backward(
+    threads: &Threads,
+    shape: Shape,
+    cu_seqlens: &[u32],
+    qkv: Qkv<'_>,
+    out: &[f32],
+    d_out: &[f32],
+    lse: &[f32],
+    dropout: Option<(&Dropout, &[u32])>,
+    gradient: QkvGradient<'_>,
+) {
+    let h = shape.heads * shape.head_dim;
+    let sequences = Sequences::new(shape, cu_seqlens, qkv);
+    let queries = sequences.queries();
+    assert_eq!([out.len(), d_out.len(), lse.len()], [queries * h, queries * h, queries * shape.heads], "attention");
+    let targets: Vec<(&mut [f32], &mut [f32])> = match gradient {
+        QkvGradient::All { qkv } => {
+            let parts = sequences.split(qkv, 3 * h).into_iter();
+            parts.map(|part| (part, Default::default())).collect()
+        }
+        QkvGradient::FirstToken { q, kv } => {
+            sequences.split(q, h).into_iter().zip(split_rows(kv, cu_seqlens, 2 * h)).collect()
+        }
+    };
+    let items = targets.into_iter().enumerate().collect();
+    threads.for_each(items, |(number, (d_q, d_kv)): (usize, (&mut [f32], &mut [f32]))| {
+        let sequence = sequences.get(number);
+        let rows = sequence.first_query..sequence.first_query + sequence.queries;
+        let (out, d_out) = (&out[rows.start * h..rows.end * h], &d_out[rows.start * h..rows.end * h]);
+        let lse = &lse[rows.start * shape.heads..rows.end * shape.heads];
+        vectorize(
+            #[inline(always)]
+            || sequence.backward(shape, dropout, out, d_out, lse, d_q, d_kv),
+        );
+    });
+}
+
+/// A batch of sequences, as work items.
+struct Sequences<'a> {
+    h: usize,
+    cu_seqlens: &'a [u32],
+    qkv: Qkv<'a>,
+}
+
+impl<'a> Sequences<'a> {
+    fn new(shape: Shape, cu_seqlens: &'a [u32], qkv: Qkv<'a>) -> Sequences<'a> {
+        let h = shape.heads * shape.head_dim;
+        let tokens = cu_seqlens.last().map_or(0, |t| *t as usize);
+        let sequences = cu_seqlens.len().saturating_sub(1);
+        match qkv {
+            Qkv::All { qkv } => assert_eq!(qkv.len(), tokens * 3 * h, "attention: qkv"),
+            Qkv::FirstToken { q, kv } => {
+                assert_eq!([q.len(), kv.len()], [sequences * h, tokens * 2 * h], "attention: q and kv");
+            }
+        }
+        Sequences { h, cu_seqlens, qkv }
+    }
+
+    fn queries(&self) -> usize {
+        match self.qkv {
+            Qkv::All { .. } => self.cu_seqlens.last().map_or(0, |t| *t as usize),
+            Qkv::FirstToken { .. } => self.cu_seqlens.len().saturating_sub(1),
+        }
+    }
+
+    /// The query rows of each sequence.
+    fn split<'b>(&self, data: &'b mut [f32], columns: usize) -> Vec<&'b mut [f32]> {
+        match self.qkv {
+            Qkv::All { .. } => split_rows(data, self.cu_seqlens, columns),
+            Qkv::FirstToken { .. } => data.chunks_exact_mut(columns).collect(),
+        }
+    }
+
+    fn get(&self, number: usize) -> Sequence<'a> {
+        let (start, end) = (self.cu_seqlens[number] as usize, self.cu_seqlens[number + 1] as usize);
+        let (h, keys) = (self.h, end - start);
+        match self.qkv {
+            Qkv::All { qkv } => {
+                let rows = &qkv[start * 3 * h..end * 3 * h];
+                let view = |block: usize| View { data: rows, stride: 3 * h, offset: block * h };
+                let fused = true;
+                Sequence { keys, queries: keys, first_query: start, q: view(0), k: view(1), v: view(2), fused }
+            }
+            Qkv::FirstToken { q, kv } => {
+                let rows = &kv[start * 2 * h..end * 2 * h];
+                let view = |block: usize| View { data: rows, stride: 2 * h, offset: block * h };
+                let q = View { data: &q[number * h..][..h], stride: h, offset: 0 };
+                // An empty sequence asks nothing; its query row keeps a zero output.
+                Sequence { keys, queries: 1, first_query: number, q, k: view(0), v: view(1), fused: false }
+            }
+        }
+    }
+}
+
+fn split_rows<'b>(mut data: &'b mut [f32], cu_seqlens: &[u32], columns: usize) -> Vec<&'b mut [f32]> {
+    let mut parts = Vec::with_capacity(cu_seqlens.len());
+    for pair in cu_seqlens.windows(2) {
+        let (part, rest) = data.split_at_mut((pair[1] - pair[0]) as usize * columns);
+        parts.push(part);
+        data = rest;
+    }
+    parts
+}
+
+/// Columns of a row-major matrix: row r, head a starts at r * stride + offset + a * head_dim.
+#[derive(Clone, Copy)]
+struct View<'a> {
+    data: &'a [f32],
+    stride: usize,
+    offset: usize,
+}
+
+struct Sequence<'a> {
+    keys: usize,
+    queries: usize,
+    /// Row of its first query in out and lse.
+    first_query: usize,
+    q: View<'a>,
+    k: View<'a>,
+    v: View<'a>,
+    /// Whether the three gradients share one buffer.
+    fused: bool,
+}
+
+impl Sequence<'_> {
+    #[inline(always)]
+    fn forward(
+        &self,
+        shape: Shape,
+        dropout: Option<(&Dropout, &[u32])>,
+        out: &mut [f32],
+        mut lse: Option<&mut [f32]>,
+    ) {
+        let (d, h) = (shape.head_dim, shape.heads * shape.head_dim);
+        if self.keys == 0 {
+            out.fill(0.0);
+            return;
+        }
+        let (keys, dim) = (padded(self.keys), padded(d));
+        let scale = 1.0 / (d as f32).sqrt();
+        let mut k_t = vec![0.0; d * keys];
+        let (mut q, mut v) = (vec![0.0; self.queries * dim], vec![0.0; self.keys * dim]);
+        let mut scores = vec![0.0; self.queries * keys];
+        let (mut context, mut mask) = (vec![0.0; self.queries * dim], vec![0.0; keys]);
+        for head in 0..shape.heads {
+            self.k.transpose(head * d, d, keys, &mut k_t);
+            self.q.copy(head * d, d, dim, &mut q);
+            self.v.copy(head * d, d, dim, &mut v);
+            product(self.queries, d, Left { data: &q, row: dim, column: 1 }, &k_t, keys, &mut scores);
+            for i in 0..self.queries {
+                let row = &mut scores[i * keys..][..self.keys];
+                let log_sum = softmax(row, scale);
+                if let Some(lse) = &mut lse {
+                    lse[i * shape.heads + head] = log_sum;
+                }
+                if let Some((dropout, row_keys)) = dropout {
+                    let mask = &mut mask[..self.keys];
+                    dropout.with_head(head as u32).fill(row_keys[self.first_query + i], mask);
+                    row.iter_mut().zip(&*mask).for_each(|(p, m)| *p *= m);
+                }
+            }
+            product(self.queries, self.keys, Left { data: &scores, row: keys, column: 1 }, &v, dim, &mut context);
+            for i in 0..self.queries {
+                out[i * h + head * d..][..d].copy_from_slice(&context[i * dim..][..d]);
+            }
+        }
+    }
+
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "what forward had, what it gave, and the gradients of both")]
+    fn backward(
+        &self,
+        shape: Shape,
+        dropout: Option<(&Dropout, &[u32])>,
+        out: &[f32],
+        d_out: &[f32],
+        lse: &[f32],
+        d_q: &mut [f32],
+        d_kv: &mut [f32],
+    ) {
+        let (d, h) = (shape.head_dim, shape.heads * shape.head_dim);
+        if self.keys == 0 {
+            d_q.fill(0.0);
+            return;
+        }
+        let (keys, dim, queries) = (padded(self.keys), padded(d), self.queries);
+        let scale = 1.0 / (d as f32).sqrt();
+        let (mut k_t, mut v_t) = (vec![0.0; d * keys], vec![0.0; d * keys]);
+        let (mut q, mut k, mut d_o) = (vec![0.0; queries * dim], vec![0.0; self.keys * dim], vec![0.0; queries * dim]);
+        let (mut p, mut d_s) = (vec![0.0; queries * keys], vec![0.0; queries * keys]);
+        let mut mask = vec![1.0; keys];
+        let mut result = vec![0.0; queries.max(self.keys) * dim];
+        let d_out_view = View { data: d_out, stride: h, offset: 0 };
+        for head in 0..shape.heads {
+            let at = head * d;
+            self.k.transpose(at, d, keys, &mut k_t);
+            self.v.transpose(at, d, keys, &mut v_t);
+            self.q.copy(at, d, dim, &mut q);
+            self.k.copy(at, d, dim, &mut k);
+            d_out_view.copy(at, d, dim, &mut d_o);
+            product(queries, d, Left { data: &q, row: dim, column: 1 }, &k_t, keys, &mut p);
+            product(queries, d, Left { data: &d_o, row: dim, column: 1 }, &v_t, keys, &mut d_s);
+            for i in 0..queries {
+                let (o, d_o) = (&out[i * h + at..][..d], &d_out[i * h + at..][..d]);
+                let mean = lane_sum(d, |c| o[c] * d_o[c]);
+                let (p, d_s) = (&mut p[i * keys..][..self.keys], &mut d_s[i * keys..][..self.keys]);
+                let mask = &mut mask[..self.keys];
+                if let Some((dropout, row_keys)) = dropout {
+                    dropout.with_head(head as u32).fill(row_keys[self.first_query + i], mask);
+                }
+                let log_sum = lse[i * shape.heads + head];
+                for j in 0..self.keys {
+                    let probability = exp(p[j].mul_add(scale, -log_sum));
+                    d_s[j] = probability * d_s[j].mul_add(mask[j], -mean) * scale;
+                    p[j] = probability * mask[j];
+                }
+            }
+            let (k_block, v_block, k_stride) = if self.fused { (h, 2 * h, 3 * h) } else { (0, h, 2 * h) };
+            // d_q = d_scores K
+            product(queries, self.keys, Left { data: &d_s, row: keys, column: 1 }, &k, dim, &mut result);
+            scatter(queries, d, dim, &result, if self.fused { 3 * h } else { h }, at, d_q);
+            let kv_target = if self.fused { &mut *d_q } else { &mut *d_kv };
+            // d_k = d_scores^T Q
+            product(self.keys, queries, Left { data: &d_s, row: 1, column: keys }, &q, dim, &mut result);
+            scatter(self.keys, d, dim, &result, k_stride, k_block + at, kv_target);
+            // d_v = dropout(P)^T d_out
+            product(self.keys, queries, Left { data: &p, row: 1, column: keys }, &d_o, dim, &mut result);
+            scatter(self.keys, d, dim, &result, k_stride, v_block + at, kv_target);
+        }
+    }
+}
+
+impl View<'_> {
+    /// Columns at..at+d of every row, into rows of `width`.
+    #[inline(always)]
+    fn copy(self, at: usize, d: usize, width: usize, out: &mut [f32]) {
+        for (row, out) in self.data.chunks_exact(self.stride).zip(out.chunks_exact_mut(width)) {
+            out[..d].copy_from_slice(&row[self.offset + at..][..d]);
+        }
+    }
+
+    /// The same transposed, `[d, width]`.
+    #[inline(always)]
+    fn transpose(self, at: usize, d: usize, width: usize, out: &mut [f32]) {
+        for (j, row) in self.data.chunks_exact(self.stride).enumerate() {
+            let row = &row[self.offset + at..][..d];
+            for (c, value) in row.iter().enumerate() {
+                out[c * width + j] = *value;
+            }
+        }
+    }
+}
+
+/// row = softmax(row * scale); returns ln sum exp of the scaled row.
+#[inline(always)]
+fn softmax(row: &mut [f32], scale: f32) -> f32 {
+    row.iter_mut().for_each(|s| *s *= scale);
+    let max = row.iter().fold(f32::NEG_INFINITY, |a, b| a.max(*b));
+    row.iter_mut().for_each(|s| *s = exp(*s - max));
+    let sum = lane_sum(row.len(), |j| row[j]);
+    let inverse = 1.0 / sum;
+    row.iter_mut().for_each(|s| *s *= inverse);
+    max + sum.ln()
+}
+
+#[inline(always)]
+fn scatter(rows: usize, d: usize, width: usize, from: &[f32], stride: usize, offset: usize, to: &mut [f32]) {
+    for r in 0..rows {
+        to[r * stride + offset..][..d].copy_from_slice(&from[r * width..][..d]);
+    }
+}
+
+fn padded(n: usize) -> usize {
+    n.next_multiple_of(LANES)
+}
+
+/// The left operand of [`product`]: element (i, k) is `data[i * row + k * column]`.
+#[derive(Clone, Copy)]
+struct Left<'a> {
+    data: &'a [f32],
+    row: usize,
+    column: usize,
+}
+
+/// c = a b with a `[m, depth]`, b `[depth, width]`, c `[m, width]`; width a multiple of the lanes. One accumulator per
+/// element, depth ascending.
+#[inline(always)]
+fn product(m: usize, depth: usize, a: Left<'_>, b: &[f32], width: usize, c: &mut [f32]) {
+    const ROWS: usize = 6;
+    let whole = m / ROWS * ROWS;
+    for i in (0..whole).step_by(ROWS) {
+        for j in (0..width).step_by(LANES) {
+            tile::<ROWS>(i, j, depth, a, b, width, c);
+        }
+    }
+    for i in whole..m {
+        for j in (0..width).step_by(LANES) {
+            tile::<1>(i, j, depth, a, b, width, c);
+        }
+    }
+}
+
+#[inline(always)]
+fn tile<const ROWS: usize>(i: usize, j: usize, depth: usize, a: Left<'_>, b: &[f32], width: usize, c: &mut [f32]) {
+    let mut sums = [[0.0f32; LANES]; ROWS];
+    for (k, b_row) in b.chunks_exact(width).take(depth).enumerate() {
+        let b_lanes: &[f32; LANES] = b_row[j..].first_chunk().expect("width is a multiple of the lanes");
+        for (r, sums) in sums.iter_mut().enumerate() {
+            let value = a.data[(i + r) * a.row + k * a.column];
+            for lane in 0..LANES {
+                sums[lane] = value.mul_add(b_lanes[lane], sums[lane]);
+            }
+        }
+    }
+    for (r, sums) in sums.iter().enumerate() {
+        c[(i + r) * width + j..][..LANES].copy_from_slice(sums);
+    }
+}

@@ -1,0 +1,83 @@
+//! Embedding: the sum of a word, a position and a segment row per token.
+
+use crate::simd::vectorize;
+use crate::threads::Threads;
+
+const BLOCK: usize = 64;
+
+/// out[t] = word[ids[t]] + position[positions[t]] + token_type[type_ids[t]], rows of `hidden`.
+///
+/// # Panics
+/// If a row lies outside its table or a length does not fit.
+#[expect(clippy::too_many_arguments, reason = "three tables, three index lists")]
+pub fn forward(
+    threads: &Threads,
+    hidden: usize,
+    ids: &[u32],
+    positions: &[u32],
+    type_ids: &[u32],
+    word: &[f32],
+    position: &[f32],
+    token_type: &[f32],
+    out: &mut [f32],
+) {
+    let tokens = ids.len();
+    assert_eq!([positions.len(), type_ids.len(), out.len()], [tokens, tokens, tokens * hidden], "embedding: lengths");
+    let blocks = out.chunks_mut(BLOCK * hidden).enumerate().collect();
+    threads.for_each(blocks, |(number, out): (usize, &mut [f32])| {
+        vectorize(
+            #[inline(always)]
+            || {
+                for (r, out) in out.chunks_exact_mut(hidden).enumerate() {
+                    let t = number * BLOCK + r;
+                    let (w, p) = (row(word, hidden, ids[t]), row(position, hidden, positions[t]));
+                    let s = row(token_type, hidden, type_ids[t]);
+                    for c in 0..hidden {
+                        out[c] = w[c] + p[c] + s[c];
+                    }
+                }
+            },
+        );
+    });
+}
+
+/// Adds each token's gradient row to the three rows it read, in token order; the word row `padding_index` gets none.
+///
+/// # Panics
+/// If a row lies outside its table or a length does not fit.
+#[expect(clippy::too_many_arguments, reason = "three tables, three index lists")]
+pub fn backward(
+    hidden: usize,
+    d_out: &[f32],
+    ids: &[u32],
+    positions: &[u32],
+    type_ids: &[u32],
+    padding_index: Option<u32>,
+    d_word: &mut [f32],
+    d_position: &mut [f32],
+    d_token_type: &mut [f32],
+) {
+    assert_eq!(d_out.len(), ids.len() * hidden, "embedding: lengths");
+    vectorize(
+        #[inline(always)]
+        || {
+            for (t, d_row) in d_out.chunks_exact(hidden).enumerate() {
+                if Some(ids[t]) != padding_index {
+                    add(d_word, hidden, ids[t], d_row);
+                }
+                add(d_position, hidden, positions[t], d_row);
+                add(d_token_type, hidden, type_ids[t], d_row);
+            }
+        },
+    );
+}
+
+#[inline(always)]
+fn row(table: &[f32], hidden: usize, index: u32) -> &[f32] {
+    &table[index as usize * hidden..][..hidden]
+}
+
+#[inline(always)]
+fn add(table: &mut [f32], hidden: usize, index: u32, d_row: &[f32]) {
+    table[index as usize * hidden..][..hidden].iter_mut().zip(d_row).for_each(|(g, d)| *g += d);
+}
