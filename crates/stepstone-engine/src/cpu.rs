@@ -214,7 +214,7 @@ impl<'a> Run<'a> {
             mask.as_ref().map(|(mask, keys)| (mask, *keys)),
             gain,
             bias,
-            op.epsilon,
+            op.epsilon as f32,
             out,
             op.saved.map(|_| layer_norm::Saved { normalized, rstd }),
         );
@@ -300,9 +300,7 @@ impl<'a> Run<'a> {
         let spans = [first, second, out, d_out, lse, d_first, d_second];
         let [first, second, out, d_out, lse, d_first, d_second] = disjoint(self.activations, spans);
         let (qkv, gradient) = match forward.qkv {
-            Qkv::All(_) => {
-                (attention::Qkv::All { qkv: first }, attention::QkvGradient::All { qkv: d_first })
-            }
+            Qkv::All(_) => (attention::Qkv::All { qkv: first }, attention::QkvGradient::All { qkv: d_first }),
             Qkv::FirstToken { .. } => (
                 attention::Qkv::FirstToken { q: first, kv: second },
                 attention::QkvGradient::FirstToken { q: d_first, kv: d_second },
@@ -344,7 +342,7 @@ impl<'a> Run<'a> {
 
     fn cross_entropy_backward(&mut self, op: &ops::CrossEntropyBackward) {
         let (classes, batch, scale) =
-            (self.program.info(op.probabilities).columns, self.batch, self.scalars.loss_scale);
+            (self.program.info(op.probabilities).columns, self.batch, self.scalars.loss_scale as f32);
         let [probabilities, d_logits] = self.values([op.probabilities, op.d_logits]);
         cross_entropy::backward(classes, probabilities, &batch.labels, scale, d_logits);
     }
@@ -371,11 +369,7 @@ impl<'a> Run<'a> {
     }
 
     fn gemm_shape(&self, x: Value, weight: Param) -> gemm::Shape {
-        gemm::Shape {
-            rows: self.shape.rows(self.program.info(x).rows),
-            inputs: weight.columns,
-            outputs: weight.rows,
-        }
+        gemm::Shape { rows: self.shape.rows(self.program.info(x).rows), inputs: weight.columns, outputs: weight.rows }
     }
 
     /// The mask maker of a dropout, and the keys of the rows of `value` on which it acts.

@@ -23,7 +23,7 @@ pub struct Scalars {
     /// The optimizer step, counted from 0.
     pub step: u32,
     /// Factor of every row's loss in the gradient: 1 / examples of the step, over all micro-batches.
-    pub loss_scale: f32,
+    pub loss_scale: f64,
 }
 
 /// One optimizer step over the whole arena.

@@ -70,7 +70,7 @@ impl Device for ReferenceDevice {
             program,
             batch,
             scalars,
-            loss_scale: f64::from(scalars.loss_scale),
+            loss_scale: scalars.loss_scale,
         };
         for op in &program.ops {
             run.op(op);

@@ -70,7 +70,7 @@ impl Tape {
         residual: Option<Value>,
         dropout: Option<DropoutSite>,
         (gain, bias): (Param, Param),
-        epsilon: f32,
+        epsilon: f64,
     ) -> Value {
         let info = self.info(x);
         assert_eq!((gain.len(), bias.len()), (info.columns, info.columns), "layer norm: width of gain or bias");

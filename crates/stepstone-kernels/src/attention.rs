@@ -204,13 +204,7 @@ struct Sequence<'a> {
 
 impl Sequence<'_> {
     #[inline(always)]
-    fn forward(
-        &self,
-        shape: Shape,
-        dropout: Option<(&Dropout, &[u32])>,
-        out: &mut [f32],
-        mut lse: Option<&mut [f32]>,
-    ) {
+    fn forward(&self, shape: Shape, dropout: Option<(&Dropout, &[u32])>, out: &mut [f32], mut lse: Option<&mut [f32]>) {
         let (d, h) = (shape.head_dim, shape.heads * shape.head_dim);
         if self.keys == 0 {
             out.fill(0.0);

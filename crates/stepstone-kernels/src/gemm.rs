@@ -278,8 +278,7 @@ mod tests {
         for rows in SIZES {
             let shape = Shape { rows, inputs: 31, outputs: 97 };
             let (x, w, b) = (data(rows * 31, 1), data(31 * 97, 2), data(97, 3));
-            let (mut plain, mut y, mut derivative) =
-                (vec![0.0; rows * 97], vec![0.0; rows * 97], vec![0.0; rows * 97]);
+            let (mut plain, mut y, mut derivative) = (vec![0.0; rows * 97], vec![0.0; rows * 97], vec![0.0; rows * 97]);
             forward(&threads, shape, &x, &w, Some(&b), &mut plain);
             forward_gelu(&threads, shape, &x, &w, &b, Some(&mut derivative), &mut y);
             for i in 0..plain.len() {

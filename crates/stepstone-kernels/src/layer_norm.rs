@@ -122,32 +122,33 @@ pub fn backward(
         None => (0..rows.div_ceil(BLOCK)).map(|_| None).collect(),
     };
     let blocks = d_x.chunks_mut(wide).zip(residuals).enumerate().collect();
-    let partial_sums = threads.map(blocks, |(number, (d_x, mut d_residual)): (usize, (&mut [f32], Option<&mut [f32]>))| {
-        let first = number * BLOCK;
-        let mut sums = vec![0.0f32; 2 * hidden];
-        vectorize(
-            #[inline(always)]
-            || {
-                for (r, d_x) in d_x.chunks_exact_mut(hidden).enumerate() {
-                    let at = (first + r) * hidden;
-                    let (d_out, normalized) = (&d_out[at..at + hidden], &normalized[at..at + hidden]);
-                    backward_row(d_out, normalized, rstd[first + r], gain, d_x, &mut sums);
-                    if let Some(residual) = &mut d_residual {
-                        let residual = &mut residual[r * hidden..][..hidden];
-                        if accumulate {
-                            residual.iter_mut().zip(&*d_x).for_each(|(r, d)| *r += d);
-                        } else {
-                            residual.copy_from_slice(d_x);
+    let partial_sums =
+        threads.map(blocks, |(number, (d_x, mut d_residual)): (usize, (&mut [f32], Option<&mut [f32]>))| {
+            let first = number * BLOCK;
+            let mut sums = vec![0.0f32; 2 * hidden];
+            vectorize(
+                #[inline(always)]
+                || {
+                    for (r, d_x) in d_x.chunks_exact_mut(hidden).enumerate() {
+                        let at = (first + r) * hidden;
+                        let (d_out, normalized) = (&d_out[at..at + hidden], &normalized[at..at + hidden]);
+                        backward_row(d_out, normalized, rstd[first + r], gain, d_x, &mut sums);
+                        if let Some(residual) = &mut d_residual {
+                            let residual = &mut residual[r * hidden..][..hidden];
+                            if accumulate {
+                                residual.iter_mut().zip(&*d_x).for_each(|(r, d)| *r += d);
+                            } else {
+                                residual.copy_from_slice(d_x);
+                            }
+                        }
+                        if let Some((mask, keys)) = dropout {
+                            mask_row(mask, keys[first + r], d_x);
                         }
                     }
-                    if let Some((mask, keys)) = dropout {
-                        mask_row(mask, keys[first + r], d_x);
-                    }
-                }
-            },
-        );
-        sums
-    });
+                },
+            );
+            sums
+        });
     for sums in partial_sums {
         d_gain.iter_mut().zip(&sums[..hidden]).for_each(|(d, s)| *d += s);
         d_bias.iter_mut().zip(&sums[hidden..]).for_each(|(d, s)| *d += s);

@@ -39,7 +39,9 @@ impl Threads {
     /// Maps items to results in the order of the items.
     pub fn map<T: Send, R: Send>(&self, items: Vec<T>, work: impl Fn(T) -> R + Sync + Send) -> Vec<R> {
         match &self.pool {
-            Some(pool) if items.len() > 1 => pool.install(|| items.into_par_iter().with_max_len(1).map(&work).collect()),
+            Some(pool) if items.len() > 1 => {
+                pool.install(|| items.into_par_iter().with_max_len(1).map(&work).collect())
+            }
             _ => items.into_iter().map(work).collect(),
         }
     }

@@ -28,7 +28,7 @@ pub struct Encoder {
     padding_index: u32,
     heads: usize,
     hidden: usize,
-    epsilon: f32,
+    epsilon: f64,
     dropout: Rates,
 }
 
@@ -55,7 +55,8 @@ impl Encoder {
     /// Declares the encoder's tensors, under their checkpoint names without the family prefix.
     pub fn declare(config: &EncoderConfig, layout: &mut Layout) -> Encoder {
         let hidden = config.hidden_size;
-        let mut table = |name: &str, rows| layout.matrix(&[format!("embeddings.{name}_embeddings.weight")], rows, hidden);
+        let mut table =
+            |name: &str, rows| layout.matrix(&[format!("embeddings.{name}_embeddings.weight")], rows, hidden);
         Encoder {
             word: table("word", config.vocab_size),
             position: table("position", config.max_position_embeddings),

@@ -1,1 +1,17 @@
 //! Encoders and heads, written once over the tape; Hugging Face folders.
+
+mod classifier;
+mod config;
+mod encoder;
+mod error;
+mod head;
+mod save;
+mod weights;
+
+pub use classifier::{Classifier, InferencePass, TrainingPass};
+pub use config::{EncoderConfig, Family};
+pub use encoder::{Encoder, Rates};
+pub use error::ModelError;
+pub use head::{Head, HeadKind, is_head_tensor};
+pub use save::{Folder, NamedTensor, write_atomically, write_safetensors};
+pub use weights::Weights;

@@ -61,9 +61,7 @@ impl Attention {
         let d_out = backward.gradient(self.out)?;
         let d_qkv = match self.qkv {
             Qkv::All(qkv) => Qkv::All(backward.sole_target(qkv)),
-            Qkv::FirstToken { q, kv } => {
-                Qkv::FirstToken { q: backward.sole_target(q), kv: backward.sole_target(kv) }
-            }
+            Qkv::FirstToken { q, kv } => Qkv::FirstToken { q: backward.sole_target(q), kv: backward.sole_target(kv) },
         };
         Some(Op::AttentionBackward(AttentionBackward { forward: self.clone(), lse: self.lse?, d_out, d_qkv }))
     }
@@ -113,9 +111,9 @@ impl Attention {
         };
         let keys: Vec<Key> = tokens.clone().map(key).collect();
         let queries: Vec<Query> = match self.qkv {
-            Qkv::All(qkv) => tokens
-                .map(|row| Query { row, key: run.batch.row_keys[row], q: cut(qkv, row, 3 * width, 0) })
-                .collect(),
+            Qkv::All(qkv) => {
+                tokens.map(|row| Query { row, key: run.batch.row_keys[row], q: cut(qkv, row, 3 * width, 0) }).collect()
+            }
             Qkv::FirstToken { .. } if keys.is_empty() => Vec::new(),
             Qkv::FirstToken { q, .. } => {
                 vec![Query { row: sequence, key: run.batch.first_row_keys[sequence], q: cut(q, sequence, width, 0) }]

@@ -14,7 +14,7 @@ pub struct LayerNorm {
     pub dropout: Option<DropoutSite>,
     pub gain: Param,
     pub bias: Param,
-    pub epsilon: f32,
+    pub epsilon: f64,
     pub out: Value,
     /// What the backward pass needs; None in inference.
     pub saved: Option<NormSaved>,
@@ -71,7 +71,7 @@ impl LayerNorm {
         for row in s.chunks_exact(h) {
             let mean = row.iter().sum::<f64>() / h as f64;
             let variance = row.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / h as f64;
-            let rstd = 1.0 / (variance + f64::from(self.epsilon)).sqrt();
+            let rstd = 1.0 / (variance + self.epsilon).sqrt();
             normalized.extend(row.iter().map(|v| (v - mean) * rstd));
             rstds.push(rstd);
         }
