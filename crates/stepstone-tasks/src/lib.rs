@@ -1,1 +1,22 @@
 //! Task files to examples to features; the catalogue of tasks; metrics.
+//!
+//! A task is one row of data ([`Task`]); nothing else knows a task by name. The way of one example: a line of a file
+//! -> [`Example`] (texts and gold) -> [`Feature`] (token ids). This crate knows no engine.
+
+mod catalogue;
+mod error;
+mod example;
+mod load;
+mod metric;
+mod read;
+mod task;
+mod text;
+mod tokenizer;
+
+pub use catalogue::{UnknownTask, find, tasks};
+pub use error::{BadRow, DataError};
+pub use example::{Example, Text};
+pub use load::{DevPart, TaskData, load, load_prediction_file};
+pub use metric::{Metric, NamedScore};
+pub use task::{Columns, Fields, Layout, Task};
+pub use tokenizer::{Feature, Tokenizer, TokenizerError, TokenizerFamily};

@@ -1,0 +1,84 @@
+//! GLUE (Wang et al. 2019): CoLA, SST-2, MNLI, RTE.
+
+use crate::metric::Metric;
+use crate::task::{Columns, Fields, Layout, Task};
+
+const PREMISE_HYPOTHESIS: Columns =
+    Columns::Json(Fields { id: Some("idx"), text: "premise", pair: Some("hypothesis"), label: "label" });
+
+/// One row per task.
+pub(super) const TASKS: &[Task] = &[
+    Task {
+        name: "cola",
+        citation: "Warstadt, Singh and Bowman 2019, Neural Network Acceptability Judgments",
+        licence: "research use; sentences quoted from published works",
+        folders: &["cola", "CoLA"],
+        train: &["train.tsv"],
+        dev: &[("", &["dev.tsv"])],
+        layouts: &[Layout {
+            extension: "tsv",
+            columns: Columns::Numbered { width: 4, fields: Fields { id: None, text: 3, pair: None, label: 1 } },
+        }],
+        labels: &["0", "1"],
+        metric: Metric::MatthewsCorrelation,
+        sample: "xx00\t0\t*\tThe sofa the cat slept.",
+    },
+    Task {
+        name: "mnli",
+        citation: "Williams, Nangia and Bowman 2018, MultiNLI",
+        licence: "OANC, CC BY-SA 3.0, CC BY 3.0 by part",
+        folders: &["mnli", "MNLI"],
+        train: &["train.tsv"],
+        dev: &[("matched", &["dev_matched.tsv"]), ("mismatched", &["dev_mismatched.tsv"])],
+        layouts: &[Layout {
+            extension: "tsv",
+            columns: Columns::Header(Fields {
+                id: Some("index"),
+                text: "sentence1",
+                pair: Some("sentence2"),
+                label: "gold_label",
+            }),
+        }],
+        labels: &["entailment", "neutral", "contradiction"],
+        metric: Metric::Accuracy,
+        sample: "index\tsentence1\tsentence2\tgold_label\n0\tIt rains.\tIt is wet.\tentailment",
+    },
+    Task {
+        name: "rte",
+        citation: "Dagan et al. 2006; Bar Haim et al. 2006; Giampiccolo et al. 2007; Bentivogli et al. 2009",
+        licence: "research use (GLUE and SuperGLUE redistribution)",
+        folders: &["rte", "RTE", "superglue_rte"],
+        train: &["train.jsonl", "train.tsv"],
+        dev: &[("", &["val.jsonl", "dev.jsonl", "dev.tsv"])],
+        layouts: &[
+            Layout { extension: "jsonl", columns: PREMISE_HYPOTHESIS },
+            Layout {
+                extension: "tsv",
+                columns: Columns::Header(Fields {
+                    id: Some("index"),
+                    text: "sentence1",
+                    pair: Some("sentence2"),
+                    label: "label",
+                }),
+            },
+        ],
+        labels: &["entailment", "not_entailment"],
+        metric: Metric::Accuracy,
+        sample: "index\tsentence1\tsentence2\tlabel\n0\tIt rains.\tIt is dry.\tnot_entailment",
+    },
+    Task {
+        name: "sst2",
+        citation: "Socher et al. 2013, Recursive Deep Models for Semantic Compositionality",
+        licence: "research use; no licence stated",
+        folders: &["sst2", "SST-2", "sst-2"],
+        train: &["train.tsv"],
+        dev: &[("", &["dev.tsv"])],
+        layouts: &[Layout {
+            extension: "tsv",
+            columns: Columns::Header(Fields { id: None, text: "sentence", pair: None, label: "label" }),
+        }],
+        labels: &["0", "1"],
+        metric: Metric::Accuracy,
+        sample: "sentence\tlabel\na film of quiet joy \t1",
+    },
+];

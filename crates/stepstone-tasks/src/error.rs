@@ -1,0 +1,72 @@
+//! What can be wrong with data files.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// How many bad rows an error shows; the rest is counted.
+const SHOWN: usize = 10;
+
+/// A row that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadRow {
+    /// The file.
+    pub path: PathBuf,
+    /// Line from 1.
+    pub line: usize,
+    /// What was found and what was expected.
+    pub problem: String,
+}
+
+/// An error names the place, what was found, and what was expected.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
+pub enum DataError {
+    #[error("{} has no folder {}", data.display(), one_of(tried))]
+    NoFolder { task: &'static str, data: PathBuf, tried: Vec<String> },
+    #[error("{} has no file {}", folder.display(), one_of(tried))]
+    NoFile { folder: PathBuf, tried: Vec<String> },
+    #[error("{} does not exist", path.display())]
+    Missing { path: PathBuf },
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{}: {found}, expected {expected}", path.display())]
+    Content { path: PathBuf, found: String, expected: String },
+    #[error("{}", BadRows(rows))]
+    BadRows { rows: Vec<BadRow> },
+}
+
+impl DataError {
+    /// What to do about it, where there is something to say.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            DataError::NoFolder { task, .. } => {
+                Some(format!("--data names a folder that holds one folder per task, such as `{task}/`"))
+            }
+            DataError::NoFile { .. } => Some("copy the official files of the task into the folder".into()),
+            DataError::BadRows { .. } => {
+                Some("correct the rows, or compare the file with its published checksum".into())
+            }
+            DataError::Missing { .. } | DataError::Read { .. } | DataError::Content { .. } => None,
+        }
+    }
+}
+
+struct BadRows<'a>(&'a [BadRow]);
+
+impl fmt::Display for BadRows<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, row) in self.0.iter().take(SHOWN).enumerate() {
+            let separator = if number == 0 { "" } else { "\n" };
+            write!(f, "{separator}{}:{}: {}", row.path.display(), row.line, row.problem)?;
+        }
+        match self.0.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "\nand {more} more bad rows"),
+        }
+    }
+}
+
+fn one_of(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
+}

@@ -1,0 +1,94 @@
+//! Metrics of classification tasks, as fractions in 0..1 (the correlation in -1..1).
+
+use serde::{Deserialize, Serialize};
+
+/// What a task is judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Share of right answers.
+    Accuracy,
+    /// Matthews correlation coefficient over all classes (Gorodkin 2004); 0 where undefined.
+    MatthewsCorrelation,
+}
+
+/// A score with its name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NamedScore {
+    /// The metric's name.
+    pub name: String,
+    /// Its value.
+    pub value: f64,
+}
+
+impl Metric {
+    /// The name in files and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Metric::Accuracy => "accuracy",
+            Metric::MatthewsCorrelation => "matthews_correlation",
+        }
+    }
+
+    /// The primary score first, then its parts or companions. `predicted` and `gold` are class ids.
+    pub fn score(self, predicted: &[u32], gold: &[u32], classes: usize) -> Vec<NamedScore> {
+        let named = |name: &str, value| NamedScore { name: name.into(), value };
+        let accuracy = named("accuracy", accuracy(predicted, gold));
+        match self {
+            Metric::Accuracy => vec![accuracy],
+            Metric::MatthewsCorrelation => vec![named(self.name(), matthews(predicted, gold, classes)), accuracy],
+        }
+    }
+
+    /// The best score that one and the same answer to everything gets.
+    pub fn majority_score(self, gold: &[u32], classes: usize) -> f64 {
+        let constant = |class| self.score(&vec![class; gold.len()], gold, classes)[0].value;
+        (0..classes as u32).map(constant).fold(f64::NEG_INFINITY, f64::max)
+    }
+}
+
+/// Share of equal entries; 0 of nothing.
+fn accuracy(predicted: &[u32], gold: &[u32]) -> f64 {
+    let right = predicted.iter().zip(gold).filter(|(p, g)| p == g).count();
+    right as f64 / gold.len().max(1) as f64
+}
+
+/// (N trace - sum t p) / sqrt((N^2 - sum t^2)(N^2 - sum p^2)); exact in integers up to the root.
+fn matthews(predicted: &[u32], gold: &[u32], classes: usize) -> f64 {
+    let count = |list: &[u32]| {
+        let mut counts = vec![0i128; classes];
+        list.iter().for_each(|class| counts[*class as usize] += 1);
+        counts
+    };
+    let (p, t, n) = (count(predicted), count(gold), gold.len() as i128);
+    let trace = predicted.iter().zip(gold).filter(|(p, g)| p == g).count() as i128;
+    let products: i128 = p.iter().zip(&t).map(|(p, t)| p * t).sum();
+    let squares = |counts: &[i128]| n * n - counts.iter().map(|c| c * c).sum::<i128>();
+    let denominator = (squares(&t) as f64).sqrt() * (squares(&p) as f64).sqrt();
+    if denominator == 0.0 { 0.0 } else { (n * trace - products) as f64 / denominator }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `want` by sklearn.metrics.matthews_corrcoef and accuracy_score, scikit-learn 1.9.1.
+    #[test]
+    fn scores_equal_scikit_learn() {
+        let table: &[(&[u32], &[u32], usize, f64, f64)] = &[
+            (&[1, 1, 0, 0], &[1, 1, 0, 0], 2, 1.0, 1.0),
+            (&[0, 0, 1, 1], &[1, 1, 0, 0], 2, -1.0, 0.0),
+            (&[1, 1, 1, 1], &[1, 0, 1, 0], 2, 0.0, 0.5), // one class predicted: 0 by convention
+            (&[1, 0, 1, 1, 0], &[1, 0, 0, 1, 1], 2, 0.166_666_666_666_666_66, 0.6),
+            (&[0, 1, 2, 2, 1, 0, 0], &[0, 1, 2, 1, 1, 2, 0], 3, 0.593_75, 0.714_285_714_285_714_3),
+            (&[], &[], 2, 0.0, 0.0),
+        ];
+        for (predicted, gold, classes, correlation, accuracy) in table {
+            let scores = Metric::MatthewsCorrelation.score(predicted, gold, *classes);
+            assert!((scores[0].value - correlation).abs() < 1e-12, "{predicted:?} and {gold:?}: {scores:?}");
+            assert!((scores[1].value - accuracy).abs() < 1e-12, "{predicted:?} and {gold:?}: {scores:?}");
+        }
+        assert_eq!(Metric::Accuracy.majority_score(&[0, 1, 1, 2], 3), 0.5);
+        assert_eq!(Metric::MatthewsCorrelation.majority_score(&[0, 1, 1], 2), 0.0);
+    }
+}

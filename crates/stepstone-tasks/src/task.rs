@@ -1,0 +1,66 @@
+//! A task as one row of data.
+
+use crate::metric::Metric;
+
+/// Everything that the program knows of a task.
+#[derive(Debug)]
+pub struct Task {
+    /// The name users type.
+    pub name: &'static str,
+    /// The paper that made the data.
+    pub citation: &'static str,
+    /// The data's licence, as far as its owners state one.
+    pub licence: &'static str,
+    /// Folder names under the data folder, the official one first.
+    pub folders: &'static [&'static str],
+    /// Names of the training file; the first that exists is read.
+    pub train: &'static [&'static str],
+    /// The dev split: its parts in order, each with its possible file names.
+    pub dev: &'static [(&'static str, &'static [&'static str])],
+    /// How the official files are laid out; by file extension where a task has two forms.
+    pub layouts: &'static [Layout],
+    /// Labels in class-id order, as the files write them.
+    pub labels: &'static [&'static str],
+    /// What a run is judged by.
+    pub metric: Metric,
+    /// Header (where there is one) and one line in the official layout, for the table test.
+    pub sample: &'static str,
+}
+
+/// The layout of one kind of file.
+#[derive(Debug)]
+pub struct Layout {
+    /// File extension it applies to, compression suffix cut.
+    pub extension: &'static str,
+    /// Where the fields are.
+    pub columns: Columns,
+}
+
+/// Where the fields of a row are.
+#[derive(Debug, Clone, Copy)]
+pub enum Columns {
+    /// Tab-separated with a header line, no quoting.
+    Header(Fields<&'static str>),
+    /// Tab-separated without header: `width` columns, fields by number from 0.
+    Numbered {
+        /// Columns of every row.
+        width: usize,
+        /// Field positions.
+        fields: Fields<usize>,
+    },
+    /// One JSON object per line.
+    Json(Fields<&'static str>),
+}
+
+/// The fields of a row, by name or by number.
+#[derive(Debug, Clone, Copy)]
+pub struct Fields<T> {
+    /// The row's own number, if it has one.
+    pub id: Option<T>,
+    /// The first, or only, text.
+    pub text: T,
+    /// The second text of a pair.
+    pub pair: Option<T>,
+    /// The label.
+    pub label: T,
+}
