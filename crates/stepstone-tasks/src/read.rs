@@ -59,10 +59,10 @@ pub(crate) fn read_rows(
 /// Lines end at `\n`; one `\r` before it is cut; an empty last line is none.
 fn split_lines(text: &str) -> Vec<&str> {
     let mut lines: Vec<&str> = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).collect();
-    while lines.last().is_some_and(|line| line.is_empty()) && lines.len() > 1 {
-        lines.pop();
-        if lines.last().is_some_and(|line| line.is_empty()) {
-            break; // one empty last line is accepted, more are bad rows
+    // What follows the last newline is no line; one empty line before it is accepted, more are bad rows.
+    for _ in 0..2 {
+        if lines.len() > 1 && lines.last().is_some_and(|line| line.is_empty()) {
+            lines.pop();
         }
     }
     if lines == [""] { Vec::new() } else { lines }

@@ -1,0 +1,59 @@
+//! Why a run cannot start, go on, or be used.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use stepstone_models::ModelError;
+use stepstone_tasks::{DataError, TokenizerError};
+
+/// Each error says where, what was found and what was expected.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
+pub enum TrainError {
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    #[error("`{key}` is {found}, expected {expected}")]
+    Recipe { key: &'static str, found: String, expected: String },
+    #[error("{}: token id {id}, expected an id below vocab_size {vocab_size}", folder.display())]
+    Vocabulary { folder: PathBuf, id: u32, vocab_size: usize },
+    #[error("the loss is {loss} at step {step}; last gradient norms: {norms:?}")]
+    NotFinite { step: u64, loss: f64, norms: Vec<f64> },
+    #[error("{} holds another run, {found}", path.display())]
+    OtherRun { path: PathBuf, found: String },
+    #[error("{}: {found}, expected {expected}", path.display())]
+    BadRun { path: PathBuf, found: String, expected: String },
+    #[error("cannot create {}", path.display())]
+    Create { path: PathBuf, source: io::Error },
+    #[error("cannot write {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("cannot start {threads} threads")]
+    Threads { threads: usize, source: io::Error },
+}
+
+impl TrainError {
+    /// What to do about it, where there is something to say.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            TrainError::Model(error) => error.hint(),
+            TrainError::Data(error) => error.hint(),
+            TrainError::Vocabulary { .. } => Some("tokenizer files and weights must come from the same model".into()),
+            TrainError::NotFinite { .. } => {
+                Some("try a smaller --learning-rate; the log holds every step before".into())
+            }
+            TrainError::OtherRun { .. } => Some("name another folder with --out, or remove this one".into()),
+            TrainError::BadRun { .. } => Some("remove the run folder and train again".into()),
+            TrainError::Tokenizer(_)
+            | TrainError::Recipe { .. }
+            | TrainError::Create { .. }
+            | TrainError::Write { .. }
+            | TrainError::Threads { .. } => None,
+        }
+    }
+
+    pub(crate) fn write(path: &Path) -> impl FnOnce(io::Error) -> TrainError + '_ {
+        move |source| TrainError::Write { path: path.into(), source }
+    }
+}

@@ -1,0 +1,106 @@
+//! Weights into a device and out of it.
+
+use crate::error::TrainError;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use stepstone_engine::{Arena, Device, Part, rng};
+use stepstone_models::{
+    Classifier, EncoderConfig, Folder, HeadKind, ModelError, NamedTensor, Weights, is_head_tensor, write_safetensors,
+};
+
+/// Counter stream of new tensors; the tensor's place in the layout is added.
+const INITIAL_STREAM: u32 = 1 << 20;
+
+/// Whether heads start anew (training) or are part of what is loaded (prediction).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heads {
+    New { seed: u64 },
+    Loaded,
+}
+
+/// Loads every tensor of `model`; tells which ones started anew.
+pub(crate) fn load(
+    model: &Classifier,
+    config: &EncoderConfig,
+    head: HeadKind,
+    weights: &Weights,
+    heads: Heads,
+    device: &mut dyn Device,
+) -> Result<Vec<String>, TrainError> {
+    let mut new = Vec::new();
+    for (number, part) in model.layout.parts().enumerate() {
+        let mut data = vec![0.0; part.param.len()];
+        let missing_pooler = part.name.starts_with("pooler.") && !weights.contains(&part.name);
+        match heads {
+            Heads::New { seed } if is_head_tensor(&part.name) || missing_pooler => {
+                initialize(part, config, head, seed, INITIAL_STREAM + number as u32, &mut data);
+                new.push(part.name.clone());
+            }
+            Heads::New { .. } | Heads::Loaded => weights.read(&part.name, &part.shape, &mut data)?,
+        }
+        device.load(Arena::Parameters, part.param.offset, &data);
+    }
+    refuse_extra_layers(config, weights)?;
+    Ok(new)
+}
+
+/// Weights N(0, initializer_range) and biases 0 as transformers; the `linear` head uniform in +-1/sqrt(fan in), weight
+/// and bias, as the paper's framework.
+fn initialize(part: &Part, config: &EncoderConfig, head: HeadKind, seed: u64, stream: u32, data: &mut [f32]) {
+    let bound = 1.0 / (config.hidden_size as f64).sqrt();
+    for (i, value) in data.iter_mut().enumerate() {
+        *value = match head {
+            HeadKind::Linear if is_head_tensor(&part.name) => {
+                (bound * (2.0 * rng::uniform(seed, stream, i as u64) - 1.0)) as f32
+            }
+            HeadKind::Linear | HeadKind::Hf if part.name.ends_with(".bias") => 0.0,
+            HeadKind::Linear | HeadKind::Hf => {
+                (f64::from(config.initializer_range) * rng::normal(seed, stream, i as u64)) as f32
+            }
+        };
+    }
+}
+
+/// A file with more layers than config.json says is another model's.
+fn refuse_extra_layers(config: &EncoderConfig, weights: &Weights) -> Result<(), TrainError> {
+    let next = format!("encoder.layer.{}.", config.num_hidden_layers);
+    let Some(extra) = weights.names().find(|name| name.starts_with(&next)) else { return Ok(()) };
+    Err(TrainError::Model(ModelError::Config {
+        path: "config.json".into(),
+        key: "num_hidden_layers".into(),
+        found: config.num_hidden_layers.to_string(),
+        expected: format!("one more at least: the weights hold `{extra}`"),
+    }))
+}
+
+/// Writes `parameters` as a Hugging Face folder. A `linear` head is no class of transformers: it goes into
+/// `head.safetensors` beside the encoder.
+pub(crate) fn save(
+    dir: &Path,
+    model: &Classifier,
+    config: &EncoderConfig,
+    head: HeadKind,
+    labels: &[String],
+    parameters: &[f32],
+    tokenizer_files: &[PathBuf],
+) -> Result<(), TrainError> {
+    let tensor = |part: &Part| {
+        let prefix = if is_head_tensor(&part.name) { "" } else { config.family.prefix() };
+        let name = format!("{prefix}{}", part.name);
+        NamedTensor { name, shape: part.shape.clone(), data: &parameters[part.param.range()] }
+    };
+    let apart = |part: &&Part| head == HeadKind::Linear && is_head_tensor(&part.name);
+    let tensors: Vec<NamedTensor> = model.layout.parts().filter(|part| !apart(part)).map(tensor).collect();
+    let architecture = match head {
+        HeadKind::Hf => config.family.classification_architecture(),
+        HeadKind::Linear => config.family.encoder_architecture(),
+    };
+    let folder = Folder { config, architecture, labels, tensors: &tensors, tokenizer_files };
+    folder.save(dir)?;
+    if head == HeadKind::Linear {
+        let tensors: Vec<NamedTensor> = model.layout.parts().filter(apart).map(tensor).collect();
+        let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
+        write_safetensors(&dir.join("head.safetensors"), &tensors, metadata)?;
+    }
+    Ok(())
+}

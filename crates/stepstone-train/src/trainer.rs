@@ -1,0 +1,360 @@
+//! The training loop: steps, evaluation, best weights, resume points.
+
+use crate::batches::Order;
+use crate::error::TrainError;
+use crate::folder::{FORMAT, Scores};
+use crate::model::{self, Heads};
+use crate::resume::{self, Best, State};
+use crate::run::Run;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use stepstone_engine::{AdamW, Arena, Batch, CpuDevice, Device, Scalars, Update};
+use stepstone_models::{Classifier, InferencePass, TrainingPass, write_atomically};
+use stepstone_tasks::NamedScore;
+
+/// Sequences of one evaluation batch.
+const EVALUATION_BATCH: usize = 64;
+/// Gradient norms that a failure shows.
+const NORMS_KEPT: usize = 8;
+/// Lines that training writes into the log, about.
+const LOG_LINES: u64 = 200;
+
+/// How the caller steers a run.
+#[derive(Debug)]
+pub struct Control<'a> {
+    /// Set: save and stop after the step in progress.
+    pub stop: &'a AtomicBool,
+    /// Least time between two resume points, which are made at evaluations.
+    pub resume_interval: Duration,
+}
+
+/// What a caller may show while a run trains.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Progress {
+    pub step: u64,
+    pub total_steps: u64,
+    pub loss: f64,
+    pub learning_rate: f64,
+    pub tokens_per_second: f64,
+    /// Of the steps and evaluations that are left, at the speed so far.
+    pub seconds_left: f64,
+    /// The primary score, right after an evaluation.
+    pub score: Option<f64>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// All steps are done and the scores are written.
+    Done(Scores),
+    /// Stopped by the caller after this many steps; the state is saved.
+    Stopped {
+        /// Steps done.
+        step: u64,
+    },
+}
+
+impl Run {
+    /// Trains, or goes on where an earlier call was stopped; a finished run returns its scores at once.
+    ///
+    /// # Errors
+    /// If the folder cannot be written or holds another run, or if the loss is no longer finite.
+    pub fn train(&self, control: &Control<'_>, report: &mut dyn FnMut(&Progress)) -> Result<Outcome, TrainError> {
+        self.folder.open(&self.record)?;
+        if let Some(scores) = self.folder.scores()? {
+            return Ok(Outcome::Done(scores));
+        }
+        let model = Classifier::new(&self.config, self.recipe().head, self.data.labels.len());
+        // The run's own pool: `Threads` is not shared between runs.
+        let threads = stepstone_engine::Threads::new(self.threads.count())
+            .map_err(|source| TrainError::Threads { threads: self.threads.count(), source })?;
+        let mut device = CpuDevice::new(model.layout.len, threads);
+        let head = self.recipe().head;
+        let heads = Heads::New { seed: self.seed() };
+        let new = model::load(&model, &self.config, head, &self.weights, heads, &mut device)?;
+        let mut trainer = Trainer {
+            run: self,
+            training: model.training_pass(),
+            inference: model.inference_pass(),
+            decays: model.layout.decays(),
+            order: Order::new(self.seed(), self.train.features.len(), self.recipe().batch_size),
+            state: State { run_id: self.record.id.clone(), ..State::default() },
+            best: vec![0.0; model.layout.len],
+            norms: Vec::new(),
+            clock: Clock::default(),
+            device,
+            model,
+        };
+        if let Some((state, best)) =
+            resume::load(&self.folder, &self.record.id, &mut trainer.device, trainer.model.layout.len)
+        {
+            (trainer.state, trainer.best) = (state, best);
+        }
+        let start = json!({"step": trainer.state.step, "new_tensors": new, "truncated": self.truncated});
+        self.folder.log(if trainer.state.step == 0 { "start" } else { "resume" }, start)?;
+        trainer.steps(control, report)
+    }
+}
+
+struct Trainer<'a> {
+    run: &'a Run,
+    model: Classifier,
+    training: TrainingPass,
+    inference: InferencePass,
+    decays: Vec<bool>,
+    order: Order,
+    device: CpuDevice,
+    state: State,
+    best: Vec<f32>,
+    norms: Vec<f64>,
+    clock: Clock,
+}
+
+/// Where the time goes, for the estimate of what is left.
+#[derive(Debug, Default)]
+struct Clock {
+    step_seconds: f64,
+    steps: u64,
+    tokens: u64,
+    evaluation_seconds: f64,
+    evaluations: u64,
+}
+
+impl Trainer<'_> {
+    fn steps(&mut self, control: &Control<'_>, report: &mut dyn FnMut(&Progress)) -> Result<Outcome, TrainError> {
+        let total = self.run.recipe().total_steps;
+        let log_every = (total / LOG_LINES).max(1);
+        let mut last_save = Instant::now();
+        while self.state.step < total {
+            let started = Instant::now();
+            let (loss, tokens) = self.step()?;
+            self.clock.step_seconds += started.elapsed().as_secs_f64();
+            self.clock.steps += 1;
+            self.clock.tokens += tokens as u64;
+            let done = self.state.step;
+            let mut score = None;
+            if self.run.recipe().evaluates_after(done) {
+                score = Some(self.evaluate_and_keep_best()?);
+                if last_save.elapsed() >= control.resume_interval && done < total {
+                    self.save()?;
+                    last_save = Instant::now();
+                }
+            }
+            if done % log_every == 0 || done == 1 {
+                self.log_step(loss)?;
+            }
+            report(&self.progress(loss, score));
+            if control.stop.load(Ordering::Relaxed) && done < total {
+                self.save()?;
+                return Ok(Outcome::Stopped { step: done });
+            }
+        }
+        self.finish().map(Outcome::Done)
+    }
+
+    /// One optimizer step, in one or more micro-batches; returns the mean loss in nats and the tokens.
+    fn step(&mut self) -> Result<(f64, usize), TrainError> {
+        let (run, recipe, step) = (self.run, self.run.recipe(), self.state.step);
+        let rows = self.order.step(step);
+        let scalars = Scalars { seed: run.seed(), step: step as u32, loss_scale: 1.0 / rows.len() as f64 };
+        let (mut loss, mut tokens, mut first) = (0.0, 0, 0);
+        for part in rows.chunks(rows.len().div_ceil(recipe.gradient_accumulation_steps)) {
+            let batch = self.pack(part, first)?;
+            self.device.run(&self.training.program, &batch, scalars);
+            loss += self.device.read(self.training.losses).iter().sum::<f64>() * scalars.loss_scale;
+            tokens += batch.tokens();
+            first += part.len();
+        }
+        let learning_rate = recipe.learning_rate_at(step);
+        let adamw = AdamW {
+            learning_rate: learning_rate as f32,
+            beta1: recipe.adam_beta1 as f32,
+            beta2: recipe.adam_beta2 as f32,
+            epsilon: recipe.adam_epsilon as f32,
+            weight_decay: recipe.weight_decay as f32,
+            step: step + 1,
+            gradient_scale: 1.0,
+        };
+        let max_gradient_norm = recipe.max_grad_norm as f32;
+        self.device.update(&Update { adamw, max_gradient_norm, decays: &self.decays });
+        let norm = self.device.gradient_norm();
+        if !loss.is_finite() || !norm.is_finite() {
+            return Err(self.not_finite(loss));
+        }
+        self.norms.push(norm);
+        if self.norms.len() > NORMS_KEPT {
+            self.norms.remove(0);
+        }
+        self.state.step += 1;
+        if self.state.step * 10 > recipe.total_steps * 9 {
+            self.state.tail_loss += loss;
+            self.state.tail_steps += 1;
+        }
+        Ok((loss, tokens))
+    }
+
+    fn not_finite(&self, loss: f64) -> TrainError {
+        let step = self.state.step + 1;
+        let error = TrainError::NotFinite { step, loss, norms: self.norms.clone() };
+        let failure = json!({"format": FORMAT, "step": step, "reason": error.to_string(), "hint": error.hint()});
+        match self.run.folder.write("failure.json", &failure) {
+            Ok(()) => error,
+            Err(write_failed) => write_failed,
+        }
+    }
+
+    fn pack(&self, rows: &[u32], first: usize) -> Result<Batch, TrainError> {
+        self.run.train.pack(rows, first, self.run.pack_shape()).map_err(too_large)
+    }
+
+    /// Logits `[examples, labels]` of the dev split with the weights in the device.
+    fn dev_logits(&mut self) -> Result<Vec<f64>, TrainError> {
+        let rows: Vec<u32> = (0..self.run.dev.features.len() as u32).collect();
+        let mut logits = Vec::new();
+        for part in rows.chunks(EVALUATION_BATCH) {
+            let batch = self.run.dev.pack(part, 0, self.run.pack_shape()).map_err(too_large)?;
+            self.device.run(&self.inference.program, &batch, Scalars { seed: 0, step: 0, loss_scale: 0.0 });
+            logits.extend(self.device.read(self.inference.logits));
+        }
+        Ok(logits)
+    }
+
+    fn evaluate_and_keep_best(&mut self) -> Result<f64, TrainError> {
+        let started = Instant::now();
+        let logits = self.dev_logits()?;
+        let scores = self.score(&argmax(&logits, self.model.labels), 0..self.run.dev.gold.len());
+        let score = scores[0].value;
+        let step = self.state.step;
+        if self.state.best.is_none_or(|best| score > best.score) {
+            self.state.best = Some(Best { step, score });
+            self.device.store(Arena::Parameters, 0, &mut self.best);
+        }
+        self.clock.evaluation_seconds += started.elapsed().as_secs_f64();
+        self.clock.evaluations += 1;
+        let mut fields = serde_json::Map::from_iter([("step".to_string(), json!(step))]);
+        fields.extend(scores.iter().map(|s| (format!("eval_{}", s.name), json!(s.value))));
+        self.run.folder.log("evaluation", fields.into())?;
+        Ok(score)
+    }
+
+    fn score(&self, predicted: &[u32], range: std::ops::Range<usize>) -> Vec<NamedScore> {
+        self.run.task.metric.score(&predicted[range.clone()], &self.run.dev.gold[range], self.model.labels)
+    }
+
+    fn save(&mut self) -> Result<(), TrainError> {
+        resume::save(&self.run.folder, &self.state, &self.device, &self.best, self.model.layout.len)?;
+        self.run.folder.log("saved", json!({"step": self.state.step}))
+    }
+
+    /// Scores the best weights once more and writes model, predictions and, last, the scores.
+    fn finish(&mut self) -> Result<Scores, TrainError> {
+        let (run, folder) = (self.run, &self.run.folder);
+        let best = self.state.best.unwrap_or(Best { step: self.state.step, score: f64::NAN });
+        self.device.load(Arena::Parameters, 0, &self.best);
+        let logits = self.dev_logits()?;
+        let predicted = argmax(&logits, self.model.labels);
+        let _ = fs::remove_dir_all(folder.file("model")); // of an attempt that was killed before its scores
+        let (head, labels) = (run.recipe().head, &run.data.labels);
+        let dir = folder.file("model");
+        model::save(&dir, &self.model, &run.config, head, labels, &self.best, &run.tokenizer_files)?;
+        self.write_predictions(&logits, &predicted)?;
+        let part = |part: &stepstone_tasks::DevPart| {
+            let scores = self.score(&predicted, part.range.clone()).into_iter();
+            scores.map(|s| NamedScore { name: format!("{}.{}", part.name, s.name), ..s }).collect::<Vec<_>>()
+        };
+        let scores = Scores {
+            format: FORMAT,
+            run_id: run.record.id.clone(),
+            task: run.task.name.into(),
+            scores: self.score(&predicted, 0..predicted.len()),
+            parts: run.data.dev_parts.iter().flat_map(part).collect(),
+            n_train: run.train.gold.len(),
+            n_dev: run.dev.gold.len(),
+            n_classes: self.model.labels,
+            majority_score: run.task.metric.majority_score(&run.dev.gold, self.model.labels),
+            steps: self.state.step,
+            best_step: best.step,
+            final_train_loss: self.state.tail_loss / self.state.tail_steps.max(1) as f64,
+            n_distinct_pred: predicted.iter().collect::<BTreeSet<_>>().len(),
+        };
+        folder.log("done", json!({"step": self.state.step, "best_step": best.step}))?;
+        folder.write("timing.json", &self.timing())?;
+        folder.write("scores.json", &scores)?;
+        let _ = fs::remove_dir_all(folder.file("resume")); // done: a left-over costs disk, nothing else
+        Ok(scores)
+    }
+
+    fn write_predictions(&self, logits: &[f64], predicted: &[u32]) -> Result<(), TrainError> {
+        let (labels, path) = (&self.run.data.labels, self.run.folder.file("predictions.jsonl"));
+        let mut text = String::new();
+        let rows = self.run.data.dev.iter().zip(logits.chunks_exact(labels.len())).zip(predicted);
+        for (((example, logits), predicted), gold) in rows.zip(&self.run.dev.gold) {
+            let logits: Vec<f32> = logits.iter().map(|z| *z as f32).collect();
+            let (gold, predicted) = (&labels[*gold as usize], &labels[*predicted as usize]);
+            let line = json!({"id": example.id, "gold": gold, "predicted": predicted, "logits": logits});
+            let _ = writeln!(text, "{line}"); // a String takes every write
+        }
+        write_atomically(&path, text.as_bytes()).map_err(TrainError::write(&path))
+    }
+
+    fn log_step(&self, loss: f64) -> Result<(), TrainError> {
+        let (recipe, step) = (self.run.recipe(), self.state.step);
+        let epoch = (step * recipe.batch_size as u64) as f64 / self.run.train.gold.len() as f64;
+        let learning_rate = recipe.learning_rate_at(step - 1);
+        let fields = json!({
+            "step": step, "epoch": epoch, "loss": loss, "learning_rate": learning_rate, "grad_norm": self.norms.last(),
+        });
+        self.run.folder.log("step", fields)
+    }
+
+    fn progress(&self, loss: f64, score: Option<f64>) -> Progress {
+        let (recipe, step, clock) = (self.run.recipe(), self.state.step, &self.clock);
+        let per_step = clock.step_seconds / clock.steps.max(1) as f64;
+        let tokens_per_second = clock.tokens as f64 / clock.step_seconds.max(1e-9);
+        // Before the first evaluation: a forward pass costs about a third of a step, token for token.
+        let dev_tokens: usize = self.run.dev.features.iter().map(|f| f.ids.len()).sum();
+        let per_evaluation = match clock.evaluations {
+            0 => dev_tokens as f64 / tokens_per_second / 3.0,
+            n => clock.evaluation_seconds / n as f64,
+        };
+        let evaluations_done = step * recipe.evaluations / recipe.total_steps;
+        // One more than planned: the best weights are scored again at the end.
+        let evaluations_left = recipe.evaluations - evaluations_done + 1;
+        Progress {
+            step,
+            total_steps: recipe.total_steps,
+            loss,
+            learning_rate: recipe.learning_rate_at(step - 1),
+            tokens_per_second,
+            seconds_left: (recipe.total_steps - step) as f64 * per_step + evaluations_left as f64 * per_evaluation,
+            score,
+        }
+    }
+
+    fn timing(&self) -> serde_json::Value {
+        json!({
+            "format": FORMAT,
+            "step_seconds": self.clock.step_seconds,
+            "steps": self.clock.steps,
+            "tokens_per_second": self.clock.tokens as f64 / self.clock.step_seconds.max(1e-9),
+            "evaluation_seconds": self.clock.evaluation_seconds,
+            "evaluations": self.clock.evaluations,
+            "activation_bytes": self.device.activation_bytes(),
+        })
+    }
+}
+
+/// Index of the largest of each `classes` logits, the first on ties.
+pub(crate) fn argmax(logits: &[f64], classes: usize) -> Vec<u32> {
+    let best = |row: &[f64]| (1..classes).fold(0, |best, i| if row[i] > row[best] { i } else { best }) as u32;
+    logits.chunks_exact(classes).map(best).collect()
+}
+
+fn too_large(error: stepstone_engine::PackError) -> TrainError {
+    TrainError::Recipe { key: "batch_size", found: error.to_string(), expected: "a smaller batch".into() }
+}
