@@ -11,9 +11,19 @@ from pathlib import Path
 
 import numpy
 import torch
-from safetensors.torch import save_file
-from tiny_models import FAMILIES, HIDDEN, LABELS, load_float64, padded, provenance, random_model, random_sequences
-from tiny_models import write_json
+import transformers
+from tiny_models import (
+    FAMILIES,
+    HIDDEN,
+    LABELS,
+    load_float64,
+    padded,
+    provenance,
+    random_model,
+    random_sequences,
+    write_json,
+    write_tensors,
+)
 
 LENGTHS = [2, 7, 13, 31, 5]
 # Central differences in f64 with this step are off by about step^2 from the third derivative and 1e-16 / step from
@@ -112,8 +122,7 @@ def make(family: str, folder: Path, seed: int) -> None:
     golden |= golden_of("linear", lambda: linear_outputs(model, head, inputs), encoder | head_parameters)
     golden |= {f"linear.head.{name}": value for name, value in head_parameters.items()}
     made = provenance(Path(__file__).name) | {"seed": str(seed)}
-    # Copies: safetensors refuses tensors that share memory, and a parameter is no plain tensor.
-    save_file({n: t.detach().clone().contiguous() for n, t in golden.items()}, folder / "golden.safetensors", made)
+    write_tensors(folder / "golden.safetensors", golden, made)
     write_json(folder / "inputs.json", {"made": made, **inputs})
 
 
@@ -123,6 +132,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=20)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    transformers.utils.logging.disable_progress_bar()
     for number, family in enumerate(FAMILIES):
         print(family)
         make(family, arguments.out / family, arguments.seed + 10 * number)

@@ -6,7 +6,7 @@ import platform
 from pathlib import Path
 
 import numpy
-import safetensors
+import safetensors.torch
 import torch
 import transformers
 from transformers import BertConfig, BertForSequenceClassification, RobertaConfig, RobertaForSequenceClassification
@@ -60,7 +60,8 @@ def random_sequences(family: str, lengths: list[int], generator: numpy.random.Ge
     for index, length in enumerate(lengths):
         second = length // 2 if family == "bert" and index % 2 == 1 else 0
         types.append([0] * (length - second) + [1] * second)
-    return {"sequences": ids, "type_ids": types, "labels": generator.integers(0, LABELS, len(lengths)).tolist()}
+    labels = generator.permutation(numpy.arange(len(lengths)) % LABELS)  # every class occurs
+    return {"sequences": ids, "type_ids": types, "labels": labels.tolist()}
 
 
 def padded(model, inputs: dict) -> dict[str, torch.Tensor]:
@@ -88,6 +89,13 @@ def provenance(script: str) -> dict[str, str]:
         "safetensors": safetensors.__version__,
         "numpy": numpy.__version__,
     }
+
+
+def write_tensors(path: Path, tensors: dict[str, torch.Tensor], made: dict[str, str]) -> None:
+    """A safetensors file; the provenance is one metadata entry, for the order of several would change by run."""
+    # Copies: safetensors refuses tensors that share memory.
+    plain = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
+    path.write_bytes(safetensors.torch.save(plain, {"made": json.dumps(made)}))
 
 
 def write_json(path: Path, value: dict) -> None:

@@ -64,6 +64,9 @@ impl Tape {
     }
 
     /// Layer norm of `x`, or of `residual + dropout(x)`; the dropout acts on `x` alone.
+    ///
+    /// # Panics
+    /// If a width or the residual's shape does not fit.
     pub fn layer_norm(
         &mut self,
         x: Value,
@@ -98,6 +101,9 @@ impl Tape {
     }
 
     /// Self-attention inside each sequence, `[query rows, hidden]`; queries are all tokens or the first ones.
+    ///
+    /// # Panics
+    /// If the widths do not fit the heads.
     pub fn attention(&mut self, qkv: Qkv, heads: usize, dropout: Option<DropoutSite>) -> Value {
         let (rows, hidden) = match qkv {
             Qkv::All(qkv) => (Rows::Tokens, self.info(qkv).columns / 3),
@@ -124,6 +130,9 @@ impl Tape {
     }
 
     /// The first row of each sequence, `[sequences, columns]`.
+    ///
+    /// # Panics
+    /// If `x` has not one row per token.
     pub fn first_token(&mut self, x: Value) -> Value {
         let info = self.info(x);
         assert_eq!(info.rows, Rows::Tokens, "first_token: needs one row per token");
@@ -141,6 +150,9 @@ impl Tape {
     }
 
     /// Softmax cross-entropy of each row against the batch's labels: losses `[sequences, 1]`, in nats.
+    ///
+    /// # Panics
+    /// If `logits` has not one row per sequence.
     pub fn cross_entropy(&mut self, logits: Value) -> Value {
         let info = self.info(logits);
         assert_eq!(info.rows, Rows::Sequences, "cross_entropy: one row of logits per label");

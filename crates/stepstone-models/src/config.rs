@@ -122,7 +122,7 @@ impl EncoderConfig {
             pad_token_id: keys.number("pad_token_id", f64::from(u8::from(roberta)), 0.0..1e6)? as u32,
             json: Map::new(),
         };
-        if config.hidden_size % config.num_attention_heads != 0 {
+        if !config.hidden_size.is_multiple_of(config.num_attention_heads) {
             return Err(keys.wrong("num_attention_heads", &format!("a divisor of hidden_size {}", config.hidden_size)));
         }
         if config.num_attention_heads > 64 {

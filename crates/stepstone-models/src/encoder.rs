@@ -89,7 +89,7 @@ impl Encoder {
     fn embed(&self, tape: &mut Tape) -> Value {
         let sum = tape.embedding(self.word, self.position, self.token_type, Some(self.padding_index));
         let normed = tape.layer_norm(sum, None, None, self.embedding_norm, self.epsilon);
-        tape.dropout(normed, self.site(self.dropout.hidden, 0, SiteKind::Embedding))
+        tape.dropout(normed, site(self.dropout.hidden, 0, SiteKind::Embedding))
     }
 
     fn layer(&self, tape: &mut Tape, layer: &Layer, number: usize, h: Value) -> Value {
@@ -107,19 +107,15 @@ impl Encoder {
 
     /// Attention, its output, and the feed-forward block, each with dropout, residual sum and layer norm.
     fn after_projection(&self, tape: &mut Tape, layer: &Layer, number: usize, h: Value, qkv: Qkv) -> Value {
-        let probabilities = self.site(self.dropout.attention, number, SiteKind::AttentionProbabilities);
+        let probabilities = site(self.dropout.attention, number, SiteKind::AttentionProbabilities);
         let context = tape.attention(qkv, self.heads, Some(probabilities));
         let attended = tape.linear(context, layer.attention_output.weight, layer.attention_output.bias);
-        let drop = self.site(self.dropout.hidden, number, SiteKind::AttentionOutput);
+        let drop = site(self.dropout.hidden, number, SiteKind::AttentionOutput);
         let h = tape.layer_norm(attended, Some(h), Some(drop), layer.attention_norm, self.epsilon);
         let inner = tape.linear_gelu(h, layer.intermediate.weight, layer.intermediate.bias);
         let outer = tape.linear(inner, layer.output.weight, layer.output.bias);
-        let drop = self.site(self.dropout.hidden, number, SiteKind::FeedForwardOutput);
+        let drop = site(self.dropout.hidden, number, SiteKind::FeedForwardOutput);
         tape.layer_norm(outer, Some(h), Some(drop), layer.output_norm, self.epsilon)
-    }
-
-    fn site(&self, probability: f32, layer: usize, kind: SiteKind) -> DropoutSite {
-        DropoutSite { probability, site: Site::new(layer, kind) }
     }
 }
 
@@ -155,6 +151,10 @@ impl Linear {
     pub(crate) fn forward(self, tape: &mut Tape, x: Value) -> Value {
         tape.linear(x, self.weight, self.bias)
     }
+}
+
+fn site(probability: f32, layer: usize, kind: SiteKind) -> DropoutSite {
+    DropoutSite { probability, site: Site::new(layer, kind) }
 }
 
 fn norm(layout: &mut Layout, name: &str, hidden: usize) -> Norm {

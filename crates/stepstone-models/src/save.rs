@@ -36,21 +36,22 @@ impl View for &NamedTensor<'_> {
     }
 }
 
-/// Writes `tensors` to `path` through a temporary file, fsync and rename.
+/// Writes `tensors` and one pair of metadata to `path` through a temporary file, fsync and rename.
 ///
 /// # Errors
 /// If the system refuses a write.
 pub fn write_safetensors(
     path: &Path,
     tensors: &[NamedTensor<'_>],
-    metadata: HashMap<String, String>,
+    (key, value): (&str, String),
 ) -> Result<(), ModelError> {
     let temporary = path.with_extension("tmp");
     let views = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor));
-    let written = safetensors::serialize_to_file(views, Some(metadata), &temporary).map_err(|error| match error {
-        safetensors::SafeTensorError::IoError(source) => source,
-        other => io::Error::other(other),
-    });
+    let written = safetensors::serialize_to_file(views, Some(HashMap::from([(key.to_string(), value)])), &temporary)
+        .map_err(|error| match error {
+            safetensors::SafeTensorError::IoError(source) => source,
+            other => io::Error::other(other),
+        });
     let renamed = written.and_then(|()| File::open(&temporary)?.sync_all()).and_then(|()| fs::rename(&temporary, path));
     renamed.map_err(|source| {
         let _ = fs::remove_file(&temporary); // a half-written file helps nobody; the error itself is reported
@@ -107,8 +108,7 @@ impl Folder<'_> {
         let _ = fs::remove_dir_all(&temporary); // left by an interrupted save
         let failed = |path: &Path, source| ModelError::Write { path: path.into(), source };
         fs::create_dir_all(&temporary).map_err(|source| failed(&temporary, source))?;
-        let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
-        write_safetensors(&temporary.join("model.safetensors"), self.tensors, metadata)?;
+        write_safetensors(&temporary.join("model.safetensors"), self.tensors, ("format", "pt".into()))?;
         let config = temporary.join("config.json");
         let text = serde_json::to_string_pretty(&self.json()).map_err(|e| failed(&config, io::Error::other(e)))?;
         write_atomically(&config, text.as_bytes()).map_err(|source| failed(&config, source))?;

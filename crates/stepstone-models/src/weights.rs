@@ -146,7 +146,7 @@ fn convert<const N: usize>(bytes: &[u8], out: &mut [f32], value: impl Fn([u8; N]
 fn canonical(on_disk: &str, prefix: &str) -> String {
     let name = on_disk.strip_prefix(prefix).unwrap_or(on_disk);
     match name.strip_suffix("LayerNorm.gamma") {
-        Some(stem) => return format!("{stem}LayerNorm.weight"),
+        Some(stem) => format!("{stem}LayerNorm.weight"),
         None => match name.strip_suffix("LayerNorm.beta") {
             Some(stem) => format!("{stem}LayerNorm.bias"),
             None => name.to_string(),

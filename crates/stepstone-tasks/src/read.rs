@@ -41,7 +41,7 @@ pub(crate) fn read_rows(
         Columns::Numbered { width, fields } => {
             let numbered =
                 FoundFields { id: fields.id, text: fields.text, pair: fields.pair, label: Some(fields.label) };
-            reader.tab_separated(&lines, 0, *width, numbered);
+            reader.tab_separated(&lines, 0, *width, &numbered);
         }
         Columns::Json(fields) => reader.json(&lines, fields),
     }
@@ -108,10 +108,10 @@ impl Reader<'_> {
             pair: fields.pair.and_then(find),
             label: find(fields.label),
         };
-        self.tab_separated(lines, 1, names.len(), numbered);
+        self.tab_separated(lines, 1, names.len(), &numbered);
     }
 
-    fn tab_separated(&mut self, lines: &[&str], first: usize, width: usize, fields: FoundFields) {
+    fn tab_separated(&mut self, lines: &[&str], first: usize, width: usize, fields: &FoundFields) {
         for (number, line) in lines.iter().enumerate().skip(first) {
             if line.is_empty() {
                 self.refuse(number + 1, "an empty line, expected a row".into());

@@ -45,7 +45,7 @@ fn decode(path: &Path, bytes: Vec<u8>) -> Result<String, DataError> {
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let before = &error.as_bytes()[..valid];
-        let line = before.iter().filter(|b| **b == b'\n').count() + 1;
+        let line = before.split(|b| *b == b'\n').count();
         let byte = error.as_bytes()[valid];
         let problem = format!("byte 0x{byte:02x} at offset {valid} is no UTF-8, expected UTF-8 text");
         DataError::BadRows { rows: vec![BadRow { path: path.into(), line, problem }] }

@@ -1,7 +1,6 @@
 //! Weights into a device and out of it.
 
 use crate::error::TrainError;
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use stepstone_engine::{Arena, Device, Part, rng};
 use stepstone_models::{
@@ -53,7 +52,7 @@ fn initialize(part: &Part, config: &EncoderConfig, head: HeadKind, seed: u64, st
             HeadKind::Linear if is_head_tensor(&part.name) => {
                 (bound * (2.0 * rng::uniform(seed, stream, i as u64) - 1.0)) as f32
             }
-            HeadKind::Linear | HeadKind::Hf if part.name.ends_with(".bias") => 0.0,
+            HeadKind::Linear | HeadKind::Hf if part.shape.len() == 1 => 0.0,
             HeadKind::Linear | HeadKind::Hf => {
                 (f64::from(config.initializer_range) * rng::normal(seed, stream, i as u64)) as f32
             }
@@ -99,8 +98,7 @@ pub(crate) fn save(
     folder.save(dir)?;
     if head == HeadKind::Linear {
         let tensors: Vec<NamedTensor> = model.layout.parts().filter(apart).map(tensor).collect();
-        let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
-        write_safetensors(&dir.join("head.safetensors"), &tensors, metadata)?;
+        write_safetensors(&dir.join("head.safetensors"), &tensors, ("format", "pt".into()))?;
     }
     Ok(())
 }

@@ -4,7 +4,6 @@ use crate::error::TrainError;
 use crate::folder::RunFolder;
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 use std::fs;
 use stepstone_engine::{Arena, Device};
 use stepstone_models::{NamedTensor, write_safetensors};
@@ -52,7 +51,7 @@ pub(crate) fn save(
         arenas.map(|(name, data)| NamedTensor { name: name.into(), shape: vec![data.len()], data }).collect();
     let text = serde_json::to_string(state).map_err(std::io::Error::other).map_err(TrainError::write(&dir))?;
     let path = dir.join("state.safetensors");
-    Ok(write_safetensors(&path, &tensors, HashMap::from([("state".to_string(), text)]))?)
+    Ok(write_safetensors(&path, &tensors, ("state", text))?)
 }
 
 /// Loads the state into `device`, if there is one of this run; returns it with the best weights so far. A damaged state

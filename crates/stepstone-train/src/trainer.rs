@@ -145,7 +145,7 @@ impl Trainer<'_> {
                     last_save = Instant::now();
                 }
             }
-            if done % log_every == 0 || done == 1 {
+            if done.is_multiple_of(log_every) || done == 1 {
                 self.log_step(loss)?;
             }
             report(&self.progress(loss, score));
@@ -355,6 +355,7 @@ pub(crate) fn argmax(logits: &[f64], classes: usize) -> Vec<u32> {
     logits.chunks_exact(classes).map(best).collect()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "map_err hands the error over")]
 fn too_large(error: stepstone_engine::PackError) -> TrainError {
     TrainError::Recipe { key: "batch_size", found: error.to_string(), expected: "a smaller batch".into() }
 }

@@ -1,0 +1,10 @@
+//! One command, one file.
+
+pub(crate) mod export;
+pub(crate) mod predict;
+pub(crate) mod train;
+
+/// As many threads as the machine has cores.
+fn all_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

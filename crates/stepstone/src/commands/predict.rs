@@ -1,0 +1,34 @@
+//! `stepstone predict`: labels and probabilities for new inputs.
+
+use crate::exit::{self, Failure};
+use std::io::Write;
+use std::path::PathBuf;
+
+/// Label the rows of a file with a finished run, as JSON lines.
+///
+/// The file is laid out as the task's own files; its labels may be absent.
+///
+/// Example: stepstone predict runs/0123456789abcdef new.tsv
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Args {
+    /// Folder of a finished run
+    run: PathBuf,
+    /// Rows to label
+    file: PathBuf,
+    /// Threads [default: all cores]
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+/// Writes one JSON object per row to `out`.
+pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
+    let threads = args.threads.unwrap_or_else(super::all_cores);
+    let predictions = stepstone_train::predict(&args.run, &args.file, threads)
+        .map_err(|error| Failure::new(format!("cannot label {}", args.file.display()), &error))?;
+    for prediction in predictions {
+        let line = serde_json::to_string(&prediction).map_err(|error| Failure::output(error.into()))?;
+        writeln!(out, "{line}").map_err(Failure::output)?;
+    }
+    Ok(exit::OK)
+}

@@ -1,0 +1,125 @@
+//! Exit codes and the one form in which every error is printed.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use stepstone_models::ModelError;
+use stepstone_tasks::{DataError, TokenizerError, UnknownTask};
+use stepstone_train::TrainError;
+
+/// Done.
+pub(crate) const OK: u8 = 0;
+/// A run failed.
+pub(crate) const FAILED: u8 = 1;
+/// Wrong usage.
+pub(crate) const USAGE: u8 = 64;
+/// Bad data: a bad row, an unknown label, corrupt or mismatched weights.
+pub(crate) const DATA: u8 = 65;
+/// An input is missing.
+pub(crate) const NO_INPUT: u8 = 66;
+/// The system refused something.
+pub(crate) const SYSTEM: u8 = 71;
+/// An output cannot be created.
+pub(crate) const CANNOT_CREATE: u8 = 73;
+/// Reading or writing failed, for example on a full disk.
+pub(crate) const IO: u8 = 74;
+/// The state is saved, work is left.
+pub(crate) const WORK_LEFT: u8 = 75;
+/// No permission to read.
+pub(crate) const PERMISSION: u8 = 77;
+/// An impossible value of a setting.
+pub(crate) const CONFIG: u8 = 78;
+
+/// An error on its way to the terminal.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// The process's exit code.
+    pub(crate) code: u8,
+    /// What could not be done.
+    what: String,
+    /// Why, outermost cause first.
+    causes: Vec<String>,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// Standard output could not be written.
+    pub(crate) fn output(error: io::Error) -> Failure {
+        Failure { code: IO, what: "cannot write the output".into(), causes: vec![error.to_string()], hint: None }
+    }
+
+    /// A task that does not exist.
+    pub(crate) fn unknown_task(error: &UnknownTask) -> Failure {
+        Failure { code: USAGE, what: error.to_string(), causes: Vec::new(), hint: Some(error.hint()) }
+    }
+
+    /// A run or a use of one failed.
+    pub(crate) fn new(what: String, error: &TrainError) -> Failure {
+        let mut causes = vec![error.to_string()];
+        let mut source = error.source();
+        while let Some(cause) = source {
+            causes.push(cause.to_string());
+            source = cause.source();
+        }
+        Failure { code: code(error), what, causes, hint: error.hint() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "error: {}", self.what)?;
+        for cause in self.causes.iter().flat_map(|cause| cause.lines()) {
+            writeln!(f, "  cause: {cause}")?;
+        }
+        match &self.hint {
+            Some(hint) => writeln!(f, "  hint: {hint} (exit code {})", self.code),
+            None => writeln!(f, "  (exit code {})", self.code),
+        }
+    }
+}
+
+fn code(error: &TrainError) -> u8 {
+    match error {
+        TrainError::Model(error) => model_code(error),
+        TrainError::Data(error) => data_code(error),
+        TrainError::Tokenizer(TokenizerError::Missing { .. }) => NO_INPUT,
+        TrainError::Tokenizer(TokenizerError::Corrupt { .. }) | TrainError::Vocabulary { .. } => DATA,
+        TrainError::Tokenizer(TokenizerError::Read { source, .. }) => read_code(source),
+        TrainError::Recipe { .. } => CONFIG,
+        TrainError::NotFinite { .. } => FAILED,
+        TrainError::BadRun { .. } => DATA,
+        TrainError::OtherRun { .. } | TrainError::Create { .. } => CANNOT_CREATE,
+        TrainError::Write { source, .. } => write_code(source),
+        TrainError::Threads { .. } => SYSTEM,
+    }
+}
+
+fn model_code(error: &ModelError) -> u8 {
+    match error {
+        ModelError::Missing { .. } => NO_INPUT,
+        ModelError::Corrupt { .. } | ModelError::Tensor { .. } => DATA,
+        ModelError::Config { .. } => CONFIG,
+        ModelError::Read { source, .. } => read_code(source),
+        ModelError::Write { source, .. } => write_code(source),
+        ModelError::NotEmpty { .. } => CANNOT_CREATE,
+    }
+}
+
+fn data_code(error: &DataError) -> u8 {
+    match error {
+        DataError::NoFolder { .. } | DataError::NoFile { .. } | DataError::Missing { .. } => NO_INPUT,
+        DataError::Content { .. } | DataError::BadRows { .. } => DATA,
+        DataError::Read { source, .. } => read_code(source),
+    }
+}
+
+fn read_code(error: &io::Error) -> u8 {
+    if error.kind() == io::ErrorKind::PermissionDenied { PERMISSION } else { IO }
+}
+
+fn write_code(error: &io::Error) -> u8 {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => CANNOT_CREATE,
+        _ => IO,
+    }
+}

@@ -1,0 +1,57 @@
+//! Progress of one run: a live line on a terminal, a plain line every 30 seconds elsewhere.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+use stepstone_train::Progress;
+
+/// Shows progress on standard error; what cannot be shown is not worth failing for.
+pub(crate) struct ProgressLine {
+    live: bool,
+    last: Option<Instant>,
+    score: Option<f64>,
+}
+
+impl ProgressLine {
+    pub(crate) fn new() -> ProgressLine {
+        ProgressLine { live: io::stderr().is_terminal(), last: None, score: None }
+    }
+
+    pub(crate) fn show(&mut self, progress: &Progress) {
+        self.score = progress.score.or(self.score);
+        let pause = Duration::from_millis(if self.live { 200 } else { 30_000 });
+        if progress.score.is_none() && self.last.is_some_and(|last| last.elapsed() < pause) {
+            return;
+        }
+        self.last = Some(Instant::now());
+        let line = line(progress, self.score);
+        let _ = if self.live { write!(io::stderr(), "\r\x1b[K{line}") } else { writeln!(io::stderr(), "{line}") };
+    }
+
+    /// Ends the live line.
+    pub(crate) fn finish(&self) {
+        if self.live && self.last.is_some() {
+            let _ = writeln!(io::stderr());
+        }
+    }
+}
+
+fn line(progress: &Progress, score: Option<f64>) -> String {
+    let score = score.map_or(String::new(), |score| format!("  dev {score:.4}"));
+    format!(
+        "step {}/{}  loss {:.4}{score}  {:.0} tokens/s  {} left",
+        progress.step,
+        progress.total_steps,
+        progress.loss,
+        progress.tokens_per_second,
+        duration(progress.seconds_left)
+    )
+}
+
+fn duration(seconds: f64) -> String {
+    let seconds = seconds.max(0.0).round() as u64;
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m} min {s:02} s"),
+        (h, m, _) => format!("{h} h {m:02} min"),
+    }
+}
