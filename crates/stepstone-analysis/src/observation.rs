@@ -193,7 +193,9 @@ impl Observation {
             .then_with(|| self.intermediate.cmp(&other.intermediate))
             .then_with(|| seed.cmp(&other_seed))
             .then_with(|| self.metric.cmp(&other.metric))
-            .then_with(|| (&self.study, &self.encoder, &self.run_id).cmp(&(&other.study, &other.encoder, &other.run_id)))
+            .then_with(|| {
+                (&self.study, &self.encoder, &self.run_id).cmp(&(&other.study, &other.encoder, &other.run_id))
+            })
     }
 
     fn fields(&self) -> [String; 25] {

@@ -97,8 +97,7 @@ pub fn digamma(x: f64) -> f64 {
 
 /// The trigamma function, the second derivative of ln gamma, for x > 0.
 pub fn trigamma(x: f64) -> f64 {
-    const SERIES: [f64; 7] =
-        [1.0 / 6.0, -1.0 / 30.0, 1.0 / 42.0, -1.0 / 30.0, 5.0 / 66.0, -691.0 / 2730.0, 7.0 / 6.0];
+    const SERIES: [f64; 7] = [1.0 / 6.0, -1.0 / 30.0, 1.0 / 42.0, -1.0 / 30.0, 5.0 / 66.0, -691.0 / 2730.0, 7.0 / 6.0];
     let (x, shift) = raise_to_ten(x, |x| 1.0 / (x * x));
     let inverse_square = 1.0 / (x * x);
     shift + (1.0 + 0.5 / x + inverse_square * horner(&SERIES, inverse_square)) / x

@@ -20,7 +20,11 @@ fn rows(golden: &Value, name: &str) -> Vec<(Vec<f64>, f64)> {
 #[track_caller]
 fn close(found: f64, want: f64, relative: f64, what: &str) {
     let error = (found - want).abs();
-    assert!(error <= relative * want.abs().max(1e-300), "{what}: {found} is not {want} (relative {:e})", error / want.abs());
+    assert!(
+        error <= relative * want.abs().max(1e-300),
+        "{what}: {found} is not {want} (relative {:e})",
+        error / want.abs()
+    );
 }
 
 #[test]
@@ -106,7 +110,8 @@ fn ends_and_outsides_are_definite() {
     assert_eq!(t_quantile(1.0, 3.0), f64::INFINITY);
     assert_eq!(f_sf(f64::INFINITY, 2.0, 3.0), 0.0);
     assert_eq!(chi2_sf(f64::INFINITY, 2.0), 0.0);
-    for undefined in [t_sf(1.0, 0.0), t_sf(f64::NAN, 2.0), t_quantile(1.5, 2.0), t_quantile(0.5, -1.0), ln_gamma(-1.0)] {
+    for undefined in [t_sf(1.0, 0.0), t_sf(f64::NAN, 2.0), t_quantile(1.5, 2.0), t_quantile(0.5, -1.0), ln_gamma(-1.0)]
+    {
         assert!(undefined.is_nan());
     }
     assert!([digamma(0.0), trigamma(-2.0), tetragamma(f64::NAN)].iter().all(|x| x.is_nan()));

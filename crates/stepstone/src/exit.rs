@@ -44,6 +44,7 @@ pub(crate) struct Failure {
 
 impl Failure {
     /// Standard output could not be written.
+    #[expect(clippy::needless_pass_by_value, reason = "map_err hands the error over")]
     pub(crate) fn output(error: io::Error) -> Failure {
         Failure { code: IO, what: "cannot write the output".into(), causes: vec![error.to_string()], hint: None }
     }
@@ -83,11 +84,12 @@ fn code(error: &TrainError) -> u8 {
         TrainError::Model(error) => model_code(error),
         TrainError::Data(error) => data_code(error),
         TrainError::Tokenizer(TokenizerError::Missing { .. }) => NO_INPUT,
-        TrainError::Tokenizer(TokenizerError::Corrupt { .. }) | TrainError::Vocabulary { .. } => DATA,
+        TrainError::Tokenizer(TokenizerError::Corrupt { .. })
+        | TrainError::Vocabulary { .. }
+        | TrainError::BadRun { .. } => DATA,
         TrainError::Tokenizer(TokenizerError::Read { source, .. }) => read_code(source),
         TrainError::Recipe { .. } => CONFIG,
         TrainError::NotFinite { .. } => FAILED,
-        TrainError::BadRun { .. } => DATA,
         TrainError::OtherRun { .. } | TrainError::Create { .. } => CANNOT_CREATE,
         TrainError::Write { source, .. } => write_code(source),
         TrainError::Threads { .. } => SYSTEM,

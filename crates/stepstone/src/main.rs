@@ -18,6 +18,7 @@ struct Arguments {
 }
 
 #[derive(Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "one value exists, for the length of the program")]
 enum Command {
     Train(commands::train::Args),
     Predict(commands::predict::Args),
