@@ -75,7 +75,8 @@ mod tests {
     /// `want` by sklearn.metrics.matthews_corrcoef and accuracy_score, scikit-learn 1.9.1.
     #[test]
     fn scores_equal_scikit_learn() {
-        let table: &[(&[u32], &[u32], usize, f64, f64)] = &[
+        type Row = (&'static [u32], &'static [u32], usize, f64, f64);
+        let table: &[Row] = &[
             (&[1, 1, 0, 0], &[1, 1, 0, 0], 2, 1.0, 1.0),
             (&[0, 0, 1, 1], &[1, 1, 0, 0], 2, -1.0, 0.0),
             (&[1, 1, 1, 1], &[1, 0, 1, 0], 2, 0.0, 0.5), // one class predicted: 0 by convention
