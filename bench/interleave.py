@@ -54,7 +54,7 @@ class Server:
 
 
 def quantile(values: list[float], fraction: float) -> float:
-    """The smallest value with at least this fraction of the values at or below it; needs no interpolation."""
+    """The value above which all but `fraction` of the values lie; never interpolated."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(fraction * len(ordered)))]
 

@@ -40,10 +40,6 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def round_half_up(value: float) -> int:
-    return math.floor(value + 0.5)
-
-
 def load_model(folder: Path, task: glue.Task):
     """The encoder with a new head of the family, in f32 whatever the precision on disk."""
     return AutoModelForSequenceClassification.from_pretrained(
@@ -76,6 +72,11 @@ def shuffled_batches(examples: int, batch_size: int, steps: int, seed: int):
             yield order[start : start + batch_size]
 
 
+def evaluation_steps(steps: int, evaluations: int) -> set[int]:
+    """The first step at or after each k / evaluations of the run; the last is the final step."""
+    return {-(-steps * k // evaluations) for k in range(1, evaluations + 1)}
+
+
 class Step:
     """Model, optimizer and schedule; a call is one training step and returns its loss."""
 
@@ -84,7 +85,7 @@ class Step:
         self.optimizer = torch.optim.AdamW(
             decay_groups(model), lr=learning_rate, betas=(0.9, 0.999), eps=1e-8, fused=True
         )
-        warmup_steps = round_half_up(WARMUP_RATIO * steps)
+        warmup_steps = math.ceil(WARMUP_RATIO * steps)
         self.schedule = get_linear_schedule_with_warmup(self.optimizer, warmup_steps, steps)
 
     def __call__(self, batch: dict, labels: torch.Tensor) -> float:
@@ -117,7 +118,7 @@ def train(arguments: argparse.Namespace) -> dict:
     examples = len(train_split.features)
     steps = arguments.epochs * math.ceil(examples / arguments.batch_size)
     steps = min(steps, arguments.max_steps or steps)
-    evaluate_at = {round_half_up(steps * k / arguments.evaluations) for k in range(1, arguments.evaluations + 1)}
+    evaluate_at = evaluation_steps(steps, arguments.evaluations)
     step, scores, losses, interval = Step(model, arguments.learning_rate, steps), [], [], []
     batches = shuffled_batches(examples, arguments.batch_size, steps, arguments.seed)
     for number, chosen in enumerate(batches, start=1):

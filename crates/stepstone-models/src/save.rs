@@ -47,16 +47,26 @@ pub fn write_safetensors(
 ) -> Result<(), ModelError> {
     let temporary = path.with_extension("tmp");
     let views = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor));
-    let written = safetensors::serialize_to_file(views, Some(HashMap::from([(key.to_string(), value)])), &temporary)
-        .map_err(|error| match error {
+    let write = || -> io::Result<()> {
+        let permissions = new_file_permissions(&temporary)?;
+        let metadata = HashMap::from([(key.to_string(), value)]);
+        safetensors::serialize_to_file(views, Some(metadata), &temporary).map_err(|error| match error {
             safetensors::SafeTensorError::IoError(source) => source,
             other => io::Error::other(other),
-        });
-    let renamed = written.and_then(|()| File::open(&temporary)?.sync_all()).and_then(|()| fs::rename(&temporary, path));
-    renamed.map_err(|source| {
+        })?;
+        fs::set_permissions(&temporary, permissions)?;
+        File::open(&temporary)?.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    write().map_err(|source| {
         let _ = fs::remove_file(&temporary); // a half-written file helps nobody; the error itself is reported
         ModelError::Write { path: path.into(), source }
     })
+}
+
+/// The permissions that a new file gets here, by the umask: the safetensors crate leaves its files to their owner alone.
+fn new_file_permissions(path: &Path) -> io::Result<fs::Permissions> {
+    Ok(File::create(path)?.metadata()?.permissions())
 }
 
 /// Writes bytes to `path` through a temporary file, fsync and rename.

@@ -92,6 +92,23 @@ impl Weights {
         }
     }
 
+    /// Refuses weights with more than `layers` layers: they are another model's.
+    ///
+    /// # Errors
+    /// If there is a tensor of layer `layers`, counted from 0.
+    pub fn check_layers(&self, layers: usize) -> Result<(), ModelError> {
+        let next = format!("encoder.layer.{layers}.");
+        let Some((tensor, entry)) = self.tensors.iter().find(|(name, _)| name.starts_with(&next)) else {
+            return Ok(());
+        };
+        Err(ModelError::Tensor {
+            path: self.files[entry.file].0.clone(),
+            tensor: tensor.clone(),
+            found: format!("belongs to layer {layers}"),
+            expected: format!("layers 0 to {} by num_hidden_layers of config.json", layers.saturating_sub(1)),
+        })
+    }
+
     /// blake3 over the bytes of config.json and of each weights file, in order; 64 hex digits.
     ///
     /// # Errors

@@ -82,7 +82,7 @@ mod tests {
             (&[1, 1, 1, 1], &[1, 0, 1, 0], 2, 0.0, 0.5), // one class predicted: 0 by convention
             (&[1, 0, 1, 1, 0], &[1, 0, 0, 1, 1], 2, 0.166_666_666_666_666_66, 0.6),
             (&[0, 1, 2, 2, 1, 0, 0], &[0, 1, 2, 1, 1, 2, 0], 3, 0.593_75, 0.714_285_714_285_714_3),
-            (&[], &[], 2, 0.0, 0.0),
+            (&[], &[], 2, 0.0, 0.0), // of nothing: 0 by our convention
         ];
         for (predicted, gold, classes, correlation, accuracy) in table {
             let scores = Metric::MatthewsCorrelation.score(predicted, gold, *classes);

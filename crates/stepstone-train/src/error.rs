@@ -21,6 +21,8 @@ pub enum TrainError {
     Vocabulary { folder: PathBuf, id: u32, vocab_size: usize },
     #[error("the loss is {loss} at step {step}; last gradient norms: {norms:?}")]
     NotFinite { step: u64, loss: f64, norms: Vec<f64> },
+    #[error("{} does not exist, expected the folder of a run", path.display())]
+    MissingRun { path: PathBuf },
     #[error("{} holds another run, {found}", path.display())]
     OtherRun { path: PathBuf, found: String },
     #[error("{}: {found}, expected {expected}", path.display())]
@@ -45,7 +47,8 @@ impl TrainError {
             }
             TrainError::OtherRun { .. } => Some("name another folder with --out, or remove this one".into()),
             TrainError::BadRun { .. } => Some("remove the run folder and train again".into()),
-            TrainError::Tokenizer(_)
+            TrainError::MissingRun { .. }
+            | TrainError::Tokenizer(_)
             | TrainError::Recipe { .. }
             | TrainError::Create { .. }
             | TrainError::Write { .. }

@@ -8,7 +8,7 @@ use crate::recipe::{Recipe, Source};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use stepstone_models::write_atomically;
 use stepstone_tasks::NamedScore;
@@ -142,7 +142,8 @@ impl RunFolder {
         let path = self.file(name);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            // What stands below a file does not exist either; making it will fail, and say so.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
             Err(source) => {
                 return Err(TrainError::BadRun { path, found: source.to_string(), expected: "a file".into() });
             }

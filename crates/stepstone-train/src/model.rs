@@ -4,7 +4,7 @@ use crate::error::TrainError;
 use std::path::{Path, PathBuf};
 use stepstone_engine::{Arena, Device, Part, rng};
 use stepstone_models::{
-    Classifier, EncoderConfig, Folder, HeadKind, ModelError, NamedTensor, Weights, is_head_tensor, write_safetensors,
+    Classifier, EncoderConfig, Folder, HeadKind, NamedTensor, Weights, is_head_tensor, write_safetensors,
 };
 
 /// Counter stream of new tensors; the tensor's place in the layout is added.
@@ -39,7 +39,7 @@ pub(crate) fn load(
         }
         device.load(Arena::Parameters, part.param.offset, &data);
     }
-    refuse_extra_layers(config, weights)?;
+    weights.check_layers(config.num_hidden_layers)?;
     Ok(new)
 }
 
@@ -58,18 +58,6 @@ fn initialize(part: &Part, config: &EncoderConfig, head: HeadKind, seed: u64, st
             }
         };
     }
-}
-
-/// A file with more layers than config.json says is another model's.
-fn refuse_extra_layers(config: &EncoderConfig, weights: &Weights) -> Result<(), TrainError> {
-    let next = format!("encoder.layer.{}.", config.num_hidden_layers);
-    let Some(extra) = weights.names().find(|name| name.starts_with(&next)) else { return Ok(()) };
-    Err(TrainError::Model(ModelError::Config {
-        path: "config.json".into(),
-        key: "num_hidden_layers".into(),
-        found: config.num_hidden_layers.to_string(),
-        expected: format!("one more at least: the weights hold `{extra}`"),
-    }))
 }
 
 /// Writes `parameters` as a Hugging Face folder. A `linear` head is no class of transformers: it goes into

@@ -87,7 +87,7 @@ pub fn export(run: &Path, dir: &Path) -> Result<(), TrainError> {
 
 fn finished(run: &Path) -> Result<(RunRecord, Scores), TrainError> {
     let folder = RunFolder::new(run);
-    let record = folder.record()?.ok_or_else(|| bad(run, "no run.json", "the folder of a run"))?;
+    let record = folder.record()?.ok_or_else(|| TrainError::MissingRun { path: run.join("run.json") })?;
     let scores = folder.scores()?.ok_or_else(|| bad(run, "no scores.json", "a finished run: train it to the end"))?;
     Ok((record, scores))
 }

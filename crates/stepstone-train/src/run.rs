@@ -5,7 +5,6 @@ use crate::error::TrainError;
 use crate::folder::{FORMAT, Identity, RunFolder, RunRecord};
 use crate::recipe::{Overrides, Recipe};
 use std::path::{Path, PathBuf};
-use stepstone_engine::Threads;
 use stepstone_models::{EncoderConfig, Family, Weights};
 use stepstone_tasks::{Task, TaskData, Tokenizer, TokenizerFamily, load};
 
@@ -47,7 +46,7 @@ pub struct Run {
     pub(crate) train: Split,
     pub(crate) dev: Split,
     pub(crate) tokenizer_files: Vec<PathBuf>,
-    pub(crate) threads: Threads,
+    pub(crate) threads: usize,
 }
 
 impl Run {
@@ -70,8 +69,6 @@ impl Run {
         }
         let record = record(&weights, &tokenizer, &data, request, recipe)?;
         let default = Path::new("runs").join(&record.id);
-        let threads =
-            Threads::new(request.threads).map_err(|source| TrainError::Threads { threads: request.threads, source })?;
         Ok(Run {
             folder: RunFolder::new(request.out.unwrap_or(&default)),
             record,
@@ -83,7 +80,7 @@ impl Run {
             train,
             dev,
             tokenizer_files: tokenizer.files().to_vec(),
-            threads,
+            threads: request.threads,
         })
     }
 

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use stepstone_engine::{AdamW, Arena, Batch, CpuDevice, Device, Scalars, Update};
+use stepstone_engine::{AdamW, Arena, Batch, CpuDevice, Device, Scalars, Threads, Update};
 use stepstone_models::{Classifier, InferencePass, TrainingPass, write_atomically};
 use stepstone_tasks::NamedScore;
 
@@ -70,9 +70,8 @@ impl Run {
             return Ok(Outcome::Done(scores));
         }
         let model = Classifier::new(&self.config, self.recipe().head, self.data.labels.len());
-        // The run's own pool: `Threads` is not shared between runs.
-        let threads = stepstone_engine::Threads::new(self.threads.count())
-            .map_err(|source| TrainError::Threads { threads: self.threads.count(), source })?;
+        let threads =
+            Threads::new(self.threads).map_err(|source| TrainError::Threads { threads: self.threads, source })?;
         let mut device = CpuDevice::new(model.layout.len, threads);
         let head = self.recipe().head;
         let heads = Heads::New { seed: self.seed() };

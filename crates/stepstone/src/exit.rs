@@ -49,6 +49,12 @@ impl Failure {
         Failure { code: IO, what: "cannot write the output".into(), causes: vec![error.to_string()], hint: None }
     }
 
+    /// The system refused something that has nothing to do with the user's files.
+    #[expect(clippy::needless_pass_by_value, reason = "map_err hands the error over")]
+    pub(crate) fn system(error: io::Error) -> Failure {
+        Failure { code: SYSTEM, what: "cannot listen for signals".into(), causes: vec![error.to_string()], hint: None }
+    }
+
     /// A task that does not exist.
     pub(crate) fn unknown_task(error: &UnknownTask) -> Failure {
         Failure { code: USAGE, what: error.to_string(), causes: Vec::new(), hint: Some(error.hint()) }
@@ -83,7 +89,7 @@ fn code(error: &TrainError) -> u8 {
     match error {
         TrainError::Model(error) => model_code(error),
         TrainError::Data(error) => data_code(error),
-        TrainError::Tokenizer(TokenizerError::Missing { .. }) => NO_INPUT,
+        TrainError::Tokenizer(TokenizerError::Missing { .. }) | TrainError::MissingRun { .. } => NO_INPUT,
         TrainError::Tokenizer(TokenizerError::Corrupt { .. })
         | TrainError::Vocabulary { .. }
         | TrainError::BadRun { .. } => DATA,

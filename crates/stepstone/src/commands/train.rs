@@ -127,7 +127,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     if run.truncated > 0.0 {
         let _ = writeln!(io::stderr(), "{:.1} % of the training inputs are cut at max_length", 100.0 * run.truncated);
     }
-    let stop = stop::flag().map_err(Failure::output)?;
+    let stop = stop::flag().map_err(Failure::system)?;
     let control = Control { stop: &stop, resume_interval: Duration::from_secs(args.resume_seconds) };
     let mut line = ProgressLine::new();
     let outcome = run.train(&control, &mut |progress| line.show(progress));
