@@ -25,6 +25,40 @@ pub struct TaskData {
     pub files: Vec<PathBuf>,
 }
 
+impl TaskData {
+    /// Keeps at most so many examples of each split, in file order. Which ones stay is fixed by a hash of their ids, so
+    /// that a smaller subset lies inside every larger one and all restarts see the same.
+    pub fn limit(&mut self, max_train: Option<usize>, max_dev: Option<usize>) {
+        if let Some(kept) = max_train.and_then(|max| subset(&self.train, "train", max)) {
+            self.train = select(&self.train, &kept);
+        }
+        if let Some(kept) = max_dev.and_then(|max| subset(&self.dev, "dev", max)) {
+            for part in &mut self.dev_parts {
+                let before = |row: usize| kept.partition_point(|kept| *kept < row);
+                part.range = before(part.range.start)..before(part.range.end);
+            }
+            self.dev = select(&self.dev, &kept);
+        }
+    }
+}
+
+/// The rows of the `max` examples whose hashes are smallest, in file order; None if all stay.
+fn subset(examples: &[Example], split: &str, max: usize) -> Option<Vec<usize>> {
+    if examples.len() <= max {
+        return None;
+    }
+    let hash = |row: usize| *blake3::hash(format!("{split} {}", examples[row].id).as_bytes()).as_bytes();
+    let mut rows: Vec<([u8; 32], usize)> = (0..examples.len()).map(|row| (hash(row), row)).collect();
+    rows.sort_unstable();
+    let mut kept: Vec<usize> = rows[..max].iter().map(|(_, row)| *row).collect();
+    kept.sort_unstable();
+    Some(kept)
+}
+
+fn select(examples: &[Example], rows: &[usize]) -> Vec<Example> {
+    rows.iter().map(|row| examples[*row].clone()).collect()
+}
+
 /// A named range of dev examples.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DevPart {
@@ -93,4 +127,59 @@ fn layout_of(task: &'static Task, path: &Path) -> &'static Columns {
     let name = name.strip_suffix(".gz").or(name.strip_suffix(".zst")).unwrap_or(&name);
     let fits = task.layouts.iter().find(|layout| name.ends_with(&format!(".{}", layout.extension)));
     &fits.unwrap_or(&task.layouts[task.layouts.len() - 1]).columns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::example::Text;
+
+    fn data() -> TaskData {
+        let examples = |split: &str, count: usize| {
+            let example = |row: usize| Example {
+                id: format!("{split}-{row}"),
+                text: Text::Single(format!("text {row}")),
+                gold: Some(0),
+            };
+            (0..count).map(example).collect::<Vec<_>>()
+        };
+        let part = |name, range| DevPart { name, range };
+        TaskData {
+            train: examples("train", 50),
+            dev: examples("dev", 30),
+            dev_parts: vec![part("matched", 0..10), part("mismatched", 10..30)],
+            labels: vec!["0".into(), "1".into()],
+            digest: String::new(),
+            files: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn smaller_subsets_lie_inside_larger_ones_and_keep_file_order() {
+        let limited = |max_train| {
+            let mut data = data();
+            data.limit(Some(max_train), None);
+            data.train
+        };
+        for (small, large) in [(0, 1), (7, 31), (31, 49), (49, 50), (50, 99)] {
+            let (small, large) = (limited(small), limited(large));
+            assert!(small.iter().all(|example| large.contains(example)), "{} in {}", small.len(), large.len());
+            let row = |example: &Example| data().train.iter().position(|other| other == example);
+            assert!(small.windows(2).all(|pair| row(&pair[0]) < row(&pair[1])));
+        }
+        assert_eq!((limited(0).len(), limited(7).len(), limited(99).len()), (0, 7, 50));
+    }
+
+    #[test]
+    fn parts_of_a_limited_dev_split_hold_the_examples_they_held_before() {
+        let (whole, mut limited) = (data(), data());
+        limited.limit(None, Some(13));
+        assert_eq!(limited.dev.len(), 13);
+        assert_eq!(limited.train.len(), 50);
+        for (part, before) in limited.dev_parts.iter().zip(&whole.dev_parts) {
+            assert!(!part.range.is_empty(), "{part:?}");
+            let inside = |example: &Example| whole.dev[before.range.clone()].contains(example);
+            assert!(limited.dev[part.range.clone()].iter().all(inside), "{part:?}");
+        }
+    }
 }

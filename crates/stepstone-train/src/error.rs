@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use stepstone_models::ModelError;
-use stepstone_tasks::{DataError, TokenizerError};
+use stepstone_tasks::{DataError, TokenizerError, UnknownTask};
 
 /// Each error says where, what was found and what was expected.
 #[derive(Debug, thiserror::Error)]
@@ -15,12 +15,16 @@ pub enum TrainError {
     Data(#[from] DataError),
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+    #[error(transparent)]
+    Task(#[from] UnknownTask),
     #[error("`{key}` is {found}, expected {expected}")]
     Recipe { key: &'static str, found: String, expected: String },
     #[error("{}: token id {id}, expected an id below vocab_size {vocab_size}", folder.display())]
     Vocabulary { folder: PathBuf, id: u32, vocab_size: usize },
     #[error("the loss is {loss} at step {step}; last gradient norms: {norms:?}")]
     NotFinite { step: u64, loss: f64, norms: Vec<f64> },
+    #[error("run {id} has been taken over by another worker: nothing more is written")]
+    Lost { id: String },
     #[error("{} does not exist, expected the folder of a run", path.display())]
     MissingRun { path: PathBuf },
     #[error("{} holds another run, {found}", path.display())]
@@ -41,13 +45,15 @@ impl TrainError {
         match self {
             TrainError::Model(error) => error.hint(),
             TrainError::Data(error) => error.hint(),
+            TrainError::Task(error) => Some(error.hint()),
             TrainError::Vocabulary { .. } => Some("tokenizer files and weights must come from the same model".into()),
             TrainError::NotFinite { .. } => {
                 Some("try a smaller --learning-rate; the log holds every step before".into())
             }
             TrainError::OtherRun { .. } => Some("name another folder with --out, or remove this one".into()),
             TrainError::BadRun { .. } => Some("remove the run folder and train again".into()),
-            TrainError::MissingRun { .. }
+            TrainError::Lost { .. }
+            | TrainError::MissingRun { .. }
             | TrainError::Tokenizer(_)
             | TrainError::Recipe { .. }
             | TrainError::Create { .. }

@@ -5,16 +5,17 @@
 
 use crate::error::TrainError;
 use crate::recipe::{Recipe, Source};
+use crate::role::Role;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use stepstone_models::write_atomically;
 use stepstone_tasks::NamedScore;
 
-/// Raised when a field changes meaning.
-pub(crate) const FORMAT: u32 = 1;
+/// Format of the files of a run folder, raised when a field changes meaning.
+pub const FORMAT: u32 = 1;
 
 /// `run.json`: what fixes a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,18 +27,48 @@ pub struct RunRecord {
     pub sources: BTreeMap<String, Source>,
 }
 
+impl RunRecord {
+    /// The record of a run: its id is a hash of `identity`.
+    ///
+    /// # Errors
+    /// If JSON cannot hold a value of the recipe.
+    pub fn new(identity: Identity) -> Result<RunRecord, TrainError> {
+        let sources =
+            identity.recipe.sources.iter().map(|(key, source)| ((*key).to_string(), source.clone())).collect();
+        let text = serde_json::to_string(&identity).map_err(|error| TrainError::BadRun {
+            path: "run.json".into(),
+            found: error.to_string(),
+            expected: "a recipe that JSON can hold".into(),
+        })?;
+        let id = blake3::hash(text.as_bytes()).to_hex()[..16].to_string();
+        Ok(RunRecord { format: FORMAT, id, identity, sources })
+    }
+}
+
 /// Everything that the id is a hash of; paths never enter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Identity {
+    /// Version of the program's numerics.
     pub numerics: u32,
+    /// Digest of the encoder, or `run:ID` of the run that makes it.
     pub encoder: String,
+    /// Digest of the tokenizer files.
     pub tokenizer: String,
+    /// Name of the task.
     pub task: String,
+    /// What it plays.
+    pub role: Role,
+    /// Digest of the data files read.
     pub data: String,
+    /// Labels in class-id order.
     pub labels: Vec<String>,
+    /// Every value of the recipe.
     pub recipe: Recipe,
+    /// Restart number.
     pub seed: u64,
+    /// Width of the arithmetic, `f32`.
     pub precision: String,
+    /// Kind of device, `cpu`.
     pub device: String,
 }
 
@@ -61,6 +92,38 @@ pub struct Scores {
     /// Mean over the last tenth of the steps, nats.
     pub final_train_loss: f64,
     pub n_distinct_pred: usize,
+}
+
+/// `failure.json`: why a run failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct FailureRecord {
+    pub format: u32,
+    pub reason: String,
+    pub hint: Option<String>,
+}
+
+/// `timing.json`: where the time went, in the last process that trained the run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Timing {
+    /// Format of the file.
+    pub format: u32,
+    /// Threads of the device.
+    pub threads: usize,
+    /// Optimizer steps.
+    pub steps: u64,
+    /// Seconds in them.
+    pub step_seconds: f64,
+    /// Tokens in them.
+    pub tokens: u64,
+    /// Evaluations, the last scoring of the best weights included.
+    pub evaluations: u64,
+    /// Seconds in them.
+    pub evaluation_seconds: f64,
+    /// Tokens in them.
+    pub evaluation_tokens: u64,
+    /// Largest activation arena.
+    pub activation_bytes: usize,
 }
 
 /// The folder of one run.
@@ -93,6 +156,44 @@ impl RunFolder {
         self.read("scores.json")
     }
 
+    /// Why the run failed, if it did.
+    ///
+    /// # Errors
+    /// If the file is there but not readable.
+    pub fn failure(&self) -> Result<Option<FailureRecord>, TrainError> {
+        self.read("failure.json")
+    }
+
+    /// Where the time of a finished run went.
+    ///
+    /// # Errors
+    /// If the file is there but not readable.
+    pub fn timing(&self) -> Result<Option<Timing>, TrainError> {
+        self.read("timing.json")
+    }
+
+    /// Writes `failure.json`, and the folder if there is none.
+    ///
+    /// # Errors
+    /// If the system refuses a write.
+    pub fn fail(&self, reason: String, hint: Option<String>) -> Result<(), TrainError> {
+        self.create()?;
+        self.log("failed", serde_json::json!({"reason": reason}))?;
+        self.write("failure.json", &FailureRecord { format: FORMAT, reason, hint })
+    }
+
+    /// Forgets an earlier failure, so that the run may be tried again.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn forget_failure(&self) -> Result<(), TrainError> {
+        let path = self.file("failure.json");
+        match fs::remove_file(&path) {
+            Err(error) if !absent(&error) => Err(TrainError::write(&path)(error)),
+            _ => Ok(()),
+        }
+    }
+
     /// `run.json`, if there is one.
     ///
     /// # Errors
@@ -109,14 +210,18 @@ impl RunFolder {
             }
             return Ok(());
         }
-        fs::create_dir_all(&self.path).map_err(|source| TrainError::Create { path: self.path.clone(), source })?;
+        self.create()?;
         self.write("run.json", record)
+    }
+
+    fn create(&self) -> Result<(), TrainError> {
+        fs::create_dir_all(&self.path).map_err(|source| TrainError::Create { path: self.path.clone(), source })
     }
 
     /// Writes a JSON file atomically.
     pub(crate) fn write(&self, name: &str, value: &impl Serialize) -> Result<(), TrainError> {
         let path = self.file(name);
-        let text = serde_json::to_string_pretty(value).map_err(std::io::Error::other);
+        let text = serde_json::to_string_pretty(value).map_err(io::Error::other);
         text.and_then(|text| write_atomically(&path, format!("{text}\n").as_bytes())).map_err(TrainError::write(&path))
     }
 
@@ -128,10 +233,23 @@ impl RunFolder {
         if let serde_json::Value::Object(fields) = fields {
             line.extend(fields);
         }
-        let path = self.file("log.jsonl");
-        let text = format!("{}\n", serde_json::Value::Object(line));
-        let file = OpenOptions::new().create(true).append(true).open(&path);
-        file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(TrainError::write(&path))
+        self.append("log.jsonl", &serde_json::Value::Object(line).to_string())
+    }
+
+    /// Appends a line to a file, in one write. A last line that a kill has torn is ended first.
+    fn append(&self, name: &str, line: &str) -> Result<(), TrainError> {
+        let path = self.file(name);
+        let write = || {
+            let mut file = OpenOptions::new().read(true).create(true).append(true).open(&path)?;
+            let mut last = [b'\n'];
+            // A character device has no end to seek to, and no torn line either.
+            if file.metadata()?.is_file() && file.seek(SeekFrom::End(-1)).is_ok() {
+                file.read_exact(&mut last)?;
+            }
+            let torn = if last == [b'\n'] { "" } else { "\n" };
+            file.write_all(format!("{torn}{line}\n").as_bytes())
+        };
+        write().map_err(TrainError::write(&path))
     }
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, TrainError> {
@@ -142,8 +260,7 @@ impl RunFolder {
         let path = self.file(name);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
-            // What stands below a file does not exist either; making it will fail, and say so.
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+            Err(error) if absent(&error) => return Ok(None),
             Err(source) => {
                 return Err(TrainError::BadRun { path, found: source.to_string(), expected: "a file".into() });
             }
@@ -156,4 +273,9 @@ impl RunFolder {
         }
         serde_json::from_slice(&bytes).map(Some).map_err(|error| bad(error.to_string(), "a run file".into()))
     }
+}
+
+/// What stands below a file does not exist either; making it will fail, and say so.
+fn absent(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }

@@ -6,16 +6,24 @@
 mod batches;
 mod error;
 mod folder;
+mod identify;
+mod measure;
 mod model;
 mod predict;
 mod recipe;
 mod resume;
+mod role;
 mod run;
+mod start;
 mod trainer;
 
 pub use error::TrainError;
-pub use folder::{RunFolder, RunRecord, Scores};
+pub use folder::{FORMAT, FailureRecord, Identity, RunFolder, RunRecord, Scores, Timing};
+pub use identify::{EncoderIdentity, Lengths};
+pub use measure::Rates;
 pub use predict::{Prediction, export, predict};
-pub use recipe::{Overrides, Recipe, Source, Warmup};
+pub use recipe::{Layer, Overrides, Recipe, Source, Warmup};
+pub use role::Role;
 pub use run::{Run, RunRequest};
+pub use start::StartPoint;
 pub use trainer::{Control, Outcome, Progress};

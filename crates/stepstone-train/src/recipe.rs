@@ -1,8 +1,9 @@
-//! The recipe of a run: preset `default`, overrides, and what they resolve to.
+//! The recipe of a run: preset `default`, layers of overrides, and what they resolve to.
 
 use crate::error::TrainError;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use stepstone_models::{EncoderConfig, HeadKind};
 
 /// Values that a user may set; None leaves the preset's. Names are the Trainer's where the meaning is the same.
@@ -22,6 +23,37 @@ pub struct Overrides {
     pub gradient_accumulation_steps: Option<usize>,
     pub max_length: Option<usize>,
     pub evaluations: Option<u64>,
+    pub max_train: Option<usize>,
+    pub max_dev: Option<usize>,
+}
+
+impl Overrides {
+    /// The name of every value, as it is written in files.
+    pub const KEYS: [&str; 14] = [
+        "head",
+        "learning_rate",
+        "weight_decay",
+        "max_grad_norm",
+        "warmup_ratio",
+        "warmup_steps",
+        "epochs",
+        "max_steps",
+        "batch_size",
+        "gradient_accumulation_steps",
+        "max_length",
+        "evaluations",
+        "max_train",
+        "max_dev",
+    ];
+}
+
+/// Overrides that were written in one place. Of several layers the last that sets a value wins.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Layer {
+    /// The place.
+    pub source: Source,
+    /// The values.
+    pub overrides: Overrides,
 }
 
 /// How long the learning rate rises.
@@ -35,12 +67,25 @@ pub enum Warmup {
 }
 
 /// Where a value came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the names say it")]
 pub enum Source {
+    /// The preset.
     Preset,
+    /// A table of a study file, such as `[recipe.target]`.
+    Study(String),
+    /// A flag of the command line.
     Flag,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Preset => f.write_str("preset"),
+            Source::Study(table) => f.write_str(table),
+            Source::Flag => f.write_str("flag"),
+        }
+    }
 }
 
 /// Every value of a run, resolved.
@@ -72,68 +117,57 @@ pub struct Recipe {
     pub max_length: usize,
     /// Evaluations on the dev split, evenly spaced, the last one after the last step.
     pub evaluations: u64,
+    /// Training examples at most, see [`stepstone_tasks::TaskData::limit`]; None means all.
+    pub max_train: Option<usize>,
+    /// Dev examples at most; None means all.
+    pub max_dev: Option<usize>,
     /// Where each value that can be set came from.
     #[serde(skip)]
     pub sources: BTreeMap<&'static str, Source>,
 }
 
 impl Recipe {
-    /// Preset `default` for an encoder and a training set, with `overrides`.
+    /// Preset `default` for an encoder and a task's `train` examples, with `layers` of overrides.
     ///
     /// # Errors
-    /// If a value is impossible, or two exclude each other.
-    pub fn resolve(config: &EncoderConfig, train: usize, overrides: &Overrides) -> Result<Recipe, TrainError> {
-        let mut resolver = Resolver { sources: BTreeMap::new() };
-        let o = overrides;
-        let small = config.hidden_size < 768;
+    /// If a value is impossible, or one layer sets two that exclude each other.
+    pub fn resolve(config: &EncoderConfig, train: usize, layers: &[Layer]) -> Result<Recipe, TrainError> {
+        let mut resolver = Resolver { layers, sources: BTreeMap::new() };
+        let r = &mut resolver;
         let positive = |v: &f64| *v > 0.0 && v.is_finite();
         let not_negative = |v: &f64| *v >= 0.0 && v.is_finite();
-        if o.warmup_ratio.is_some() && o.warmup_steps.is_some() {
-            return Err(wrong("warmup_steps", "set beside warmup_ratio", "one of the two"));
-        }
-        if o.epochs.is_some() && o.max_steps.is_some() {
-            return Err(wrong("max_steps", "set beside epochs", "one of the two"));
-        }
-        let batch_size = resolver.get("batch_size", o.batch_size, 16, |v| (1..=0xffff).contains(v), "1 to 65535")?;
-        let steps_per_epoch = train.div_ceil(batch_size).max(1) as u64;
-        let epochs =
-            resolver.get("epochs", o.epochs, default_epochs(steps_per_epoch), positive, "a positive number")?;
-        let by_epochs = ((epochs * steps_per_epoch as f64).ceil() as u64).max(1);
-        let total_steps =
-            resolver.get("max_steps", o.max_steps, by_epochs, |v| (1..1 << 32).contains(v), "1 or more")?;
-        let ratio = resolver.get("warmup_ratio", o.warmup_ratio, 0.1, |v| (0.0..=1.0).contains(v), "0 to 1")?;
-        let warmup = match o.warmup_steps {
-            None => Warmup::Ratio(ratio),
-            Some(steps) if steps <= total_steps => {
-                resolver.sources.remove("warmup_ratio");
-                resolver.sources.insert("warmup_steps", Source::Flag);
-                Warmup::Steps(steps)
-            }
-            Some(steps) => return Err(wrong("warmup_steps", &steps.to_string(), &format!("at most {total_steps}"))),
-        };
+        let some = |v: &Option<usize>| v.is_none_or(|v| v > 0);
+        let max_train = r.get("max_train", |o| o.max_train.map(Some), None, some, "1 or more")?;
+        let max_dev = r.get("max_dev", |o| o.max_dev.map(Some), None, some, "1 or more")?;
+        let train = max_train.map_or(train, |max| train.min(max));
+        let batch_size = r.get("batch_size", |o| o.batch_size, 16, |v| (1..=0xffff).contains(v), "1 to 65535")?;
+        let total_steps = r.total_steps(train.div_ceil(batch_size).max(1) as u64)?;
+        let warmup = r.warmup(total_steps)?;
         let usable = config.usable_positions();
         let fits = format!("3 to {usable}, the positions of the encoder");
-        let rate = if small { 5e-5 } else { 2e-5 };
+        let rate = if config.hidden_size < 768 { 5e-5 } else { 2e-5 };
         Ok(Recipe {
-            head: resolver.get("head", o.head, HeadKind::Hf, |_| true, "")?,
-            learning_rate: resolver.get("learning_rate", o.learning_rate, rate, positive, "a positive number")?,
-            weight_decay: resolver.get("weight_decay", o.weight_decay, 0.01, not_negative, "0 or more")?,
+            head: r.get("head", |o| o.head, HeadKind::Hf, |_| true, "")?,
+            learning_rate: r.get("learning_rate", |o| o.learning_rate, rate, positive, "a positive number")?,
+            weight_decay: r.get("weight_decay", |o| o.weight_decay, 0.01, not_negative, "0 or more")?,
             adam_beta1: 0.9,
             adam_beta2: 0.999,
             adam_epsilon: 1e-8,
-            max_grad_norm: resolver.get("max_grad_norm", o.max_grad_norm, 1.0, not_negative, "0 or more")?,
+            max_grad_norm: r.get("max_grad_norm", |o| o.max_grad_norm, 1.0, not_negative, "0 or more")?,
             warmup,
             total_steps,
             batch_size,
-            gradient_accumulation_steps: resolver.get(
+            gradient_accumulation_steps: r.get(
                 "gradient_accumulation_steps",
-                o.gradient_accumulation_steps,
+                |o| o.gradient_accumulation_steps,
                 1,
                 |v| (1..=batch_size).contains(v),
                 "1 to batch_size",
             )?,
-            max_length: resolver.get("max_length", o.max_length, 256, |v| (3..=usable).contains(v), &fits)?,
-            evaluations: resolver.get("evaluations", o.evaluations, 10, |v| *v > 0, "1 or more")?.min(total_steps),
+            max_length: r.get("max_length", |o| o.max_length, 256, |v| (3..=usable).contains(v), &fits)?,
+            evaluations: r.get("evaluations", |o| o.evaluations, 10, |v| *v > 0, "1 or more")?.min(total_steps),
+            max_train,
+            max_dev,
             sources: resolver.sources,
         })
     }
@@ -166,25 +200,122 @@ fn default_epochs(steps_per_epoch: u64) -> f64 {
     1500u64.div_ceil(steps_per_epoch).clamp(3, 20) as f64
 }
 
-struct Resolver {
+struct Resolver<'a> {
+    layers: &'a [Layer],
     sources: BTreeMap<&'static str, Source>,
 }
 
-impl Resolver {
-    fn get<T: std::fmt::Debug>(
+impl Resolver<'_> {
+    /// The value of the last layer that sets one, else the preset's.
+    fn get<T: fmt::Debug>(
         &mut self,
         key: &'static str,
-        value: Option<T>,
+        value: impl Fn(&Overrides) -> Option<T>,
         preset: T,
         valid: impl Fn(&T) -> bool,
         expected: &str,
     ) -> Result<T, TrainError> {
-        self.sources.insert(key, if value.is_some() { Source::Flag } else { Source::Preset });
-        let value = value.unwrap_or(preset);
+        let set = self.layers.iter().rev().find_map(|layer| Some((value(&layer.overrides)?, layer.source.clone())));
+        let (value, source) = set.unwrap_or((preset, Source::Preset));
+        self.sources.insert(key, source);
         if valid(&value) { Ok(value) } else { Err(wrong(key, &format!("{value:?}"), expected)) }
+    }
+
+    /// `epochs` or `max_steps`: of the last layer that sets one, which may not set both.
+    fn total_steps(&mut self, steps_per_epoch: u64) -> Result<u64, TrainError> {
+        let steps = |v: &u64| (1..1 << 32).contains(v);
+        match self.last_with(|o| (o.epochs.is_some(), o.max_steps.is_some())) {
+            Some((true, true)) => Err(wrong("max_steps", "set beside epochs", "one of the two")),
+            Some((_, true)) => self.get("max_steps", |o| o.max_steps, 1, steps, "1 or more"),
+            Some((_, false)) | None => {
+                let preset = default_epochs(steps_per_epoch);
+                let positive = |v: &f64| *v > 0.0 && v.is_finite();
+                let epochs = self.get("epochs", |o| o.epochs, preset, positive, "a positive number")?;
+                let total = ((epochs * steps_per_epoch as f64).ceil() as u64).max(1);
+                if steps(&total) { Ok(total) } else { Err(wrong("epochs", &format!("{epochs:?}"), "fewer steps")) }
+            }
+        }
+    }
+
+    /// `warmup_ratio` or `warmup_steps`, likewise.
+    fn warmup(&mut self, total: u64) -> Result<Warmup, TrainError> {
+        match self.last_with(|o| (o.warmup_ratio.is_some(), o.warmup_steps.is_some())) {
+            Some((true, true)) => Err(wrong("warmup_steps", "set beside warmup_ratio", "one of the two")),
+            Some((_, true)) => {
+                let at_most = format!("at most {total}");
+                self.get("warmup_steps", |o| o.warmup_steps, 0, |v| *v <= total, &at_most).map(Warmup::Steps)
+            }
+            Some((_, false)) | None => {
+                let share = |v: &f64| (0.0..=1.0).contains(v);
+                self.get("warmup_ratio", |o| o.warmup_ratio, 0.1, share, "0 to 1").map(Warmup::Ratio)
+            }
+        }
+    }
+
+    /// Which of two values are set in the last layer that sets any of them.
+    fn last_with(&self, set: impl Fn(&Overrides) -> (bool, bool)) -> Option<(bool, bool)> {
+        self.layers.iter().rev().map(|layer| set(&layer.overrides)).find(|(first, second)| *first || *second)
     }
 }
 
 fn wrong(key: &'static str, found: &str, expected: &str) -> TrainError {
     TrainError::Recipe { key, found: found.into(), expected: expected.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> EncoderConfig {
+        let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../stepstone-models/tests/golden/bert");
+        EncoderConfig::read(&golden).expect("a config")
+    }
+
+    fn layer(source: &str, overrides: Overrides) -> Layer {
+        Layer { source: Source::Study(source.into()), overrides }
+    }
+
+    /// The tests' encoder has 40 positions, fewer than the preset's max_length.
+    fn general(overrides: Overrides) -> Layer {
+        layer("[recipe]", Overrides { max_length: Some(16), ..overrides })
+    }
+
+    #[test]
+    fn the_last_layer_that_sets_a_value_wins_and_is_named() {
+        let role = Overrides { epochs: Some(2.0), batch_size: Some(8), ..Overrides::default() };
+        let task = Overrides { batch_size: Some(4), ..Overrides::default() };
+        let layers = [general(Overrides::default()), layer("[recipe.target]", role), layer("[task.rte]", task)];
+        let recipe = Recipe::resolve(&config(), 100, &layers).expect("resolves");
+        assert_eq!((recipe.batch_size, recipe.total_steps), (4, 50));
+        let source = |key: &str| recipe.sources[key].to_string();
+        assert_eq!(
+            ["batch_size", "epochs", "max_length", "learning_rate"].map(source),
+            ["[task.rte]", "[recipe.target]", "[recipe]", "preset"]
+        );
+    }
+
+    #[test]
+    fn steps_in_a_later_layer_replace_epochs_in_an_earlier_one_but_not_beside_them() {
+        let epochs = Overrides { epochs: Some(2.0), warmup_ratio: Some(0.5), ..Overrides::default() };
+        let steps = Overrides { max_steps: Some(7), warmup_steps: Some(3), ..Overrides::default() };
+        let layers = [general(epochs.clone()), layer("[task.rte]", steps)];
+        let recipe = Recipe::resolve(&config(), 100, &layers).expect("resolves");
+        assert_eq!((recipe.total_steps, recipe.warmup), (7, Warmup::Steps(3)));
+        assert!(!recipe.sources.contains_key("epochs") && !recipe.sources.contains_key("warmup_ratio"));
+        let both = general(Overrides { max_steps: Some(7), ..epochs });
+        let error = Recipe::resolve(&config(), 100, &[both]).expect_err("both in one layer").to_string();
+        assert_eq!(error, "`max_steps` is set beside epochs, expected one of the two");
+    }
+
+    #[test]
+    fn a_cap_on_training_examples_shortens_an_epoch() {
+        let capped = general(Overrides { max_train: Some(32), epochs: Some(1.0), ..Overrides::default() });
+        assert_eq!(Recipe::resolve(&config(), 100, &[capped]).expect("resolves").total_steps, 2);
+    }
+
+    #[test]
+    fn keys_are_the_names_of_all_overrides() {
+        let serde_json::Value::Object(fields) = serde_json::json!(Overrides::default()) else { panic!("an object") };
+        assert_eq!(fields.keys().collect::<Vec<_>>(), Overrides::KEYS.iter().collect::<Vec<_>>());
+    }
 }

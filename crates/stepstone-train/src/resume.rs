@@ -14,6 +14,8 @@ pub(crate) struct State {
     pub(crate) run_id: String,
     /// Steps done.
     pub(crate) step: u64,
+    /// The step after which the dev split was scored last.
+    pub(crate) evaluated: u64,
     pub(crate) best: Option<Best>,
     /// Sum of losses over the last tenth of the steps.
     pub(crate) tail_loss: f64,

@@ -2,30 +2,41 @@
 
 use crate::batches::{PackShape, Split};
 use crate::error::TrainError;
-use crate::folder::{FORMAT, Identity, RunFolder, RunRecord};
-use crate::recipe::{Overrides, Recipe};
+use crate::folder::{Identity, RunFolder, RunRecord};
+use crate::recipe::{Layer, Recipe};
+use crate::role::Role;
+use crate::start::StartPoint;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use stepstone_models::{EncoderConfig, Family, Weights};
 use stepstone_tasks::{Task, TaskData, Tokenizer, TokenizerFamily, load};
 
 /// Raised when a change of the program moves a score.
-const NUMERICS: u32 = 1;
+pub(crate) const NUMERICS: u32 = 2;
+/// Width of the arithmetic.
+pub(crate) const PRECISION: &str = "f32";
+/// Kind of device.
+pub(crate) const DEVICE: &str = "cpu";
 
-/// What to train.
-#[derive(Debug, Clone)]
-pub struct RunRequest<'a> {
-    /// Folder of the encoder.
-    pub model: &'a Path,
-    /// The task.
-    pub task: &'static Task,
+/// What to train. Paths say where to find things; they do not enter the run's id.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunRequest {
+    /// Where the weights come from.
+    pub start: StartPoint,
+    /// Name of the task.
+    pub task: String,
+    /// What the task plays.
+    pub role: Role,
     /// Folder that holds one folder per task.
-    pub data: &'a Path,
+    pub data: PathBuf,
     /// Restart number.
     pub seed: u64,
     /// Values that differ from the preset.
-    pub overrides: Overrides,
+    pub layers: Vec<Layer>,
     /// The run folder; None: `runs/<id>`.
-    pub out: Option<&'a Path>,
+    pub out: Option<PathBuf>,
+    /// Whether `model/` is written.
+    pub keep_model: bool,
     /// Threads of the device.
     pub threads: usize,
 }
@@ -46,6 +57,7 @@ pub struct Run {
     pub(crate) train: Split,
     pub(crate) dev: Split,
     pub(crate) tokenizer_files: Vec<PathBuf>,
+    pub(crate) keep_model: bool,
     pub(crate) threads: usize,
 }
 
@@ -54,32 +66,49 @@ impl Run {
     ///
     /// # Errors
     /// If any input is missing, corrupt or impossible.
-    pub fn prepare(request: &RunRequest<'_>) -> Result<Run, TrainError> {
-        let config = EncoderConfig::read(request.model)?;
-        let weights = Weights::open(request.model, &config)?;
-        let data = load(request.task, request.data)?;
-        let recipe = Recipe::resolve(&config, data.train.len(), &request.overrides)?;
-        let tokenizer = Tokenizer::load(request.model, tokenizer_family(config.family), recipe.max_length)?;
+    pub fn prepare(request: &RunRequest) -> Result<Run, TrainError> {
+        let task = stepstone_tasks::find(&request.task)?;
+        let folder = &request.start.folder;
+        let config = EncoderConfig::read(folder)?;
+        let weights = Weights::open(folder, &config)?;
+        let mut data = load(task, &request.data)?;
+        let recipe = Recipe::resolve(&config, data.train.len(), &request.layers)?;
+        data.limit(recipe.max_train, recipe.max_dev);
+        let tokenizer = Tokenizer::load(folder, tokenizer_family(config.family), recipe.max_length)?;
         let (train, dev) = (Split::new(&data.train, &tokenizer)?, Split::new(&data.dev, &tokenizer)?);
         for feature in train.features.iter().chain(&dev.features) {
             if let Some(id) = feature.ids.iter().find(|id| **id as usize >= config.vocab_size) {
-                let (folder, vocab_size) = (request.model.into(), config.vocab_size);
+                let (folder, vocab_size) = (folder.clone(), config.vocab_size);
                 return Err(TrainError::Vocabulary { folder, id: *id, vocab_size });
             }
         }
-        let record = record(&weights, &tokenizer, &data, request, recipe)?;
+        let identity = Identity {
+            numerics: NUMERICS,
+            encoder: request.start.digest(&weights)?,
+            tokenizer: tokenizer.digest().to_string(),
+            task: task.name.into(),
+            role: request.role,
+            data: data.digest.clone(),
+            labels: data.labels.clone(),
+            recipe,
+            seed: request.seed,
+            precision: PRECISION.into(),
+            device: DEVICE.into(),
+        };
+        let record = RunRecord::new(identity)?;
         let default = Path::new("runs").join(&record.id);
         Ok(Run {
-            folder: RunFolder::new(request.out.unwrap_or(&default)),
+            folder: RunFolder::new(request.out.as_ref().unwrap_or(&default)),
             record,
             truncated: train.truncated,
             config,
             weights,
-            task: request.task,
+            task,
             data,
             train,
             dev,
             tokenizer_files: tokenizer.files().to_vec(),
+            keep_model: request.keep_model,
             threads: request.threads,
         })
     }
@@ -92,10 +121,11 @@ impl Run {
         pack_shape(&self.config)
     }
 
-    /// The seed of every random number of the run: a hash of restart and task, not of the start point, so that
+    /// The seed of every random number of the run: a hash of restart, role and task, not of the start point, so that
     /// restarts are paired across start points.
     pub(crate) fn seed(&self) -> u64 {
-        let text = format!("stepstone seed {} {}", self.record.identity.seed, self.task.name);
+        let identity = &self.record.identity;
+        let text = format!("stepstone seed {} {} {}", identity.seed, identity.role, self.task.name);
         let hash = blake3::hash(text.as_bytes());
         hash.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
     }
@@ -111,33 +141,4 @@ pub(crate) fn tokenizer_family(family: Family) -> TokenizerFamily {
 pub(crate) fn pack_shape(config: &EncoderConfig) -> PackShape {
     let one_segment = config.family == Family::Roberta || config.type_vocab_size == 1;
     PackShape { position_offset: config.position_offset(), one_segment }
-}
-
-fn record(
-    weights: &Weights,
-    tokenizer: &Tokenizer,
-    data: &TaskData,
-    request: &RunRequest<'_>,
-    recipe: Recipe,
-) -> Result<RunRecord, TrainError> {
-    let sources = recipe.sources.iter().map(|(key, source)| ((*key).to_string(), *source)).collect();
-    let identity = Identity {
-        numerics: NUMERICS,
-        encoder: weights.digest()?,
-        tokenizer: tokenizer.digest().to_string(),
-        task: request.task.name.into(),
-        data: data.digest.clone(),
-        labels: data.labels.clone(),
-        recipe,
-        seed: request.seed,
-        precision: "f32".into(),
-        device: "cpu".into(),
-    };
-    let text = serde_json::to_string(&identity).map_err(|error| TrainError::BadRun {
-        path: "run.json".into(),
-        found: error.to_string(),
-        expected: "a recipe that JSON can hold".into(),
-    })?;
-    let id = blake3::hash(text.as_bytes()).to_hex()[..16].to_string();
-    Ok(RunRecord { format: FORMAT, id, identity, sources })
 }

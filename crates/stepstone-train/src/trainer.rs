@@ -2,10 +2,11 @@
 
 use crate::batches::Order;
 use crate::error::TrainError;
-use crate::folder::{FORMAT, Scores};
+use crate::folder::{FORMAT, Scores, Timing};
 use crate::model::{self, Heads};
 use crate::resume::{self, Best, State};
 use crate::run::Run;
+use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -24,16 +25,17 @@ const NORMS_KEPT: usize = 8;
 const LOG_LINES: u64 = 200;
 
 /// How the caller steers a run.
-#[derive(Debug)]
 pub struct Control<'a> {
-    /// Set: save and stop after the step in progress.
+    /// Set: save and stop after the step, or the batch of an evaluation, in progress.
     pub stop: &'a AtomicBool,
     /// Least time between two resume points, which are made at evaluations.
     pub resume_interval: Duration,
+    /// Asked before every write that others rely on: false if another worker has taken the run over.
+    pub still_ours: &'a dyn Fn() -> bool,
 }
 
 /// What a caller may show while a run trains.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Progress {
     pub step: u64,
@@ -69,26 +71,8 @@ impl Run {
         if let Some(scores) = self.folder.scores()? {
             return Ok(Outcome::Done(scores));
         }
-        let model = Classifier::new(&self.config, self.recipe().head, self.data.labels.len());
-        let threads =
-            Threads::new(self.threads).map_err(|source| TrainError::Threads { threads: self.threads, source })?;
-        let mut device = CpuDevice::new(model.layout.len, threads);
-        let head = self.recipe().head;
-        let heads = Heads::New { seed: self.seed() };
-        let new = model::load(&model, &self.config, head, &self.weights, heads, &mut device)?;
-        let mut trainer = Trainer {
-            run: self,
-            training: model.training_pass(),
-            inference: model.inference_pass(),
-            decays: model.layout.decays(),
-            order: Order::new(self.seed(), self.train.features.len(), self.recipe().batch_size),
-            state: State { run_id: self.record.id.clone(), ..State::default() },
-            best: vec![0.0; model.layout.len],
-            norms: Vec::new(),
-            clock: Clock::default(),
-            device,
-            model,
-        };
+        self.folder.forget_failure()?;
+        let (mut trainer, new) = Trainer::new(self)?;
         if let Some((state, best)) =
             resume::load(&self.folder, &self.record.id, &mut trainer.device, trainer.model.layout.len)
         {
@@ -100,7 +84,7 @@ impl Run {
     }
 }
 
-struct Trainer<'a> {
+pub(crate) struct Trainer<'a> {
     run: &'a Run,
     model: Classifier,
     training: TrainingPass,
@@ -108,65 +92,91 @@ struct Trainer<'a> {
     decays: Vec<bool>,
     order: Order,
     device: CpuDevice,
-    state: State,
+    pub(crate) state: State,
     best: Vec<f32>,
     norms: Vec<f64>,
-    clock: Clock,
+    pub(crate) clock: Timing,
 }
 
-/// Where the time goes, for the estimate of what is left.
-#[derive(Debug, Default)]
-struct Clock {
-    step_seconds: f64,
-    steps: u64,
-    tokens: u64,
-    evaluation_seconds: f64,
-    evaluations: u64,
-}
+impl<'a> Trainer<'a> {
+    /// A trainer before its first step, and the names of the tensors that started anew.
+    pub(crate) fn new(run: &'a Run) -> Result<(Trainer<'a>, Vec<String>), TrainError> {
+        let (recipe, threads) = (run.recipe(), run.threads);
+        let model = Classifier::new(&run.config, recipe.head, run.data.labels.len());
+        let pool = Threads::new(threads).map_err(|source| TrainError::Threads { threads, source })?;
+        let mut device = CpuDevice::new(model.layout.len, pool);
+        let heads = Heads::New { seed: run.seed() };
+        let new = model::load(&model, &run.config, recipe.head, &run.weights, heads, &mut device)?;
+        let trainer = Trainer {
+            run,
+            training: model.training_pass(),
+            inference: model.inference_pass(),
+            decays: model.layout.decays(),
+            order: Order::new(run.seed(), run.train.features.len(), recipe.batch_size),
+            state: State { run_id: run.record.id.clone(), ..State::default() },
+            best: vec![0.0; model.layout.len],
+            norms: Vec::new(),
+            clock: Timing { format: FORMAT, threads, ..Timing::default() },
+            device,
+            model,
+        };
+        Ok((trainer, new))
+    }
 
-impl Trainer<'_> {
     fn steps(&mut self, control: &Control<'_>, report: &mut dyn FnMut(&Progress)) -> Result<Outcome, TrainError> {
         let total = self.run.recipe().total_steps;
         let log_every = (total / LOG_LINES).max(1);
         let mut last_save = Instant::now();
-        while self.state.step < total {
-            let started = Instant::now();
-            let (loss, tokens) = self.step()?;
-            self.clock.step_seconds += started.elapsed().as_secs_f64();
-            self.clock.steps += 1;
-            self.clock.tokens += tokens as u64;
-            let done = self.state.step;
-            let mut score = None;
-            if self.run.recipe().evaluates_after(done) {
-                score = Some(self.evaluate_and_keep_best()?);
-                if last_save.elapsed() >= control.resume_interval && done < total {
-                    self.save()?;
+        let mut loss = f64::NAN;
+        loop {
+            if self.evaluation_is_due() {
+                let Some(score) = self.evaluate_and_keep_best(control)? else { return self.stopped(control) };
+                report(&self.progress(loss, Some(score)));
+                if self.state.step < total && last_save.elapsed() >= control.resume_interval {
+                    self.save(control)?;
                     last_save = Instant::now();
                 }
+            } else if self.state.step < total {
+                loss = self.step()?;
+                let done = self.state.step;
+                if done.is_multiple_of(log_every) || done == 1 {
+                    self.log_step(loss)?;
+                }
+                report(&self.progress(loss, None));
+            } else {
+                return match self.finish(control)? {
+                    Some(scores) => Ok(Outcome::Done(scores)),
+                    None => self.stopped(control),
+                };
             }
-            if done.is_multiple_of(log_every) || done == 1 {
-                self.log_step(loss)?;
-            }
-            report(&self.progress(loss, score));
-            if control.stop.load(Ordering::Relaxed) && done < total {
-                self.save()?;
-                return Ok(Outcome::Stopped { step: done });
+            if control.stop.load(Ordering::Relaxed) {
+                return self.stopped(control);
             }
         }
-        self.finish().map(Outcome::Done)
     }
 
-    /// One optimizer step, in one or more micro-batches; returns the mean loss in nats and the tokens.
-    fn step(&mut self) -> Result<(f64, usize), TrainError> {
+    fn stopped(&mut self, control: &Control<'_>) -> Result<Outcome, TrainError> {
+        self.save(control)?;
+        Ok(Outcome::Stopped { step: self.state.step })
+    }
+
+    /// Whether the dev split is to be scored before the next step. A run stopped inside an evaluation repeats it.
+    fn evaluation_is_due(&self) -> bool {
+        self.run.recipe().evaluates_after(self.state.step) && self.state.evaluated != self.state.step
+    }
+
+    /// One optimizer step, in one or more micro-batches; returns the mean loss in nats.
+    pub(crate) fn step(&mut self) -> Result<f64, TrainError> {
+        let started = Instant::now();
         let (run, recipe, step) = (self.run, self.run.recipe(), self.state.step);
         let rows = self.order.step(step);
         let scalars = Scalars { seed: run.seed(), step: step as u32, loss_scale: 1.0 / rows.len() as f64 };
-        let (mut loss, mut tokens, mut first) = (0.0, 0, 0);
+        let (mut loss, mut first) = (0.0, 0);
         for part in rows.chunks(rows.len().div_ceil(recipe.gradient_accumulation_steps)) {
             let batch = self.pack(part, first)?;
             self.device.run(&self.training.program, &batch, scalars);
             loss += self.device.read(self.training.losses).iter().sum::<f64>() * scalars.loss_scale;
-            tokens += batch.tokens();
+            self.clock.tokens += batch.tokens() as u64;
             first += part.len();
         }
         let learning_rate = recipe.learning_rate_at(step);
@@ -183,7 +193,7 @@ impl Trainer<'_> {
         self.device.update(&Update { adamw, max_gradient_norm, decays: &self.decays });
         let norm = self.device.gradient_norm();
         if !loss.is_finite() || !norm.is_finite() {
-            return Err(self.not_finite(loss));
+            return Err(TrainError::NotFinite { step: step + 1, loss, norms: self.norms.clone() });
         }
         self.norms.push(norm);
         if self.norms.len() > NORMS_KEPT {
@@ -194,73 +204,89 @@ impl Trainer<'_> {
             self.state.tail_loss += loss;
             self.state.tail_steps += 1;
         }
-        Ok((loss, tokens))
-    }
-
-    fn not_finite(&self, loss: f64) -> TrainError {
-        let step = self.state.step + 1;
-        let error = TrainError::NotFinite { step, loss, norms: self.norms.clone() };
-        let failure = json!({"format": FORMAT, "step": step, "reason": error.to_string(), "hint": error.hint()});
-        match self.run.folder.write("failure.json", &failure) {
-            Ok(()) => error,
-            Err(write_failed) => write_failed,
-        }
+        self.clock.step_seconds += started.elapsed().as_secs_f64();
+        self.clock.steps += 1;
+        Ok(loss)
     }
 
     fn pack(&self, rows: &[u32], first: usize) -> Result<Batch, TrainError> {
         self.run.train.pack(rows, first, self.run.pack_shape()).map_err(too_large)
     }
 
-    /// Logits `[examples, labels]` of the dev split with the weights in the device.
-    fn dev_logits(&mut self) -> Result<Vec<f64>, TrainError> {
+    /// Logits `[examples, labels]` of the dev split with the weights in the device; None if `stop` was set meanwhile.
+    pub(crate) fn dev_logits(&mut self, stop: &AtomicBool) -> Result<Option<Vec<f64>>, TrainError> {
+        let started = Instant::now();
         let rows: Vec<u32> = (0..self.run.dev.features.len() as u32).collect();
-        let mut logits = Vec::new();
+        let (mut logits, mut tokens) = (Vec::new(), 0);
         for part in rows.chunks(EVALUATION_BATCH) {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
             let batch = self.run.dev.pack(part, 0, self.run.pack_shape()).map_err(too_large)?;
             self.device.run(&self.inference.program, &batch, Scalars { seed: 0, step: 0, loss_scale: 0.0 });
             logits.extend(self.device.read(self.inference.logits));
+            tokens += batch.tokens() as u64;
         }
-        Ok(logits)
+        self.clock.evaluation_seconds += started.elapsed().as_secs_f64();
+        self.clock.evaluation_tokens += tokens;
+        self.clock.evaluations += 1;
+        Ok(Some(logits))
     }
 
-    fn evaluate_and_keep_best(&mut self) -> Result<f64, TrainError> {
-        let started = Instant::now();
-        let logits = self.dev_logits()?;
+    /// The primary score; None if the run was stopped meanwhile.
+    fn evaluate_and_keep_best(&mut self, control: &Control<'_>) -> Result<Option<f64>, TrainError> {
+        let step = self.state.step;
+        self.run.folder.log("evaluating", json!({"step": step}))?;
+        let Some(logits) = self.dev_logits(control.stop)? else { return Ok(None) };
         let scores = self.score(&argmax(&logits, self.model.labels), 0..self.run.dev.gold.len());
         let score = scores[0].value;
-        let step = self.state.step;
+        self.state.evaluated = step;
         if self.state.best.is_none_or(|best| score > best.score) {
             self.state.best = Some(Best { step, score });
             self.device.store(Arena::Parameters, 0, &mut self.best);
         }
-        self.clock.evaluation_seconds += started.elapsed().as_secs_f64();
-        self.clock.evaluations += 1;
         let mut fields = serde_json::Map::from_iter([("step".to_string(), json!(step))]);
         fields.extend(scores.iter().map(|s| (format!("eval_{}", s.name), json!(s.value))));
         self.run.folder.log("evaluation", fields.into())?;
-        Ok(score)
+        Ok(Some(score))
     }
 
     fn score(&self, predicted: &[u32], range: std::ops::Range<usize>) -> Vec<NamedScore> {
         self.run.task.metric.score(&predicted[range.clone()], &self.run.dev.gold[range], self.model.labels)
     }
 
-    fn save(&mut self) -> Result<(), TrainError> {
+    fn save(&mut self, control: &Control<'_>) -> Result<(), TrainError> {
+        let step = self.state.step;
+        self.check_still_ours(control)?;
+        self.run.folder.log("saving", json!({"step": step}))?;
         resume::save(&self.run.folder, &self.state, &self.device, &self.best, self.model.layout.len)?;
-        self.run.folder.log("saved", json!({"step": self.state.step}))
+        self.run.folder.log("saved", json!({"step": step}))
     }
 
-    /// Scores the best weights once more and writes model, predictions and, last, the scores.
-    fn finish(&mut self) -> Result<Scores, TrainError> {
+    fn check_still_ours(&self, control: &Control<'_>) -> Result<(), TrainError> {
+        if (control.still_ours)() { Ok(()) } else { Err(TrainError::Lost { id: self.run.record.id.clone() }) }
+    }
+
+    /// Scores the best weights once more and writes model, predictions and, last, the scores. None if the run was
+    /// stopped meanwhile.
+    fn finish(&mut self, control: &Control<'_>) -> Result<Option<Scores>, TrainError> {
         let (run, folder) = (self.run, &self.run.folder);
         let best = self.state.best.unwrap_or(Best { step: self.state.step, score: f64::NAN });
+        let last = self.parameters();
         self.device.load(Arena::Parameters, 0, &self.best);
-        let logits = self.dev_logits()?;
+        let Some(logits) = self.dev_logits(control.stop)? else {
+            self.device.load(Arena::Parameters, 0, &last);
+            return Ok(None);
+        };
         let predicted = argmax(&logits, self.model.labels);
-        let _ = fs::remove_dir_all(folder.file("model")); // of an attempt that was killed before its scores
-        let (head, labels) = (run.recipe().head, &run.data.labels);
-        let dir = folder.file("model");
-        model::save(&dir, &self.model, &run.config, head, labels, &self.best, &run.tokenizer_files)?;
+        self.check_still_ours(control)?;
+        folder.log("writing", json!({"step": self.state.step}))?;
+        if run.keep_model {
+            let _ = fs::remove_dir_all(folder.file("model")); // of an attempt that was killed before its scores
+            let (head, labels) = (run.recipe().head, &run.data.labels);
+            let dir = folder.file("model");
+            model::save(&dir, &self.model, &run.config, head, labels, &self.best, &run.tokenizer_files)?;
+        }
         self.write_predictions(&logits, &predicted)?;
         let part = |part: &stepstone_tasks::DevPart| {
             let scores = self.score(&predicted, part.range.clone()).into_iter();
@@ -281,11 +307,19 @@ impl Trainer<'_> {
             final_train_loss: self.state.tail_loss / self.state.tail_steps.max(1) as f64,
             n_distinct_pred: predicted.iter().collect::<BTreeSet<_>>().len(),
         };
-        folder.log("done", json!({"step": self.state.step, "best_step": best.step}))?;
-        folder.write("timing.json", &self.timing())?;
+        self.clock.activation_bytes = self.device.activation_bytes();
+        folder.write("timing.json", &self.clock)?;
+        self.check_still_ours(control)?;
         folder.write("scores.json", &scores)?;
+        folder.log("done", json!({"step": self.state.step, "best_step": best.step}))?;
         let _ = fs::remove_dir_all(folder.file("resume")); // done: a left-over costs disk, nothing else
-        Ok(scores)
+        Ok(Some(scores))
+    }
+
+    fn parameters(&self) -> Vec<f32> {
+        let mut parameters = vec![0.0; self.model.layout.len];
+        self.device.store(Arena::Parameters, 0, &mut parameters);
+        parameters
     }
 
     fn write_predictions(&self, logits: &[f64], predicted: &[u32]) -> Result<(), TrainError> {
@@ -333,18 +367,6 @@ impl Trainer<'_> {
             seconds_left: (recipe.total_steps - step) as f64 * per_step + evaluations_left as f64 * per_evaluation,
             score,
         }
-    }
-
-    fn timing(&self) -> serde_json::Value {
-        json!({
-            "format": FORMAT,
-            "step_seconds": self.clock.step_seconds,
-            "steps": self.clock.steps,
-            "tokens_per_second": self.clock.tokens as f64 / self.clock.step_seconds.max(1e-9),
-            "evaluation_seconds": self.clock.evaluation_seconds,
-            "evaluations": self.clock.evaluations,
-            "activation_bytes": self.device.activation_bytes(),
-        })
     }
 }
 

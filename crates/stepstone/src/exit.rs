@@ -3,8 +3,11 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::path::Path;
+use stepstone_analysis::InputError;
 use stepstone_models::ModelError;
-use stepstone_tasks::{DataError, TokenizerError, UnknownTask};
+use stepstone_study::StudyError;
+use stepstone_tasks::{DataError, TokenizerError};
 use stepstone_train::TrainError;
 
 /// Done.
@@ -55,20 +58,29 @@ impl Failure {
         Failure { code: SYSTEM, what: "cannot listen for signals".into(), causes: vec![error.to_string()], hint: None }
     }
 
-    /// A task that does not exist.
-    pub(crate) fn unknown_task(error: &UnknownTask) -> Failure {
-        Failure { code: USAGE, what: error.to_string(), causes: Vec::new(), hint: Some(error.hint()) }
-    }
-
     /// A run or a use of one failed.
     pub(crate) fn new(what: String, error: &TrainError) -> Failure {
-        let mut causes = vec![error.to_string()];
-        let mut source = error.source();
-        while let Some(cause) = source {
-            causes.push(cause.to_string());
-            source = cause.source();
-        }
-        Failure { code: code(error), what, causes, hint: error.hint() }
+        Failure { code: code(error), what, causes: causes(error), hint: error.hint() }
+    }
+
+    /// A study cannot be planned, run or read.
+    pub(crate) fn study(what: String, error: &StudyError) -> Failure {
+        Failure { code: study_code(error), what, causes: causes(error), hint: error.hint() }
+    }
+
+    /// An observations file cannot be used.
+    pub(crate) fn analysis(path: &Path, error: &InputError) -> Failure {
+        Failure { code: DATA, what: format!("cannot analyse {}", path.display()), causes: causes(error), hint: None }
+    }
+
+    /// A worker could not go on; `message` is its own, ready to be printed.
+    pub(crate) fn worker(code: u8, message: String) -> Failure {
+        Failure { code, what: message, causes: Vec::new(), hint: None }
+    }
+
+    /// The causes in one line.
+    pub(crate) fn reason(&self) -> String {
+        self.causes.join(": ")
     }
 }
 
@@ -85,6 +97,36 @@ impl fmt::Display for Failure {
     }
 }
 
+/// An error and what caused it, outermost first.
+fn causes(error: &dyn Error) -> Vec<String> {
+    let mut causes = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(cause) = source {
+        causes.push(cause.to_string());
+        source = cause.source();
+    }
+    causes
+}
+
+fn study_code(error: &StudyError) -> u8 {
+    match error {
+        StudyError::Train(error) | StudyError::Recipe { source: error, .. } => code(error),
+        StudyError::Missing { .. } => NO_INPUT,
+        StudyError::Read { source, .. } => read_code(source),
+        StudyError::File { .. } | StudyError::Edited { .. } => CONFIG,
+        StudyError::Changed { .. } => DATA,
+        StudyError::Create { source, .. } => if out_of_space(source) { IO } else { CANNOT_CREATE },
+        StudyError::Exists { .. } => CANNOT_CREATE,
+        StudyError::Write { source, .. } => write_code(source),
+        StudyError::Memory { .. } | StudyError::Spawn { .. } => SYSTEM,
+        StudyError::Process { code, .. } => u8::try_from(*code).unwrap_or(FAILED),
+    }
+}
+
+fn out_of_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 fn code(error: &TrainError) -> u8 {
     match error {
         TrainError::Model(error) => model_code(error),
@@ -94,7 +136,9 @@ fn code(error: &TrainError) -> u8 {
         | TrainError::Vocabulary { .. }
         | TrainError::BadRun { .. } => DATA,
         TrainError::Tokenizer(TokenizerError::Read { source, .. }) => read_code(source),
+        TrainError::Task(_) => USAGE,
         TrainError::Recipe { .. } => CONFIG,
+        TrainError::Lost { .. } => WORK_LEFT,
         TrainError::NotFinite { .. } => FAILED,
         TrainError::OtherRun { .. } | TrainError::Create { .. } => CANNOT_CREATE,
         TrainError::Write { source, .. } => write_code(source),

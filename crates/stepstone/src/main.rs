@@ -1,6 +1,7 @@
 //! Intermediate-task transfer learning as a command.
 
 mod commands;
+mod demo;
 mod exit;
 mod progress;
 mod stop;
@@ -20,9 +21,19 @@ struct Arguments {
 #[derive(Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "one value exists, for the length of the program")]
 enum Command {
+    Demo(commands::demo::Args),
+    Init(commands::init::Args),
+    Plan(commands::plan::Args),
+    Run(commands::run::Args),
+    Status(commands::status::Args),
+    Report(commands::report::Args),
+    Worker(commands::worker::Args),
     Train(commands::train::Args),
     Predict(commands::predict::Args),
     Export(commands::export::Args),
+    /// Train the run of a study that standard input names
+    #[command(hide = true)]
+    TrainJob,
 }
 
 fn main() -> ExitCode {
@@ -36,6 +47,14 @@ fn main() -> ExitCode {
     };
     let mut out = io::stdout().lock();
     let result = match &arguments.command {
+        Command::Demo(args) => commands::demo::run(args, &mut out),
+        Command::Init(args) => commands::init::run(args, &mut out),
+        Command::Plan(args) => commands::plan::run(args, &mut out),
+        Command::Run(args) => commands::run::run(args, &mut out),
+        Command::Status(args) => commands::status::run(args, &mut out),
+        Command::Report(args) => commands::report::run(args, &mut out),
+        Command::Worker(args) => commands::worker::run(args, &mut out),
+        Command::TrainJob => commands::train_job::run(&mut out),
         Command::Train(args) => commands::train::run(args, &mut out),
         Command::Predict(args) => commands::predict::run(args, &mut out),
         Command::Export(args) => commands::export::run(args, &mut out),

@@ -1,10 +1,32 @@
 //! One command, one file.
 
+pub(crate) mod demo;
 pub(crate) mod export;
+pub(crate) mod init;
+pub(crate) mod plan;
 pub(crate) mod predict;
+pub(crate) mod report;
+pub(crate) mod run;
+pub(crate) mod status;
+pub(crate) mod study;
 pub(crate) mod train;
+pub(crate) mod train_job;
+pub(crate) mod worker;
+
+use std::io;
+use std::path::PathBuf;
 
 /// As many threads as the machine has cores.
 fn all_cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// This program's file, to start it again.
+fn this_program() -> io::Result<PathBuf> {
+    std::env::current_exe()
+}
+
+/// What trains one run of a study.
+fn train_job_command() -> io::Result<Vec<PathBuf>> {
+    Ok(vec![this_program()?, "train-job".into()])
 }

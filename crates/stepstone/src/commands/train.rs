@@ -9,7 +9,9 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 use stepstone_models::HeadKind;
-use stepstone_train::{Control, Outcome, Overrides, Run, RunRequest, Scores, TrainError};
+use stepstone_train::{
+    Control, Layer, Outcome, Overrides, Role, Run, RunRequest, Scores, Source, StartPoint, TrainError,
+};
 
 /// Fine-tune an encoder on one task.
 ///
@@ -88,6 +90,12 @@ struct RecipeArgs {
     /// Evaluations in a run [default: 10]
     #[arg(long)]
     evaluations: Option<u64>,
+    /// Training examples at most, chosen by a hash of their ids [default: all]
+    #[arg(long)]
+    max_train: Option<usize>,
+    /// Dev examples at most, likewise [default: all]
+    #[arg(long)]
+    max_dev: Option<usize>,
 }
 
 impl RecipeArgs {
@@ -105,22 +113,25 @@ impl RecipeArgs {
             gradient_accumulation_steps: self.gradient_accumulation_steps,
             max_length: self.max_length,
             evaluations: self.evaluations,
+            max_train: self.max_train,
+            max_dev: self.max_dev,
         }
     }
 }
 
 /// Trains, shows progress on standard error, and writes the scores to `out`.
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
-    let task = stepstone_tasks::find(&args.task).map_err(|error| Failure::unknown_task(&error))?;
     let failure =
-        |error: TrainError| Failure::new(format!("cannot train {} from {}", task.name, args.model.display()), &error);
+        |error: TrainError| Failure::new(format!("cannot train {} from {}", args.task, args.model.display()), &error);
     let request = RunRequest {
-        model: &args.model,
-        task,
-        data: &args.data,
+        start: StartPoint::encoder(&args.model),
+        task: args.task.clone(),
+        role: Role::Target,
+        data: args.data.clone(),
         seed: args.seed,
-        overrides: args.recipe.overrides(),
-        out: args.out.as_deref(),
+        layers: vec![Layer { source: Source::Flag, overrides: args.recipe.overrides() }],
+        out: args.out.clone(),
+        keep_model: true,
         threads: args.threads.unwrap_or_else(super::all_cores),
     };
     let run = Run::prepare(&request).map_err(failure)?;
@@ -128,7 +139,8 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
         let _ = writeln!(io::stderr(), "{:.1} % of the training inputs are cut at max_length", 100.0 * run.truncated);
     }
     let stop = stop::flag().map_err(Failure::system)?;
-    let control = Control { stop: &stop, resume_interval: Duration::from_secs(args.resume_seconds) };
+    let control =
+        Control { stop: &stop, resume_interval: Duration::from_secs(args.resume_seconds), still_ours: &|| true };
     let mut line = ProgressLine::new();
     let outcome = run.train(&control, &mut |progress| line.show(progress));
     line.finish();

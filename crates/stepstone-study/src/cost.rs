@@ -1,0 +1,95 @@
+//! What a study will take: seconds of each run, and of the whole on some slots.
+
+use crate::error::StudyError;
+use crate::plan::{Plan, PlannedTask};
+use crate::slots::Slots;
+use crate::store::Store;
+use std::time::Duration;
+use stepstone_train::{Rates, Run, RunFolder};
+
+/// Seconds that a run takes beside steps and evaluations: its process, its data, its files.
+const OVERHEAD: f64 = 0.5;
+/// How long a calibration trains.
+const CALIBRATION: Duration = Duration::from_secs(3);
+
+/// What tokens cost, and how that is known.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cost {
+    /// Seconds per token.
+    pub rates: Rates,
+    /// How it is known.
+    pub source: CostSource,
+}
+
+/// Where an estimate comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CostSource {
+    /// This many finished runs of the study with the same threads.
+    FinishedRuns(usize),
+    /// A few seconds of training.
+    Calibration,
+}
+
+impl Cost {
+    /// From the finished runs of the study, else from a few seconds of training one of its runs.
+    ///
+    /// # Errors
+    /// If a calibration is needed and its run cannot be prepared.
+    pub fn measure(plan: &Plan, store: &Store, threads: usize) -> Result<Cost, StudyError> {
+        let finished = plan.runs.iter().map(|run| store.folder(&run.record.id));
+        if let Some((rates, runs)) = from_timings(finished, threads) {
+            return Ok(Cost { rates, source: CostSource::FinishedRuns(runs) });
+        }
+        // The longest inputs say most about the time of the whole.
+        let work = |task: &PlannedTask| task.recipe.total_steps as f64 * task.lengths.train;
+        let from_encoder = plan.runs.iter().filter(|run| run.parent.is_none());
+        let run = from_encoder.max_by(|a, b| work(&plan.tasks[a.task]).total_cmp(&work(&plan.tasks[b.task])));
+        let rates = match run {
+            Some(run) => Run::prepare(&plan.request(run, threads))?.measure(CALIBRATION)?,
+            None => Rates { training: 0.0, evaluation: 0.0 },
+        };
+        Ok(Cost { rates, source: CostSource::Calibration })
+    }
+
+    /// Seconds of one run.
+    pub fn seconds(&self, task: &PlannedTask) -> f64 {
+        let recipe = &task.recipe;
+        let examples = (recipe.total_steps * recipe.batch_size.min(task.n_train) as u64) as f64;
+        let scored = (recipe.evaluations + 1) as f64 * task.n_dev as f64; // the best weights are scored once more
+        OVERHEAD
+            + examples * task.lengths.train * self.rates.training
+            + scored * task.lengths.dev * self.rates.evaluation
+    }
+
+    /// Seconds until all runs are done that are not in `settled`, each slot taking the next ready run.
+    pub fn wall_seconds(&self, plan: &Plan, settled: &[bool], slots: Slots) -> f64 {
+        let mut ends: Vec<Option<f64>> = settled.iter().map(|done| done.then_some(0.0)).collect();
+        let mut free = vec![0.0_f64; slots.count.max(1)];
+        while ends.iter().any(Option::is_none) {
+            let slot = (0..free.len()).min_by(|a, b| free[*a].total_cmp(&free[*b])).unwrap_or(0);
+            let start = |run: usize| {
+                let ready = plan.runs[run].parent.map_or(Some(0.0), |parent| ends[parent])?;
+                Some(ready.max(free[slot]))
+            };
+            let open = (0..ends.len()).filter(|run| ends[*run].is_none());
+            let next = open.filter_map(|run| Some((run, start(run)?))).min_by(|a, b| a.1.total_cmp(&b.1));
+            let Some((run, start)) = next else { break };
+            let end = start + self.seconds(&plan.tasks[plan.runs[run].task]);
+            (free[slot], ends[run]) = (end, Some(end));
+        }
+        ends.into_iter().flatten().fold(0.0, f64::max)
+    }
+}
+
+/// Mean cost of tokens over finished runs with so many threads, and how many there are.
+fn from_timings(folders: impl Iterator<Item = RunFolder>, threads: usize) -> Option<(Rates, usize)> {
+    let timings = folders.filter(|folder| matches!(folder.scores(), Ok(Some(_)))).filter_map(|f| f.timing().ok()?);
+    let (mut runs, mut training, mut evaluation) = (0, (0.0, 0), (0.0, 0));
+    for timing in timings.filter(|timing| timing.threads == threads && timing.tokens > 0) {
+        runs += 1;
+        training = (training.0 + timing.step_seconds, training.1 + timing.tokens);
+        evaluation = (evaluation.0 + timing.evaluation_seconds, evaluation.1 + timing.evaluation_tokens);
+    }
+    let rate = |(seconds, tokens): (f64, u64)| seconds / tokens.max(1) as f64;
+    (runs > 0).then(|| (Rates { training: rate(training), evaluation: rate(evaluation) }, runs))
+}

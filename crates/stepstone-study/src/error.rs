@@ -1,0 +1,64 @@
+//! Why a study cannot be planned, run or read.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use stepstone_train::TrainError;
+
+/// Each error says where, what was found and what was expected.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
+pub enum StudyError {
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    #[error("{} does not exist, expected a study file", path.display())]
+    Missing { path: PathBuf },
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{}:{line}:{column}: {problem}", path.display())]
+    File { path: PathBuf, line: usize, column: usize, problem: String, hint: Option<String> },
+    #[error("[task.{task}]: {source}", source = .source)]
+    Recipe { task: String, source: TrainError },
+    #[error("{} has been edited since this worker started", path.display())]
+    Edited { path: PathBuf },
+    #[error("run {found} is not run {planned} that the study planned: its data or its encoder has changed")]
+    Changed { planned: String, found: String },
+    #[error("cannot create {}", path.display())]
+    Create { path: PathBuf, source: io::Error },
+    #[error("cannot write {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("{} already exists", path.display())]
+    Exists { path: PathBuf },
+    #[error("a run of {task} needs about {need_mib} MiB, {available_mib} MiB are available")]
+    Memory { task: String, need_mib: u64, available_mib: u64 },
+    #[error("cannot start a process for run {id}")]
+    Spawn { id: String, source: io::Error },
+    #[error("run {id}: {reason}")]
+    Process { id: String, code: i32, reason: String, hint: Option<String> },
+}
+
+impl StudyError {
+    /// What to do about it, where there is something to say.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            StudyError::Train(error) | StudyError::Recipe { source: error, .. } => error.hint(),
+            StudyError::Missing { .. } => Some("`stepstone init` writes a study file to start from".into()),
+            StudyError::File { hint, .. } | StudyError::Process { hint, .. } => hint.clone(),
+            StudyError::Edited { .. } => {
+                Some("start it again: it then works by the edited file; finished runs are kept".into())
+            }
+            StudyError::Changed { .. } => Some("start again: the study is then planned with what is there now".into()),
+            StudyError::Exists { .. } => Some("name another folder, or remove it".into()),
+            StudyError::Memory { .. } => {
+                Some("lower max_length or batch_size, or raise gradient_accumulation_steps, in [recipe]".into())
+            }
+            StudyError::Read { .. }
+            | StudyError::Create { .. }
+            | StudyError::Write { .. }
+            | StudyError::Spawn { .. } => None,
+        }
+    }
+
+    pub(crate) fn write(path: &Path) -> impl FnOnce(io::Error) -> StudyError + '_ {
+        move |source| StudyError::Write { path: path.into(), source }
+    }
+}

@@ -1,0 +1,386 @@
+//! The study file: `study.toml` as typed values, every key checked.
+
+use crate::error::StudyError;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use stepstone_train::{Layer, Overrides, Role, Source};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+
+const ROLES: [Role; 3] = [Role::Intermediate, Role::Target, Role::Probe];
+const STUDY_KEYS: [&str; 9] =
+    ["name", "model", "data", "out", "store", "restarts", "baseline_restarts", "preset", "keep_models"];
+
+/// A study as its file describes it. Relative paths have been joined to the file's folder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Study {
+    /// The file.
+    pub path: PathBuf,
+    /// blake3 of the file's text, 64 hex digits: shows whether it has been edited.
+    pub digest: String,
+    /// Name of the study, as in observations.csv.
+    pub name: String,
+    /// Hugging Face folder of the pretrained encoder.
+    pub model: PathBuf,
+    /// Folder that holds one folder per task.
+    pub data: PathBuf,
+    /// Folder of the results.
+    pub out: PathBuf,
+    /// Folder of the runs.
+    pub store: PathBuf,
+    /// Restarts of every run.
+    pub restarts: u64,
+    /// Restarts of the runs that start from the pretrained encoder.
+    pub baseline_restarts: u64,
+    /// Whether targets and probes keep their models, too.
+    pub keep_models: bool,
+    /// Tasks with their roles, in the order of the file.
+    pub tasks: Vec<(String, Role)>,
+    /// Values of the recipe by the table they stand in: all runs, a role, a task, a task in a role.
+    recipe: BTreeMap<(Option<String>, Option<Role>), Overrides>,
+}
+
+/// Paths of the command line that replace those of the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of Study")]
+pub struct StudyPaths {
+    pub model: Option<PathBuf>,
+    pub data: Option<PathBuf>,
+    pub out: Option<PathBuf>,
+}
+
+impl Study {
+    /// Reads a study file.
+    ///
+    /// # Errors
+    /// If it is missing or unreadable, is no TOML, has a key that no study has, a value of the wrong kind, an unknown
+    /// task, or a task twice.
+    pub fn read(path: &Path, paths: &StudyPaths) -> Result<Study, StudyError> {
+        let text = fs::read_to_string(path).map_err(|source| match source.kind() {
+            ErrorKind::NotFound => StudyError::Missing { path: path.into() },
+            _ => StudyError::Read { path: path.into(), source },
+        })?;
+        let reader = Reader { path, text: &text };
+        let mut root = DeTable::parse(&text).map_err(|error| reader.toml(&error, 0..0))?.into_inner();
+        reader.known(&root, "a study file", &["study", "tasks", "recipe", "task"])?;
+        let whole = 0..0;
+        let (mut study, at) = reader.table(&mut root, "study")?.ok_or_else(|| reader.missing(whole, "study", "[study]"))?;
+        reader.known(&study, "[study]", &STUDY_KEYS)?;
+        let tasks = reader.tasks(&mut root)?;
+        let name: String = reader.required(&mut study, "name", at.clone())?;
+        reader.preset(&mut study)?;
+        let beside = path.parent().unwrap_or(Path::new(""));
+        let folder = |flag: &Option<PathBuf>, key: &str, study: &mut DeTable<'_>| -> Result<Option<PathBuf>, StudyError> {
+            let written: Option<PathBuf> = reader.value(study, key)?;
+            Ok(flag.clone().or_else(|| written.map(|written| beside.join(written))))
+        };
+        let needed = |key: &str| reader.missing(at.clone(), key, "[study]");
+        let model = folder(&paths.model, "model", &mut study)?.ok_or_else(|| needed("model"))?;
+        let data = folder(&paths.data, "data", &mut study)?.ok_or_else(|| needed("data"))?;
+        let out = folder(&paths.out, "out", &mut study)?.unwrap_or_else(|| beside.join(&name));
+        let store = folder(&None, "store", &mut study)?.unwrap_or_else(|| out.join("runs"));
+        let restarts = reader.count(&mut study, "restarts")?.unwrap_or(3);
+        Ok(Study {
+            path: path.into(),
+            digest: blake3::hash(text.as_bytes()).to_hex().to_string(),
+            model,
+            data,
+            out,
+            store,
+            restarts,
+            baseline_restarts: reader.count(&mut study, "baseline_restarts")?.unwrap_or(restarts),
+            keep_models: reader.value(&mut study, "keep_models")?.unwrap_or(false),
+            recipe: reader.recipes(&mut root, &tasks)?,
+            name,
+            tasks,
+        })
+    }
+
+    /// Whether the file still says what it said when it was read.
+    pub fn is_unedited(&self) -> bool {
+        fs::read(&self.path).is_ok_and(|bytes| blake3::hash(&bytes).to_hex().as_str() == self.digest)
+    }
+
+    /// The overrides that act on a task in a role, general first.
+    pub fn layers(&self, task: &str, role: Role) -> Vec<Layer> {
+        let places = [(None, None), (None, Some(role)), (Some(task), None), (Some(task), Some(role))];
+        let layer = |(task, role): (Option<&str>, Option<Role>)| {
+            let overrides = self.recipe.get(&(task.map(String::from), role))?.clone();
+            Some(Layer { source: Source::Study(table_name(task, role)), overrides })
+        };
+        places.into_iter().filter_map(layer).collect()
+    }
+}
+
+/// How a table of recipe values is written in the file.
+fn table_name(task: Option<&str>, role: Option<Role>) -> String {
+    let head = task.map_or_else(|| "recipe".to_string(), |task| format!("task.{task}"));
+    role.map_or_else(|| format!("[{head}]"), |role| format!("[{head}.{role}]"))
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Reader<'_> {
+    fn error(&self, span: Range<usize>, problem: String, hint: Option<String>) -> StudyError {
+        let before = &self.text[..span.start.min(self.text.len())];
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        StudyError::File { path: self.path.into(), line, column, problem, hint }
+    }
+
+    fn toml(&self, error: &toml::de::Error, place: Range<usize>) -> StudyError {
+        self.error(error.span().unwrap_or(place), error.message().trim().replace('\n', ", "), None)
+    }
+
+    fn missing(&self, place: Range<usize>, key: &str, table: &str) -> StudyError {
+        let hint = "`stepstone init` writes a study file with every key".to_string();
+        self.error(place, format!("`{key}` is missing in {table}"), Some(hint))
+    }
+
+    /// Refuses keys that are not among `keys`.
+    fn known(&self, table: &DeTable<'_>, name: &str, keys: &[&str]) -> Result<(), StudyError> {
+        let Some(unknown) = table.keys().find(|key| !keys.contains(&key.get_ref().as_ref())) else { return Ok(()) };
+        let found = unknown.get_ref();
+        Err(self.error(unknown.span(), format!("unknown key `{found}` in {name}"), Some(nearest(found, keys))))
+    }
+
+    fn value<T: for<'d> Deserialize<'d>>(&self, table: &mut DeTable<'_>, key: &str) -> Result<Option<T>, StudyError> {
+        let Some(value) = table.remove(key) else { return Ok(None) };
+        let span = value.span();
+        let wrong = |error: toml::de::Error| {
+            let problem = format!("`{key}`: {}", error.message().trim());
+            self.error(error.span().unwrap_or(span), problem, None)
+        };
+        T::deserialize(ValueDeserializer::from(value)).map(Some).map_err(wrong)
+    }
+
+    fn required<T: for<'d> Deserialize<'d>>(
+        &self,
+        table: &mut DeTable<'_>,
+        key: &str,
+        place: Range<usize>,
+    ) -> Result<T, StudyError> {
+        self.value(table, key)?.ok_or_else(|| self.missing(place, key, "[study]"))
+    }
+
+    /// A count of at least one.
+    fn count(&self, table: &mut DeTable<'_>, key: &str) -> Result<Option<u64>, StudyError> {
+        let span = table.get(key).map_or(0..0, Spanned::span);
+        match self.value::<u64>(table, key)? {
+            Some(0) => Err(self.error(span, format!("`{key}` is 0, expected 1 or more"), None)),
+            count => Ok(count),
+        }
+    }
+
+    fn preset(&self, study: &mut DeTable<'_>) -> Result<(), StudyError> {
+        let span = study.get("preset").map_or(0..0, Spanned::span);
+        match self.value::<String>(study, "preset")?.as_deref() {
+            None | Some("default") => Ok(()),
+            Some(other) => Err(self.error(span, format!("`preset` is \"{other}\", expected \"default\""), None)),
+        }
+    }
+
+    fn table<'i>(&self, parent: &mut DeTable<'i>, key: &str) -> Result<Option<(DeTable<'i>, Range<usize>)>, StudyError> {
+        let Some(value) = parent.remove(key) else { return Ok(None) };
+        let span = value.span();
+        match value.into_inner() {
+            DeValue::Table(table) => Ok(Some((table, span))),
+            other => Err(self.error(span, format!("`{key}` is a {}, expected a table", other.type_str()), None)),
+        }
+    }
+
+    fn tasks(&self, root: &mut DeTable<'_>) -> Result<Vec<(String, Role)>, StudyError> {
+        let keys = ROLES.map(|role| role.to_string());
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let (mut table, at) = self.table(root, "tasks")?.ok_or_else(|| self.missing(0..0, "tasks", "the file"))?;
+        self.known(&table, "[tasks]", &keys)?;
+        let mut tasks: Vec<(String, Role)> = Vec::new();
+        for role in ROLES {
+            let names: Vec<Spanned<String>> = self.value(&mut table, &role.to_string())?.unwrap_or_default();
+            for name in names {
+                let (span, name) = (name.span(), name.into_inner());
+                if let Err(error) = stepstone_tasks::find(&name) {
+                    return Err(self.error(span, error.to_string(), Some(error.hint())));
+                }
+                if let Some(problem) = clash(&tasks, &name, role) {
+                    return Err(self.error(span, problem, None));
+                }
+                tasks.push((name, role));
+            }
+        }
+        match tasks.iter().any(|(_, role)| *role != Role::Intermediate) {
+            true => Ok(tasks),
+            false => Err(self.error(at, "[tasks] names no target and no probe, expected one at least".into(), None)),
+        }
+    }
+
+    fn recipes(
+        &self,
+        root: &mut DeTable<'_>,
+        tasks: &[(String, Role)],
+    ) -> Result<BTreeMap<(Option<String>, Option<Role>), Overrides>, StudyError> {
+        let mut recipes = BTreeMap::new();
+        if let Some((table, _)) = self.table(root, "recipe")? {
+            self.recipe(table, None, &mut recipes)?;
+        }
+        if let Some((mut by_task, _)) = self.table(root, "task")? {
+            let names: Vec<&str> = tasks.iter().map(|(name, _)| name.as_str()).collect();
+            self.known(&by_task, "[task], which has the tasks of this study", &names)?;
+            for name in names {
+                if let Some((table, _)) = self.table(&mut by_task, name)? {
+                    self.recipe(table, Some(name), &mut recipes)?;
+                }
+            }
+        }
+        Ok(recipes)
+    }
+
+    /// One table of values, and the tables by role inside it.
+    fn recipe(
+        &self,
+        mut table: DeTable<'_>,
+        task: Option<&str>,
+        recipes: &mut BTreeMap<(Option<String>, Option<Role>), Overrides>,
+    ) -> Result<(), StudyError> {
+        for role in ROLES {
+            if let Some((mut inner, _)) = self.table(&mut table, &role.to_string())? {
+                let overrides = self.overrides(&mut inner, task, Some(role))?;
+                recipes.insert((task.map(String::from), Some(role)), overrides);
+            }
+        }
+        recipes.insert((task.map(String::from), None), self.overrides(&mut table, task, None)?);
+        Ok(())
+    }
+
+    fn overrides(
+        &self,
+        table: &mut DeTable<'_>,
+        task: Option<&str>,
+        role: Option<Role>,
+    ) -> Result<Overrides, StudyError> {
+        self.known(table, &table_name(task, role), &Overrides::KEYS)?;
+        Ok(Overrides {
+            head: self.value(table, "head")?,
+            learning_rate: self.value(table, "learning_rate")?,
+            weight_decay: self.value(table, "weight_decay")?,
+            max_grad_norm: self.value(table, "max_grad_norm")?,
+            warmup_ratio: self.value(table, "warmup_ratio")?,
+            warmup_steps: self.value(table, "warmup_steps")?,
+            epochs: self.value(table, "epochs")?,
+            max_steps: self.value(table, "max_steps")?,
+            batch_size: self.value(table, "batch_size")?,
+            gradient_accumulation_steps: self.value(table, "gradient_accumulation_steps")?,
+            max_length: self.value(table, "max_length")?,
+            evaluations: self.value(table, "evaluations")?,
+            max_train: self.value(table, "max_train")?,
+            max_dev: self.value(table, "max_dev")?,
+        })
+    }
+}
+
+/// Why a task cannot be named again: twice in one role, or as target and probe.
+fn clash(tasks: &[(String, Role)], name: &str, role: Role) -> Option<String> {
+    let other = tasks.iter().find(|(other, r)| other == name && (*r == role || *r != Role::Intermediate))?.1;
+    if other == role {
+        return Some(format!("task `{name}` is named twice as {role}"));
+    }
+    Some(format!("task `{name}` is {other} and {role}, expected one of the two"))
+}
+
+/// The known key most like `found`, and all of them.
+fn nearest(found: &str, keys: &[&str]) -> String {
+    let similarity = |key: &str| strsim::jaro_winkler(found, key);
+    let best = keys.iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
+    match best.filter(|key| similarity(key) > 0.7) {
+        Some(key) => format!("did you mean `{key}`? keys: {}", keys.join(", ")),
+        None => format!("keys: {}", keys.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STUDY: &str = "[study]\nname = \"tiny\"\nmodel = \"m\"\ndata = \"/d\"\n\n[tasks]\nintermediate = [\"sst2\"]\n\
+                         target = [\"rte\"]\n";
+
+    fn read(text: &str) -> Result<Study, StudyError> {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("study.toml");
+        fs::write(&path, text).expect("file");
+        Study::read(&path, &StudyPaths::default())
+    }
+
+    #[test]
+    fn relative_paths_are_relative_to_the_file_and_flags_replace_them() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("study.toml");
+        fs::write(&path, STUDY).expect("file");
+        let study = Study::read(&path, &StudyPaths::default()).expect("reads");
+        assert_eq!(study.model, folder.path().join("m"));
+        assert_eq!(study.data, Path::new("/d"));
+        assert_eq!(study.store, folder.path().join("tiny/runs"));
+        assert_eq!((study.restarts, study.baseline_restarts), (3, 3));
+        let paths = StudyPaths { model: Some("x".into()), out: Some("o".into()), ..StudyPaths::default() };
+        let study = Study::read(&path, &paths).expect("reads");
+        assert_eq!((study.model.as_path(), study.store.as_path()), (Path::new("x"), Path::new("o/runs")));
+        assert!(study.is_unedited());
+        fs::write(&path, format!("{STUDY}\n")).expect("file");
+        assert!(!study.is_unedited());
+    }
+
+    #[test]
+    fn layers_come_from_general_to_special() {
+        let text = format!(
+            "{STUDY}[recipe]\nbatch_size = 8\n[recipe.target]\nmax_dev = 5\n[task.rte]\nepochs = 2\n\
+             [task.rte.target]\nmax_train = 9\n[task.sst2]\nhead = \"linear\"\n"
+        );
+        let layers = read(&text).expect("reads").layers("rte", Role::Target);
+        let sources: Vec<String> = layers.iter().map(|layer| layer.source.to_string()).collect();
+        assert_eq!(sources, ["[recipe]", "[recipe.target]", "[task.rte]", "[task.rte.target]"]);
+        // An integer is a fine number of epochs.
+        assert_eq!(layers[2].overrides.epochs, Some(2.0));
+        assert_eq!((layers[1].overrides.max_dev, layers[3].overrides.max_train), (Some(5), Some(9)));
+    }
+
+    #[test]
+    fn what_no_study_has_is_refused_with_its_place() {
+        let table = [
+            ("[study]\nnme = \"x\"", "2:1: unknown key `nme` in [study]", "did you mean `name`?"),
+            ("[studies]\n", "1:2: unknown key `studies` in a study file", "did you mean `study`?"),
+            ("[study]\nname = 3\n", "2:8: `name`: invalid type: integer `3`, expected a string", ""),
+            ("[study]\nname = \"x\n", "2:10: invalid basic string", ""),
+            ("[study]\nname = \"x\"\n[tasks]\ntarget = [\"rte2\"]", "4:11: there is no task `rte2`", "`rte`?"),
+            ("[study]\n[tasks]\ntarget = [\"rte\"]\nprobe = [\"rte\"]", "4:10: task `rte` is target and probe", ""),
+            ("[study]\n[tasks]\ntarget = [\"rte\", \"rte\"]", "3:18: task `rte` is named twice as target", ""),
+            ("[study]\n[tasks]\nintermediate = [\"rte\"]", "2:1: [tasks] names no target", ""),
+            ("[study]\n", "1:1: `tasks` is missing in the file", "init"),
+            ("[study]\n[tasks]\ntarget = [\"rte\"]", "1:1: `name` is missing in [study]", "init"),
+        ];
+        for (text, problem, hint) in table {
+            let error = read(text).expect_err(text);
+            assert!(error.to_string().contains(&format!("study.toml:{problem}")), "{text}: {error}");
+            assert!(error.hint().unwrap_or_default().contains(hint), "{text}: {:?}", error.hint());
+        }
+        let more = [
+            ("[recipe]\nepoch = 1", "10:1: unknown key `epoch` in [recipe]", "did you mean `epochs`?"),
+            ("[recipe.target]\nlr = 1.0", "10:1: unknown key `lr` in [recipe.target]", "learning_rate"),
+            ("[task.rt]\nepochs = 1", "9:7: unknown key `rt` in [task]", "did you mean `rte`?"),
+            ("[task.rte]\nepochs = \"many\"", "10:10: `epochs`: invalid type", ""),
+        ];
+        for (text, problem, hint) in more {
+            let error = read(&format!("{STUDY}{text}")).expect_err(text);
+            assert!(error.to_string().contains(&format!("study.toml:{problem}")), "{text}: {error}");
+            assert!(error.hint().unwrap_or_default().contains(hint), "{text}: {:?}", error.hint());
+        }
+        let zero = STUDY.replace("data =", "restarts = 0\ndata =");
+        assert!(read(&zero).expect_err("zero").to_string().contains("4:12: `restarts` is 0, expected 1 or more"));
+    }
+}

@@ -1,0 +1,81 @@
+//! What a worker and the process that trains for it tell each other.
+//!
+//! The worker writes one [`Job`] as a line of JSON to the process's standard input, and `stop` on a line of its own when
+//! the run is to be saved; the end of the input means that the worker is gone, and the process ends at once. The process
+//! writes [`Report`]s as lines of JSON to its standard output.
+
+use crate::error::StudyError;
+use crate::lease::is_current;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use stepstone_train::{Control, Outcome, Progress, Run, RunRequest};
+
+/// The line that asks a process to save and stop.
+pub const STOP: &str = "stop";
+
+/// One run for one process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// The id that the plan gave the run.
+    pub id: String,
+    /// The run.
+    pub request: RunRequest,
+    /// The folder of the worker's lease.
+    pub lease_folder: PathBuf,
+    /// The number of the worker's lease.
+    pub fence: u64,
+    /// Least seconds between two resume points.
+    pub resume_seconds: u64,
+}
+
+/// A line of a training process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Report {
+    /// A step or an evaluation is done.
+    Progress(JobProgress),
+    /// The run failed.
+    Error {
+        /// What was found, and what was expected.
+        reason: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct JobProgress {
+    /// Steps done.
+    pub step: u64,
+    /// Steps of the run.
+    pub total_steps: u64,
+    /// Seconds left, at the speed so far.
+    pub seconds_left: f64,
+}
+
+impl From<&Progress> for JobProgress {
+    fn from(progress: &Progress) -> JobProgress {
+        let Progress { step, total_steps, seconds_left, .. } = *progress;
+        JobProgress { step, total_steps, seconds_left }
+    }
+}
+
+impl Job {
+    /// Trains the run in this process.
+    ///
+    /// # Errors
+    /// If the run cannot be trained, or is not the run that was planned.
+    pub fn train(&self, stop: &AtomicBool, report: &mut dyn FnMut(&Progress)) -> Result<Outcome, StudyError> {
+        let run = Run::prepare(&self.request)?;
+        if run.record.id != self.id {
+            return Err(StudyError::Changed { planned: self.id.clone(), found: run.record.id });
+        }
+        let still_ours = || is_current(&self.lease_folder, self.fence);
+        let resume_interval = Duration::from_secs(self.resume_seconds);
+        let control = Control { stop, resume_interval, still_ours: &still_ours };
+        Ok(run.train(&control, report)?)
+    }
+}

@@ -1,0 +1,350 @@
+//! Who works on a run: leases in a folder that several machines may share.
+//!
+//! The lease of a run is the file `lease.N` in its folder with the highest N. It is made whole by `link(2)`, which fails
+//! if the name exists, so that one of several workers wins; nothing is ever locked. N is the fence: taking a run over
+//! means making `lease.N+1`, and whoever holds a lower number has lost the run and must not write any more.
+//!
+//! A holder rewrites its lease from time to time (heartbeat). A lease is dead when its holder's processes are gone, which
+//! can be seen on the same boot of the same machine, or when its content has not changed for [`EXPIRY`] by the reader's
+//! own monotonic clock. Clocks of different machines are never compared.
+
+use crate::error::StudyError;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// After this long without a heartbeat a lease is dead.
+pub const EXPIRY: Duration = Duration::from_secs(120);
+
+/// Content of a lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Name of the machine, for people.
+    pub host: String,
+    /// The boot of the machine and the process namespace, inside which process ids mean something; empty if unknown.
+    pub boot: String,
+    /// The worker.
+    pub worker: Process,
+    /// The process that trains the run.
+    pub child: Option<Process>,
+    /// Heartbeats so far.
+    pub beats: u64,
+    /// Given up by its holder: anybody may take the run.
+    pub released: bool,
+}
+
+/// A process id, made unique within a boot by its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Process id.
+    pub pid: u32,
+    /// Start in clock ticks since boot; 0 if unknown.
+    pub start: u64,
+}
+
+impl Process {
+    /// The process of this id, as it is now.
+    pub fn of(pid: u32) -> Process {
+        Process { pid, start: start_of(pid).unwrap_or(0) }
+    }
+
+    fn is_gone(self) -> bool {
+        match start_of(self.pid) {
+            None => true,
+            Some(start) => self.start != 0 && start != self.start,
+        }
+    }
+}
+
+/// Field 22 of `/proc/PID/stat`; None if there is no such process, or if it is a zombie.
+fn start_of(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit(')').next()?.split_whitespace(); // the name before may hold spaces
+    let state = fields.next()?;
+    if state == "Z" || state == "X" { None } else { fields.nth(18)?.parse().ok() }
+}
+
+impl Holder {
+    /// This process.
+    fn this() -> Holder {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_string();
+        let boot = read("/proc/sys/kernel/random/boot_id");
+        let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+        Holder {
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            boot: if boot.is_empty() { boot } else { format!("{boot} {}", namespace.display()) },
+            worker: Process::of(std::process::id()),
+            child: None,
+            beats: 0,
+            released: false,
+        }
+    }
+
+    /// Whether its processes can be seen from here, and are gone.
+    fn is_gone(&self, here: &Holder) -> bool {
+        let visible = !self.boot.is_empty() && self.boot == here.boot;
+        visible && self.worker.is_gone() && self.child.is_none_or(Process::is_gone)
+    }
+}
+
+/// Takes leases, and remembers how long those of others have not changed.
+#[derive(Debug)]
+pub struct Leases {
+    here: Holder,
+    expiry: Duration,
+    seen: HashMap<PathBuf, (Vec<u8>, Instant)>,
+}
+
+impl Leases {
+    /// `expiry`: see [`EXPIRY`]; shorter in tests.
+    pub fn new(expiry: Duration) -> Leases {
+        Leases { here: Holder::this(), expiry, seen: HashMap::new() }
+    }
+
+    /// Takes the run in `folder`, which is made if need be; None while another holder is alive.
+    ///
+    /// # Errors
+    /// If the system refuses a write.
+    pub fn take(&mut self, folder: &Path) -> Result<Option<Lease>, StudyError> {
+        let fence = match current(folder) {
+            None => 1,
+            Some(fence) if self.is_dead(folder, fence) => fence + 1,
+            Some(_) => return Ok(None),
+        };
+        fs::create_dir_all(folder).map_err(|source| StudyError::Create { path: folder.into(), source })?;
+        let lease = Lease { folder: folder.into(), fence, holder: self.here.clone() };
+        let taken = lease.link().map_err(StudyError::write(&lease.path()))?;
+        if !taken {
+            return Ok(None); // another was faster
+        }
+        for older in 1..fence {
+            let _ = fs::remove_file(file(folder, older)); // only the highest counts
+        }
+        Ok(Some(lease))
+    }
+
+    /// The holder of the run in `folder`, if there is one that lives as far as can be told.
+    pub fn holder(&mut self, folder: &Path) -> Option<Holder> {
+        let fence = current(folder)?;
+        let holder = read(folder, fence)?;
+        if self.is_dead(folder, fence) { None } else { Some(holder) }
+    }
+
+    fn is_dead(&mut self, folder: &Path, fence: u64) -> bool {
+        let path = file(folder, fence);
+        let content = fs::read(&path).unwrap_or_default();
+        match serde_json::from_slice::<Holder>(&content) {
+            Ok(holder) if holder.released || holder.is_gone(&self.here) => return true,
+            // Leases are written whole, so an unreadable one is foreign; it expires like any other.
+            Ok(_) | Err(_) => {}
+        }
+        let unchanged_since = match self.seen.get(&path) {
+            Some((before, since)) if *before == content => *since,
+            Some(_) | None => {
+                let now = Instant::now();
+                self.seen.insert(path, (content, now));
+                now
+            }
+        };
+        unchanged_since.elapsed() >= self.expiry
+    }
+}
+
+/// The right to work on a run, as long as nobody takes it over.
+#[derive(Debug)]
+pub struct Lease {
+    folder: PathBuf,
+    fence: u64,
+    holder: Holder,
+}
+
+impl Lease {
+    /// The number that later holders exceed.
+    pub fn fence(&self) -> u64 {
+        self.fence
+    }
+
+    /// Whether nobody has taken the run over.
+    pub fn is_current(&self) -> bool {
+        is_current(&self.folder, self.fence)
+    }
+
+    /// Says that the holder lives, and which process trains for it. False if the run has been taken over.
+    ///
+    /// # Errors
+    /// If the lease cannot be written.
+    pub fn beat(&mut self, child: Option<u32>) -> Result<bool, StudyError> {
+        self.holder.child = child.map(Process::of);
+        self.holder.beats += 1;
+        self.rewrite()
+    }
+
+    /// Lets anybody take the run.
+    ///
+    /// # Errors
+    /// If the lease cannot be written.
+    pub fn release(mut self) -> Result<(), StudyError> {
+        self.holder.released = true;
+        self.rewrite().map(drop)
+    }
+
+    /// Ends the lease of a finished run, which nobody will take again.
+    pub fn remove(self) {
+        let _ = fs::remove_file(self.path()); // a left-over of a finished run is read by nobody
+    }
+
+    fn rewrite(&self) -> Result<bool, StudyError> {
+        if !self.is_current() {
+            return Ok(false);
+        }
+        let path = self.path();
+        let write = || {
+            let temporary = self.temporary()?;
+            fs::rename(temporary, &path)
+        };
+        write().map_err(StudyError::write(&path))?;
+        Ok(self.is_current())
+    }
+
+    /// Makes the lease file unless it exists; a retried request on a network disk may report "exists" after success, so
+    /// the number of links decides.
+    fn link(&self) -> io::Result<bool> {
+        use std::os::unix::fs::MetadataExt;
+        let temporary = self.temporary()?;
+        let linked = fs::hard_link(&temporary, self.path());
+        let links = fs::metadata(&temporary).map(|metadata| metadata.nlink());
+        let removed = fs::remove_file(&temporary);
+        match linked {
+            Ok(()) => removed.map(|()| true),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(links? == 2),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn temporary(&self) -> io::Result<PathBuf> {
+        let Holder { host, worker, .. } = &self.holder;
+        let path = self.folder.join(format!("lease.{}.{host}.{}.{}.tmp", self.fence, worker.pid, worker.start));
+        let text = serde_json::to_vec(&self.holder).map_err(io::Error::other)?;
+        fs::write(&path, text)?;
+        Ok(path)
+    }
+
+    fn path(&self) -> PathBuf {
+        file(&self.folder, self.fence)
+    }
+}
+
+/// Whether the lease of this number is the run's highest: its holder still has the run.
+pub(crate) fn is_current(folder: &Path, fence: u64) -> bool {
+    current(folder) == Some(fence)
+}
+
+fn current(folder: &Path) -> Option<u64> {
+    let entries = fs::read_dir(folder).ok()?;
+    let fence = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.strip_prefix("lease.")?.parse().ok();
+    entries.filter_map(fence).max()
+}
+
+fn read(folder: &Path, fence: u64) -> Option<Holder> {
+    serde_json::from_slice(&fs::read(file(folder, fence)).ok()?).ok()
+}
+
+fn file(folder: &Path, fence: u64) -> PathBuf {
+    folder.join(format!("lease.{fence}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+    const SHORT: Duration = Duration::from_millis(80);
+
+    fn place() -> tempfile::TempDir {
+        tempfile::tempdir().expect("folder")
+    }
+
+    /// Leaves a lease as a worker on another machine would have written it.
+    fn foreign(folder: &Path, fence: u64, beats: u64) {
+        let mut holder = Holder::this();
+        (holder.host, holder.boot, holder.beats) = ("elsewhere".into(), "another boot".into(), beats);
+        fs::create_dir_all(folder).expect("folder");
+        fs::write(file(folder, fence), serde_json::to_vec(&holder).expect("JSON")).expect("file");
+    }
+
+    #[test]
+    fn one_of_many_takers_wins() {
+        let place = place();
+        let folder = place.path().join("run");
+        let takers = (0..8).map(|_| {
+            let folder = folder.clone();
+            std::thread::spawn(move || Leases::new(LONG).take(&folder).expect("takes").is_some())
+        });
+        let takers: Vec<_> = takers.collect();
+        let won = takers.into_iter().map(|taker| taker.join().expect("thread")).filter(|won| *won).count();
+        assert_eq!(won, 1);
+        let left: Vec<_> = fs::read_dir(&folder).expect("folder").map(|e| e.expect("entry").file_name()).collect();
+        assert_eq!(left, ["lease.1"], "no temporary file is left");
+    }
+
+    #[test]
+    fn a_released_run_is_taken_under_the_next_fence_and_the_old_holder_has_lost_it() {
+        let place = place();
+        let mut leases = Leases::new(LONG);
+        let mut first = leases.take(place.path()).expect("takes").expect("free");
+        assert!(leases.take(place.path()).expect("asks").is_none(), "the holder lives");
+        assert!(first.beat(None).expect("beats"));
+        assert_eq!(leases.holder(place.path()).expect("a holder").beats, 1);
+        let stale = Lease { folder: place.path().into(), fence: first.fence, holder: first.holder.clone() };
+        first.release().expect("releases");
+        assert!(leases.holder(place.path()).is_none());
+        let second = leases.take(place.path()).expect("takes").expect("free");
+        assert_eq!(second.fence(), 2);
+        let mut stale = stale;
+        assert!(!stale.beat(None).expect("asks"), "a heartbeat of the old holder changes nothing");
+        assert!(is_current(place.path(), 2) && !is_current(place.path(), 1));
+    }
+
+    #[test]
+    fn a_dead_process_of_this_boot_loses_its_lease_at_once() {
+        let place = place();
+        let mut child = std::process::Command::new("true").spawn().expect("starts");
+        let mut holder = Holder::this();
+        holder.worker = Process::of(child.id());
+        child.wait().expect("ends");
+        fs::write(file(place.path(), 4), serde_json::to_vec(&holder).expect("JSON")).expect("file");
+        let lease = Leases::new(LONG).take(place.path()).expect("takes").expect("free at once");
+        assert_eq!(lease.fence(), 5);
+        holder.worker = Process { pid: std::process::id(), start: 1 };
+        fs::write(file(place.path(), 6), serde_json::to_vec(&holder).expect("JSON")).expect("file");
+        assert!(Leases::new(LONG).take(place.path()).expect("takes").is_some(), "the number was given to another");
+        // The child of a dead worker may still be writing.
+        holder.child = Some(Process::of(std::process::id()));
+        fs::write(file(place.path(), 8), serde_json::to_vec(&holder).expect("JSON")).expect("file");
+        assert!(Leases::new(LONG).take(place.path()).expect("asks").is_none(), "its child lives");
+    }
+
+    #[test]
+    fn a_foreign_lease_expires_by_the_readers_clock_whatever_its_files_time_says() {
+        let place = place();
+        foreign(place.path(), 1, 0);
+        for hours in [-5i64, 5] {
+            let seconds = Duration::from_secs(hours.unsigned_abs() * 3600);
+            let now = std::time::SystemTime::now();
+            let time = if hours < 0 { now - seconds } else { now + seconds };
+            let lease = fs::File::options().write(true).open(file(place.path(), 1)).expect("file");
+            lease.set_modified(time).expect("time");
+            assert!(Leases::new(LONG).take(place.path()).expect("asks").is_none(), "{hours} hours");
+        }
+        let mut leases = Leases::new(SHORT);
+        assert!(leases.take(place.path()).expect("asks").is_none(), "first sight starts the clock");
+        std::thread::sleep(SHORT);
+        foreign(place.path(), 1, 1);
+        assert!(leases.take(place.path()).expect("asks").is_none(), "a heartbeat restarts it");
+        std::thread::sleep(SHORT);
+        assert_eq!(leases.take(place.path()).expect("takes").expect("expired").fence(), 2);
+    }
+}

@@ -1,0 +1,94 @@
+//! Workers of this machine, started and watched.
+
+use crate::error::StudyError;
+use crate::job::STOP;
+use crate::worker::Event;
+use serde::{Deserialize, Serialize};
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
+
+/// How often signals and workers are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// A line that a watched worker writes to its standard output.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerReport {
+    /// Something happened to a run.
+    Event(Event),
+    /// The worker cannot go on; ready to be printed.
+    Error(String),
+}
+
+/// How the workers ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LocalEnd {
+    /// The first message of a worker that could not go on.
+    pub error: Option<String>,
+    /// Exit codes; None for a worker that was killed.
+    pub codes: Vec<Option<i32>>,
+}
+
+/// Starts `slots` workers by `command`, hands on what they do, and returns when the last has ended. When `stop` is set
+/// they are asked to save and end.
+///
+/// # Errors
+/// If a worker cannot be started.
+pub fn watch_workers(
+    command: &[PathBuf],
+    slots: usize,
+    stop: &AtomicBool,
+    report: &mut dyn FnMut(Option<Event>),
+) -> Result<LocalEnd, StudyError> {
+    let (sender, receiver) = mpsc::channel();
+    let mut workers = Vec::new();
+    for _ in 0..slots {
+        workers.push(start(command, sender.clone())?);
+    }
+    drop(sender);
+    let (mut end, mut told) = (LocalEnd::default(), false);
+    loop {
+        match receiver.recv_timeout(TICK) {
+            Ok(WorkerReport::Event(event)) => report(Some(event)),
+            Ok(WorkerReport::Error(message)) => end.error = end.error.or(Some(message)),
+            Err(RecvTimeoutError::Timeout) => report(None),
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        if stop.load(Ordering::Relaxed) && !told {
+            told = true;
+            for (_, input) in &mut workers {
+                let _ = writeln!(input, "{STOP}"); // a worker that has ended needs no word
+            }
+        }
+    }
+    for (mut child, _) in workers {
+        end.codes.push(child.wait().ok().as_ref().and_then(ExitStatus::code));
+    }
+    Ok(end)
+}
+
+fn start(command: &[PathBuf], sender: Sender<WorkerReport>) -> Result<(Child, ChildStdin), StudyError> {
+    let failed = |source| StudyError::Spawn { id: "worker".into(), source };
+    let missing = || failed(std::io::Error::other("its pipes are missing"));
+    let (program, arguments) = command.split_first().ok_or_else(missing)?;
+    let child = Command::new(program).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut child = child.map_err(failed)?;
+    let input = child.stdin.take().ok_or_else(missing)?;
+    let output = child.stdout.take().ok_or_else(missing)?;
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            // A line that is no report is talk of a library.
+            if let Ok(report) = serde_json::from_str(&line)
+                && sender.send(report).is_err()
+            {
+                return;
+            }
+        }
+    });
+    Ok((child, input))
+}

@@ -1,0 +1,81 @@
+//! Finished runs as rows of observations.csv.
+
+use crate::lease::Leases;
+use crate::plan::{NONE, Plan, PlannedRun};
+use crate::store::{RunState, Store};
+use stepstone_analysis::observation::{Observation, Role as ObservedRole, Status};
+use stepstone_train::{Role, Scores};
+
+/// Points = score x this: every metric here is a fraction.
+const SCALE: f64 = 100.0;
+/// Hex digits of a recipe's hash.
+const RECIPE_DIGITS: usize = 16;
+
+/// One observation per run and metric; runs that are not done have one without a score.
+pub fn observations(plan: &Plan, store: &Store, leases: &mut Leases) -> Vec<Observation> {
+    let rows = plan.runs.iter().flat_map(|run| match store.state(&run.record.id, leases) {
+        RunState::Done(scores) => scored(plan, run, &scores),
+        RunState::Failed(_) => vec![unscored(plan, run, Status::Failed)],
+        RunState::Running(_) | RunState::Waiting { .. } => vec![unscored(plan, run, Status::Missing)],
+    });
+    rows.collect()
+}
+
+/// The primary metric, its companions, and the parts of the dev split.
+fn scored(plan: &Plan, run: &PlannedRun, scores: &Scores) -> Vec<Observation> {
+    let all = scores.scores.iter().chain(&scores.parts).enumerate();
+    let row = |(number, score): (usize, &stepstone_tasks::NamedScore)| {
+        let primary = number == 0;
+        Observation {
+            metric: score.name.clone(),
+            primary,
+            score: Some(score.value),
+            n_train: Some(scores.n_train as u64),
+            n_dev: Some(scores.n_dev as u64).filter(|_| number < scores.scores.len()),
+            n_classes: Some(scores.n_classes as u64),
+            majority_score: Some(scores.majority_score).filter(|_| primary),
+            steps: Some(scores.steps),
+            final_train_loss: Some(scores.final_train_loss).filter(|loss| loss.is_finite()),
+            n_distinct_pred: Some(scores.n_distinct_pred as u64),
+            ..unscored(plan, run, Status::Ok)
+        }
+    };
+    all.map(row).collect()
+}
+
+fn unscored(plan: &Plan, run: &PlannedRun, status: Status) -> Observation {
+    let task = &plan.tasks[run.task];
+    let role = match task.role {
+        Role::Intermediate => ObservedRole::Intermediate,
+        Role::Target => ObservedRole::Target,
+        Role::Probe => ObservedRole::Probe,
+    };
+    Observation {
+        study: plan.study.name.clone(),
+        run_id: run.record.id.clone(),
+        encoder: plan.encoder_name(),
+        metric: task.task.metric.name().into(),
+        score: None,
+        scale: Some(SCALE),
+        n_train: Some(task.n_train as u64),
+        n_dev: Some(task.n_dev as u64),
+        n_intermediate: Some(examples_before(plan, run)),
+        status,
+        recipe: recipe_hash(run),
+        ..Observation::new(&run.intermediate, run.seed as i64, task.task.name, role, 0.0)
+    }
+}
+
+/// Training examples of the run's row: of the intermediate task, 0 for the baseline.
+fn examples_before(plan: &Plan, run: &PlannedRun) -> u64 {
+    match run.parent {
+        Some(parent) => plan.tasks[plan.runs[parent].task].n_train as u64,
+        None if run.intermediate == NONE => 0,
+        None => plan.tasks[run.task].n_train as u64,
+    }
+}
+
+fn recipe_hash(run: &PlannedRun) -> String {
+    let text = serde_json::to_string(&run.record.identity.recipe).unwrap_or_default();
+    blake3::hash(text.as_bytes()).to_hex()[..RECIPE_DIGITS].to_string()
+}

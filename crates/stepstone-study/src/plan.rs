@@ -1,0 +1,177 @@
+//! Every run of a study, with its id, before the first has started.
+
+use crate::error::StudyError;
+use crate::file::Study;
+use crate::store::Store;
+use std::collections::BTreeMap;
+use std::path::Path;
+use stepstone_tasks::{Task, TaskData};
+use stepstone_train::{EncoderIdentity, Lengths, Recipe, Role, RunRecord, RunRequest, StartPoint};
+
+/// The name of the row that starts from the pretrained encoder.
+pub const NONE: &str = "none";
+
+/// The runs of a study. Parents come before the runs that start from them.
+#[derive(Debug)]
+pub struct Plan {
+    /// The study.
+    pub study: Study,
+    /// Its tasks, in the order of the file.
+    pub tasks: Vec<PlannedTask>,
+    /// Its runs: intermediates, then the baseline, then what starts from each intermediate.
+    pub runs: Vec<PlannedRun>,
+}
+
+/// A task in a role: what all its runs have in common.
+#[derive(Debug, Clone)]
+pub struct PlannedTask {
+    /// The task.
+    pub task: &'static Task,
+    /// What it plays.
+    pub role: Role,
+    /// Recipe, with where each value came from.
+    pub recipe: Recipe,
+    /// Training examples that are used.
+    pub n_train: usize,
+    /// Dev examples that are scored.
+    pub n_dev: usize,
+    /// Tokens of the inputs.
+    pub lengths: Lengths,
+    /// Memory of one run, bytes.
+    pub peak_bytes: u64,
+}
+
+/// One run.
+#[derive(Debug, Clone)]
+pub struct PlannedRun {
+    /// Its id and what the id is made of.
+    pub record: RunRecord,
+    /// Index of its task in [`Plan::tasks`].
+    pub task: usize,
+    /// The row it belongs to: an intermediate task, or [`NONE`]. An intermediate run has its own task's name.
+    pub intermediate: String,
+    /// Index of the run whose encoder it starts from; None for the pretrained encoder.
+    pub parent: Option<usize>,
+    /// Restart.
+    pub seed: u64,
+}
+
+impl Plan {
+    /// Reads the encoder and the data of every task, and names every run.
+    ///
+    /// # Errors
+    /// If an input is missing or corrupt, or a value of a recipe is impossible.
+    pub fn new(study: Study) -> Result<Plan, StudyError> {
+        let encoder = EncoderIdentity::read(&study.model)?;
+        let mut builder = Builder { encoder, data: BTreeMap::new(), tasks: Vec::new(), runs: Vec::new(), study: &study };
+        for (name, role) in &study.tasks {
+            builder.task(name, *role)?;
+        }
+        let with_role = |role: Role| move |(_, (_, r)): &(usize, &(String, Role))| (*r == Role::Intermediate) == (role == Role::Intermediate);
+        let numbered = || study.tasks.iter().enumerate();
+        let mut parents = Vec::new();
+        for (task, (name, _)) in numbered().filter(with_role(Role::Intermediate)) {
+            for seed in 0..study.restarts {
+                parents.push(builder.run(task, name, None, seed)?);
+            }
+        }
+        for (task, _) in numbered().filter(with_role(Role::Target)) {
+            for seed in 0..study.baseline_restarts {
+                builder.run(task, NONE, None, seed)?;
+            }
+        }
+        for parent in parents {
+            for (task, _) in numbered().filter(with_role(Role::Target)) {
+                let (row, seed) = (builder.runs[parent].intermediate.clone(), builder.runs[parent].seed);
+                builder.run(task, &row, Some(parent), seed)?;
+            }
+        }
+        let (tasks, runs) = (builder.tasks, builder.runs);
+        Ok(Plan { tasks, runs, study })
+    }
+
+    /// The store of its runs.
+    pub fn store(&self) -> Store {
+        Store::new(&self.study.store)
+    }
+
+    /// The name of a run for people: `sst2 -> rte, restart 0`.
+    pub fn title(&self, run: &PlannedRun) -> String {
+        let task = self.tasks[run.task].task.name;
+        match self.tasks[run.task].role {
+            Role::Intermediate => format!("{task}, restart {}", run.seed),
+            Role::Target | Role::Probe => format!("{} -> {task}, restart {}", run.intermediate, run.seed),
+        }
+    }
+
+    /// What a process must know to train a run.
+    pub fn request(&self, run: &PlannedRun, threads: usize) -> RunRequest {
+        let (store, task) = (&self.study.store, &self.tasks[run.task]);
+        let start = match run.parent.map(|parent| &self.runs[parent].record.id) {
+            None => StartPoint::encoder(&self.study.model),
+            Some(id) => StartPoint { folder: store.join(id).join("model"), run: Some(id.clone()) },
+        };
+        RunRequest {
+            start,
+            task: task.task.name.into(),
+            role: task.role,
+            data: self.study.data.clone(),
+            seed: run.seed,
+            layers: self.study.layers(task.task.name, task.role),
+            out: Some(store.join(&run.record.id)),
+            keep_model: task.role == Role::Intermediate || self.study.keep_models,
+            threads,
+        }
+    }
+
+    /// Name of the encoder, as in observations.csv: the last part of its folder.
+    pub fn encoder_name(&self) -> String {
+        let path = &self.study.model;
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        absolute.file_name().map_or_else(|| Path::new("encoder").display().to_string(), |n| n.to_string_lossy().into())
+    }
+}
+
+struct Builder<'a> {
+    study: &'a Study,
+    encoder: EncoderIdentity,
+    data: BTreeMap<String, TaskData>,
+    tasks: Vec<PlannedTask>,
+    runs: Vec<PlannedRun>,
+}
+
+impl Builder<'_> {
+    fn task(&mut self, name: &str, role: Role) -> Result<(), StudyError> {
+        let at = |source| StudyError::Recipe { task: format!("{name}.{role}"), source };
+        let task = stepstone_tasks::find(name).map_err(|error| StudyError::Train(error.into()))?;
+        let data = match self.data.remove(name) {
+            Some(data) => data,
+            None => stepstone_tasks::load(task, &self.study.data).map_err(|error| StudyError::Train(error.into()))?,
+        };
+        let layers = self.study.layers(name, role);
+        let recipe = self.encoder.identify(None, (task, role), &data, 0, &layers).map_err(at)?.identity.recipe;
+        let capped = |len: usize, cap: Option<usize>| cap.map_or(len, |cap| len.min(cap));
+        let lengths = self.encoder.lengths(&data, recipe.max_length)?;
+        self.tasks.push(PlannedTask {
+            task,
+            role,
+            n_train: capped(data.train.len(), recipe.max_train),
+            n_dev: capped(data.dev.len(), recipe.max_dev),
+            lengths,
+            peak_bytes: self.encoder.peak_bytes(&recipe, data.labels.len(), lengths.longest),
+            recipe,
+        });
+        self.data.insert(name.into(), data);
+        Ok(())
+    }
+
+    fn run(&mut self, task: usize, row: &str, parent: Option<usize>, seed: u64) -> Result<usize, StudyError> {
+        let planned = &self.tasks[task];
+        let after = parent.map(|parent| self.runs[parent].record.id.clone());
+        let layers = self.study.layers(planned.task.name, planned.role);
+        let (data, pair) = (&self.data[planned.task.name], (planned.task, planned.role));
+        let record = self.encoder.identify(after.as_deref(), pair, data, seed, &layers)?;
+        self.runs.push(PlannedRun { record, task, intermediate: row.into(), parent, seed });
+        Ok(self.runs.len() - 1)
+    }
+}

@@ -1,0 +1,86 @@
+//! How many runs a machine should train at once, and with how many threads each.
+
+use crate::error::StudyError;
+use crate::plan::Plan;
+use std::fs;
+
+/// Share of the free memory that runs may take.
+const MEMORY_SHARE: f64 = 0.9;
+
+/// Runs at once, and the threads of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slots {
+    /// Runs at once.
+    pub count: usize,
+    /// Threads of each.
+    pub threads: usize,
+}
+
+impl Slots {
+    /// As many one-thread runs as there are cores; fewer, with more threads each, when `open` runs or the free memory
+    /// are short. `wanted` replaces the count.
+    ///
+    /// # Errors
+    /// If the largest run alone needs more memory than there is.
+    pub fn choose(plan: &Plan, open: usize, cores: usize, wanted: Option<usize>) -> Result<Slots, StudyError> {
+        let Some(largest) = plan.tasks.iter().max_by_key(|task| task.peak_bytes) else {
+            return Ok(Slots { count: 1, threads: cores });
+        };
+        let available = available_bytes();
+        if largest.peak_bytes > available {
+            return Err(StudyError::Memory {
+                task: format!("{} as {}", largest.task.name, largest.role),
+                need_mib: largest.peak_bytes >> 20,
+                available_mib: available >> 20,
+            });
+        }
+        Ok(divide(cores, open, (available / largest.peak_bytes) as usize, wanted))
+    }
+}
+
+fn divide(cores: usize, open: usize, fit: usize, wanted: Option<usize>) -> Slots {
+    let count = wanted.unwrap_or_else(|| cores.min(open).min(fit)).max(1);
+    Slots { count, threads: (cores / count).max(1) }
+}
+
+/// Memory that a process may still take, in bytes: what the system calls available, within the limits of the control
+/// group and of the process. Where nothing is known, all there could be.
+fn available_bytes() -> u64 {
+    let system = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+        Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
+    });
+    let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let group = number("/sys/fs/cgroup/memory.max")
+        .map(|max| max.saturating_sub(number("/sys/fs/cgroup/memory.current").unwrap_or(0)));
+    let process = rustix::process::getrlimit(rustix::process::Resource::As).current;
+    let all = [system, group, process].into_iter().flatten().min().unwrap_or(u64::MAX);
+    (all as f64 * MEMORY_SHARE) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_go_to_fewer_runs_when_runs_or_memory_are_short() {
+        let table = [
+            // cores, open runs, runs that fit, wanted -> runs at once, threads
+            ((8, 40, 100, None), (8, 1)),
+            ((8, 3, 100, None), (3, 2)),
+            ((8, 40, 2, None), (2, 4)),
+            ((8, 0, 100, None), (1, 8)),
+            ((2, 40, 100, Some(1)), (1, 2)),
+            ((2, 40, 100, Some(5)), (5, 1)),
+        ];
+        for ((cores, open, fit, wanted), (count, threads)) in table {
+            let slots = divide(cores, open, fit, wanted);
+            assert_eq!(slots, Slots { count, threads }, "{cores} cores, {open} open, {fit} fit, {wanted:?}");
+        }
+    }
+
+    #[test]
+    fn some_memory_is_available() {
+        assert!(available_bytes() > 1 << 20);
+    }
+}

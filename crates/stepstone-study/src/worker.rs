@@ -1,0 +1,359 @@
+//! One worker: takes ready runs from the store, one after the other, until none is left.
+
+use crate::error::StudyError;
+use crate::job::{Job, JobProgress, Report, STOP};
+use crate::lease::{Lease, Leases};
+use crate::plan::Plan;
+use crate::store::{RunState, Store};
+use serde::{Deserialize, Serialize};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How often a worker looks at its process, its signals and, when it waits for others, at the store.
+const TICK: Duration = Duration::from_millis(100);
+const POLL: Duration = Duration::from_secs(1);
+/// Heartbeats per expiry of a lease.
+const BEATS: u32 = 4;
+/// Bytes of a process's standard error that its failure may quote.
+const QUOTED: usize = 2000;
+
+/// Exit code of a process that has saved its state and left work.
+pub const EXIT_WORK_LEFT: i32 = 75;
+/// Exit codes of a process that could not write: no other run would fare better.
+const EXIT_CANNOT_WRITE: [i32; 3] = [73, 74, 77];
+/// Exit code of a Rust program that panicked.
+const EXIT_PANIC: i32 = 101;
+
+/// How a worker works.
+#[derive(Debug, Clone)]
+pub struct WorkerSettings {
+    /// Program and arguments that train a [`Job`] given on standard input.
+    pub command: Vec<PathBuf>,
+    /// Threads of a run.
+    pub threads: usize,
+    /// Least seconds between two resume points of a run.
+    pub resume_seconds: u64,
+    /// See [`crate::EXPIRY`].
+    pub lease_expiry: Duration,
+}
+
+/// What a worker does, as it happens. Runs are named by their ids.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Event {
+    Started { id: String },
+    Progress { id: String, progress: JobProgress },
+    Done { id: String },
+    Failed { id: String, reason: String },
+    /// Its state is saved.
+    Stopped { id: String },
+    /// Another worker has taken it over.
+    Lost { id: String },
+}
+
+/// Why a worker ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// No run is left that could be trained.
+    Finished,
+    /// It was asked to stop.
+    Stopped,
+}
+
+/// What will not change any more while a worker works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Settled {
+    Done,
+    Failed,
+}
+
+enum Next {
+    Run(usize, Lease),
+    Wait,
+    Nothing,
+}
+
+/// Works on `plan` until nothing is left that can be trained, or `stop` is set.
+///
+/// # Errors
+/// If the study file has been edited, or the store cannot be written.
+pub fn work(
+    plan: &Plan,
+    settings: &WorkerSettings,
+    stop: &AtomicBool,
+    report: &mut dyn FnMut(Event),
+) -> Result<Ended, StudyError> {
+    let store = plan.store();
+    store.create()?;
+    let mut worker = Worker {
+        plan,
+        settings,
+        stop,
+        store,
+        leases: Leases::new(settings.lease_expiry),
+        settled: vec![None; plan.runs.len()],
+    };
+    while !stop.load(Ordering::Relaxed) {
+        if !plan.study.is_unedited() {
+            return Err(StudyError::Edited { path: plan.study.path.clone() });
+        }
+        match worker.next()? {
+            Next::Run(run, lease) => worker.train(run, lease, report)?,
+            Next::Wait => worker.pause(),
+            Next::Nothing => return Ok(Ended::Finished),
+        }
+    }
+    Ok(Ended::Stopped)
+}
+
+struct Worker<'a> {
+    plan: &'a Plan,
+    settings: &'a WorkerSettings,
+    stop: &'a AtomicBool,
+    store: Store,
+    leases: Leases,
+    settled: Vec<Option<Settled>>,
+}
+
+impl Worker<'_> {
+    /// The first run that is ready and free.
+    fn next(&mut self) -> Result<Next, StudyError> {
+        let mut waiting = false;
+        for run in 0..self.plan.runs.len() {
+            if self.settled[run].is_some() {
+                continue;
+            }
+            match self.plan.runs[run].parent.map(|parent| self.settled[parent]) {
+                Some(None) => {
+                    waiting = true;
+                    continue;
+                }
+                Some(Some(Settled::Failed)) => {
+                    self.settled[run] = Some(Settled::Failed); // what hangs on a failed run cannot start
+                    continue;
+                }
+                Some(Some(Settled::Done)) | None => {}
+            }
+            match self.take(run)? {
+                Some(lease) => return Ok(Next::Run(run, lease)),
+                None => waiting |= self.settled[run].is_none(),
+            }
+        }
+        Ok(if waiting { Next::Wait } else { Next::Nothing })
+    }
+
+    fn take(&mut self, run: usize) -> Result<Option<Lease>, StudyError> {
+        let id = &self.plan.runs[run].record.id;
+        match self.store.state(id, &mut self.leases) {
+            RunState::Done(_) => self.settled[run] = Some(Settled::Done),
+            RunState::Failed(_) => self.settled[run] = Some(Settled::Failed),
+            RunState::Running(_) => {}
+            RunState::Waiting { .. } => {
+                let Some(lease) = self.leases.take(self.store.folder(id).path())? else { return Ok(None) };
+                // Its holder may have finished it between the look and the lease.
+                if matches!(self.store.folder(id).scores(), Ok(None)) {
+                    return Ok(Some(lease));
+                }
+                lease.remove();
+            }
+        }
+        Ok(None)
+    }
+
+    fn pause(&self) {
+        let started = Instant::now();
+        while started.elapsed() < POLL && !self.stop.load(Ordering::Relaxed) {
+            thread::sleep(TICK);
+        }
+    }
+
+    /// Trains one run in a process of its own, to its end.
+    fn train(&mut self, run: usize, lease: Lease, report: &mut dyn FnMut(Event)) -> Result<(), StudyError> {
+        let id = self.plan.runs[run].record.id.clone();
+        report(Event::Started { id: id.clone() });
+        let mut process = self.start(run, &id, lease)?;
+        let end = process.watch(self, &id, report)?;
+        let lease = process.lease;
+        let event = match end {
+            End::Done => {
+                lease.remove();
+                self.settled[run] = Some(Settled::Done);
+                Event::Done { id }
+            }
+            End::Stopped => {
+                lease.release()?;
+                Event::Stopped { id }
+            }
+            End::Lost => Event::Lost { id },
+            End::CannotWrite { code, reason, hint } => {
+                let _ = lease.release(); // if that cannot be written either, this process's end frees the run
+                return Err(StudyError::Process { id, code, reason, hint });
+            }
+            End::Failed { reason, hint } => {
+                self.store.folder(&id).fail(reason.clone(), hint)?;
+                lease.release()?;
+                self.settled[run] = Some(Settled::Failed);
+                Event::Failed { id, reason }
+            }
+        };
+        report(event);
+        Ok(())
+    }
+
+    fn start(&self, run: usize, id: &str, mut lease: Lease) -> Result<Process, StudyError> {
+        let failed = |source| StudyError::Spawn { id: id.into(), source };
+        let job = Job {
+            id: id.into(),
+            request: self.plan.request(&self.plan.runs[run], self.settings.threads),
+            lease_folder: self.store.folder(id).path().into(),
+            fence: lease.fence(),
+            resume_seconds: self.settings.resume_seconds,
+        };
+        let line = serde_json::to_string(&job).map_err(|error| failed(error.into()))?;
+        let (program, arguments) = self.settings.command.split_first().ok_or_else(|| failed(no_program()))?;
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(failed)?;
+        lease.beat(Some(child.id()))?;
+        let mut input = child.stdin.take();
+        if let Some(input) = &mut input {
+            let _ = writeln!(input, "{line}"); // a process that has died already is seen by its end
+        }
+        let (reports, stderr) = (read_reports(&mut child), read_end(&mut child));
+        Ok(Process { child, input, reports, stderr, lease, error: None })
+    }
+}
+
+fn no_program() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidInput, "no program to start")
+}
+
+/// How a process ended.
+enum End {
+    Done,
+    Stopped,
+    Lost,
+    CannotWrite { code: i32, reason: String, hint: Option<String> },
+    Failed { reason: String, hint: Option<String> },
+}
+
+struct Process {
+    child: Child,
+    /// Kept open: its end tells the process that the worker is gone.
+    input: Option<std::process::ChildStdin>,
+    reports: Receiver<Report>,
+    stderr: Option<JoinHandle<String>>,
+    lease: Lease,
+    error: Option<(String, Option<String>)>,
+}
+
+impl Process {
+    fn watch(&mut self, worker: &Worker<'_>, id: &str, report: &mut dyn FnMut(Event)) -> Result<End, StudyError> {
+        let failed = |source| StudyError::Spawn { id: id.into(), source };
+        let interval = worker.settings.lease_expiry / BEATS;
+        let (mut last_beat, mut told, mut open) = (Instant::now(), false, true);
+        loop {
+            match self.reports.recv_timeout(TICK) {
+                Ok(Report::Progress(progress)) => report(Event::Progress { id: id.into(), progress }),
+                Ok(Report::Error { reason, hint }) => self.error = Some((reason, hint)),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => open = false,
+            }
+            if !open {
+                let status = self.child.wait().map_err(failed)?;
+                return Ok(self.end(status));
+            }
+            if worker.stop.load(Ordering::Relaxed) && !told {
+                told = true;
+                if let Some(input) = &mut self.input {
+                    let _ = writeln!(input, "{STOP}"); // as above
+                }
+            }
+            if last_beat.elapsed() >= interval {
+                last_beat = Instant::now();
+                let beat = self.lease.beat(Some(self.child.id()));
+                if !matches!(beat, Ok(true)) {
+                    let _ = self.child.kill(); // it may have ended by itself
+                    self.child.wait().map_err(failed)?;
+                    return beat.map(|_| End::Lost);
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, status: ExitStatus) -> End {
+        let quoted = self.stderr.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
+        match (status.code(), self.error.take()) {
+            (Some(0), _) => End::Done,
+            (Some(EXIT_WORK_LEFT), _) if self.lease.is_current() => End::Stopped,
+            (Some(EXIT_WORK_LEFT), _) => End::Lost,
+            (Some(code), Some((reason, hint))) if EXIT_CANNOT_WRITE.contains(&code) => {
+                End::CannotWrite { code, reason, hint }
+            }
+            (_, Some((reason, hint))) => End::Failed { reason, hint },
+            (_, None) => {
+                let (reason, hint) = unexplained(status, quoted.trim());
+                End::Failed { reason, hint }
+            }
+        }
+    }
+}
+
+/// What can be said of a process that ended without a word of its own.
+fn unexplained(status: ExitStatus, quoted: &str) -> (String, Option<String>) {
+    let memory = Some("if memory ran out: fewer --slots, a smaller batch_size or max_length".to_string());
+    let quoted = if quoted.is_empty() { String::new() } else { format!(": {quoted}") };
+    match (status.code(), status.signal()) {
+        (Some(EXIT_PANIC), _) => {
+            let hint = "this is a bug of stepstone: please report it with this message".to_string();
+            (format!("the process panicked{quoted}"), Some(hint))
+        }
+        (Some(code), _) => (format!("the process ended with exit code {code}{quoted}"), None),
+        (None, Some(signal)) => (format!("the process was ended by signal {signal}{quoted}"), memory),
+        (None, None) => (format!("the process ended as {status}{quoted}"), None),
+    }
+}
+
+/// Reports of the process until it closes its output.
+fn read_reports(child: &mut Child) -> Receiver<Report> {
+    let (sender, receiver) = mpsc::channel();
+    if let Some(output) = child.stdout.take() {
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                // A line that is no report is talk of a library.
+                if let Ok(report) = serde_json::from_str(&line)
+                    && sender.send(report).is_err()
+                {
+                    return;
+                }
+            }
+        });
+    }
+    receiver
+}
+
+/// The end of what the process writes to standard error.
+fn read_end(child: &mut Child) -> Option<JoinHandle<String>> {
+    let mut output = child.stderr.take()?;
+    Some(thread::spawn(move || {
+        let (mut kept, mut buffer) = (Vec::new(), [0; 4096]);
+        while let Ok(read) = output.read(&mut buffer)
+            && read > 0
+        {
+            kept.extend_from_slice(&buffer[..read]);
+            kept.drain(..kept.len().saturating_sub(QUOTED));
+        }
+        String::from_utf8_lossy(&kept).into_owned()
+    }))
+}

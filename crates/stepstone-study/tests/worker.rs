@@ -1,0 +1,105 @@
+//! A worker and processes that end badly. The processes are shells: how they end is what matters.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use stepstone_study::{EXPIRY, Ended, Event, Leases, Plan, RunState, Study, StudyError, StudyPaths, WorkerSettings, work};
+
+/// A study of two runs of sst2 over a tiny encoder.
+fn plan(place: &Path) -> Plan {
+    let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../stepstone-models/tests/golden/bert");
+    let (model, data) = (place.join("model"), place.join("data/sst2"));
+    fs::create_dir_all(&model).expect("folder");
+    fs::create_dir_all(&data).expect("folder");
+    for file in ["config.json", "model.safetensors"] {
+        fs::copy(golden.join(file), model.join(file)).expect("copies");
+    }
+    fs::write(model.join("vocab.txt"), "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\n").expect("vocabulary");
+    for file in ["train.tsv", "dev.tsv"] {
+        fs::write(data.join(file), "sentence\tlabel\na\t0\nb\t1\n").expect("data");
+    }
+    let text = "[study]\nname = \"s\"\nmodel = \"model\"\ndata = \"data\"\nrestarts = 2\n[tasks]\ntarget = [\"sst2\"]\n\
+                [recipe]\nmax_length = 8\n";
+    fs::write(place.join("study.toml"), text).expect("study");
+    let study = Study::read(&place.join("study.toml"), &StudyPaths::default()).expect("a study");
+    Plan::new(study).expect("a plan")
+}
+
+fn settings(script: &str) -> WorkerSettings {
+    WorkerSettings {
+        command: ["sh", "-c", script].map(PathBuf::from).to_vec(),
+        threads: 1,
+        resume_seconds: 60,
+        lease_expiry: EXPIRY,
+    }
+}
+
+fn states(plan: &Plan) -> Vec<RunState> {
+    let mut leases = Leases::new(EXPIRY);
+    plan.runs.iter().map(|run| plan.store().state(&run.record.id, &mut leases)).collect()
+}
+
+#[test]
+fn a_process_that_panics_or_is_killed_costs_its_run_and_is_quoted() {
+    let table = [
+        ("read job; echo \"thread 'main' panicked at here\" >&2; exit 101", "the process panicked: thread 'main' panicked at here"),
+        ("read job; kill -9 $$", "the process was ended by signal 9"),
+        ("read job; echo memory allocation of 9 bytes failed >&2; kill -6 $$", "signal 6: memory allocation of 9 bytes"),
+        ("read job; echo '{\"error\":{\"reason\":\"a bad row\",\"hint\":null}}'; exit 65", "a bad row"),
+        ("read job; exit 3", "the process ended with exit code 3"),
+    ];
+    for (script, reason) in table {
+        let place = tempfile::tempdir().expect("folder");
+        let plan = plan(place.path());
+        let mut failed = 0;
+        let ended = work(&plan, &settings(script), &AtomicBool::new(false), &mut |event| {
+            failed += usize::from(matches!(event, Event::Failed { .. }));
+        });
+        assert_eq!(ended.expect("goes on"), Ended::Finished, "{script}");
+        assert_eq!(failed, 2, "{script}: one failure does not end the worker");
+        for state in states(&plan) {
+            match state {
+                RunState::Failed(failure) => assert!(failure.reason.contains(reason), "{script}: {failure:?}"),
+                other => panic!("{script}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_process_that_cannot_write_ends_the_worker_and_leaves_its_run_to_be_taken_again() {
+    let place = tempfile::tempdir().expect("folder");
+    let plan = plan(place.path());
+    let script = "read job; echo '{\"error\":{\"reason\":\"no space left\",\"hint\":null}}'; exit 74";
+    let error = work(&plan, &settings(script), &AtomicBool::new(false), &mut |_| {}).expect_err("ends");
+    assert!(matches!(&error, StudyError::Process { code: 74, reason, .. } if reason == "no space left"), "{error:?}");
+    assert!(states(&plan).iter().all(|state| *state == RunState::Waiting { resumable: false }));
+}
+
+#[test]
+fn a_worker_whose_lease_was_taken_over_kills_its_process_and_goes_on() {
+    let place = tempfile::tempdir().expect("folder");
+    let plan = plan(place.path());
+    let first = plan.store().folder(&plan.runs[0].record.id).path().to_path_buf();
+    // While the process sleeps, another worker makes the next lease; the second run is there to be failed.
+    let script = format!(
+        "read job; case $job in *{}*) cp {dir}/lease.1 {dir}/lease.2; sleep 600;; esac; exit 3",
+        plan.runs[0].record.id,
+        dir = first.display()
+    );
+    let mut settings = settings(&script);
+    settings.lease_expiry = Duration::from_millis(800);
+    let mut lost = Vec::new();
+    let stop = AtomicBool::new(false);
+    let ended = work(&plan, &settings, &stop, &mut |event| match event {
+        Event::Lost { id } => {
+            lost.push(id);
+            // The run itself stays with the other holder, which never ends: no need to wait for it.
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+        Event::Started { .. } | Event::Progress { .. } | Event::Done { .. } | Event::Failed { .. } | Event::Stopped { .. } => {}
+    });
+    assert_eq!(ended.expect("stops"), Ended::Stopped);
+    assert_eq!(lost, [plan.runs[0].record.id.clone()]);
+}

@@ -1,0 +1,111 @@
+//! What can be known of a run before it can start: a plan needs ids, lengths and memory of runs whose start points do not
+//! exist yet.
+
+use crate::error::TrainError;
+use crate::folder::{Identity, RunRecord};
+use crate::recipe::{Layer, Recipe};
+use crate::role::Role;
+use crate::run::{DEVICE, NUMERICS, PRECISION, tokenizer_family};
+use crate::start::run_digest;
+use std::path::Path;
+use stepstone_engine::{BatchShape, Plan};
+use stepstone_models::{Classifier, EncoderConfig, Weights};
+use stepstone_tasks::{Example, Task, TaskData, Tokenizer};
+
+/// Inputs that are tokenised to know the lengths of all.
+const SAMPLE: usize = 256;
+/// Parameter-sized arrays that exist while a resume point is written: four arenas, the best weights, three arenas on
+/// their way to the file, and one of them as bytes.
+const ARENAS: usize = 9;
+/// The program, the tokenizer and a task's examples, about.
+const FIXED_BYTES: u64 = 64 << 20;
+
+/// A pretrained encoder with its tokenizer, read once for all runs of a study.
+#[derive(Debug)]
+pub struct EncoderIdentity {
+    config: EncoderConfig,
+    digest: String,
+    tokenizer: Tokenizer,
+}
+
+/// Tokens of a task's inputs, estimated from a sample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Lengths {
+    /// Mean over training inputs.
+    pub train: f64,
+    /// Mean over dev inputs.
+    pub dev: f64,
+    /// The longest input of the sample.
+    pub longest: usize,
+}
+
+impl EncoderIdentity {
+    /// Reads a Hugging Face folder.
+    ///
+    /// # Errors
+    /// If a file is missing or corrupt.
+    pub fn read(folder: &Path) -> Result<EncoderIdentity, TrainError> {
+        let config = EncoderConfig::read(folder)?;
+        let digest = Weights::open(folder, &config)?.digest()?;
+        let tokenizer = Tokenizer::load(folder, tokenizer_family(config.family), config.usable_positions())?;
+        Ok(EncoderIdentity { config, digest, tokenizer })
+    }
+
+    /// The record that [`crate::Run::prepare`] will find for this task: starting from the encoder itself, or from the
+    /// encoder that run `after` makes. `data` is the whole task, without limits.
+    ///
+    /// # Errors
+    /// If a value of the recipe is impossible.
+    pub fn identify(
+        &self,
+        after: Option<&str>,
+        (task, role): (&Task, Role),
+        data: &TaskData,
+        seed: u64,
+        layers: &[Layer],
+    ) -> Result<RunRecord, TrainError> {
+        RunRecord::new(Identity {
+            numerics: NUMERICS,
+            encoder: after.map_or_else(|| self.digest.clone(), run_digest),
+            tokenizer: self.tokenizer.digest().to_string(),
+            task: task.name.into(),
+            role,
+            data: data.digest.clone(),
+            labels: data.labels.clone(),
+            recipe: Recipe::resolve(&self.config, data.train.len(), layers)?,
+            seed,
+            precision: PRECISION.into(),
+            device: DEVICE.into(),
+        })
+    }
+
+    /// Lengths of a task's inputs, cut at `max_length`.
+    ///
+    /// # Errors
+    /// If the tokenizer fails on an input.
+    pub fn lengths(&self, data: &TaskData, max_length: usize) -> Result<Lengths, TrainError> {
+        let (train, longest_train) = self.sample(&data.train, max_length)?;
+        let (dev, longest_dev) = self.sample(&data.dev, max_length)?;
+        Ok(Lengths { train, dev, longest: longest_train.max(longest_dev) })
+    }
+
+    /// Mean and maximum over an even sample.
+    fn sample(&self, examples: &[Example], max_length: usize) -> Result<(f64, usize), TrainError> {
+        let every = examples.len().div_ceil(SAMPLE).max(1);
+        let (mut sum, mut longest, mut count) = (0, 0, 0);
+        for example in examples.iter().step_by(every) {
+            let len = self.tokenizer.encode(&example.text)?.ids.len().min(max_length);
+            (sum, longest, count) = (sum + len, longest.max(len), count + 1);
+        }
+        Ok((sum as f64 / f64::from(count.max(1)), longest))
+    }
+
+    /// Memory that a run takes at its peak, in bytes; an estimate that errs to the high side.
+    pub fn peak_bytes(&self, recipe: &Recipe, labels: usize, longest: usize) -> u64 {
+        let model = Classifier::new(&self.config, recipe.head, labels);
+        let sequences = recipe.batch_size.div_ceil(recipe.gradient_accumulation_steps);
+        let shape = BatchShape { tokens: sequences * longest, sequences };
+        let activations = Plan::new(&model.training_pass().program, shape).len;
+        ((ARENAS * model.layout.len + activations) * size_of::<f32>()) as u64 + FIXED_BYTES
+    }
+}

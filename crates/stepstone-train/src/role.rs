@@ -1,0 +1,26 @@
+//! What a task plays in a study.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The role of a task; it enters the seed of a run, and may have values of its own in a recipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// A stop on the way: its encoder is where other runs start.
+    Intermediate,
+    /// What transfer is meant to help.
+    Target,
+    /// What shows which skills an encoder has.
+    Probe,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Role::Intermediate => "intermediate",
+            Role::Target => "target",
+            Role::Probe => "probe",
+        })
+    }
+}

@@ -1,0 +1,36 @@
+//! Where a run's weights come from.
+
+use crate::error::TrainError;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use stepstone_models::Weights;
+
+/// A pretrained encoder, or the encoder of an intermediate run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartPoint {
+    /// A Hugging Face folder.
+    pub folder: PathBuf,
+    /// The run that made the weights; None for a pretrained encoder.
+    pub run: Option<String>,
+}
+
+impl StartPoint {
+    /// A pretrained encoder's folder.
+    pub fn encoder(folder: &Path) -> StartPoint {
+        StartPoint { folder: folder.into(), run: None }
+    }
+
+    /// What enters the id of the runs that start here: a digest of the files, or the id of the run, which says as much
+    /// and is known before the run has ended.
+    pub(crate) fn digest(&self, weights: &Weights) -> Result<String, TrainError> {
+        match &self.run {
+            None => Ok(weights.digest()?),
+            Some(id) => Ok(run_digest(id)),
+        }
+    }
+}
+
+/// The identity of the encoder that run `id` makes.
+pub(crate) fn run_digest(id: &str) -> String {
+    format!("run:{id}")
+}

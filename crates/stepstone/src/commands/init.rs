@@ -1,0 +1,60 @@
+//! `stepstone init`: a study file to start from.
+
+use crate::exit::{self, Failure};
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
+use stepstone_study::StudyError;
+
+/// The file: every key, with its default or an example.
+const TEMPLATE: &str = include_str!("study.toml");
+
+/// Write a commented study.toml to start from.
+///
+/// Example: stepstone init my-study
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Args {
+    /// Folder of the file
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+}
+
+/// Writes the file and says where.
+pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
+    let path = args.dir.join("study.toml");
+    write(&path).map_err(|error| Failure::study("cannot write a study file".into(), &error))?;
+    writeln!(out, "{}", path.display()).map_err(Failure::output)?;
+    Ok(exit::OK)
+}
+
+fn write(path: &std::path::Path) -> Result<(), StudyError> {
+    let failed = |source: std::io::Error| match source.kind() {
+        ErrorKind::AlreadyExists => StudyError::Exists { path: path.into() },
+        _ => StudyError::Create { path: path.into(), source },
+    };
+    path.parent().map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(failed)?;
+    file.write_all(TEMPLATE.as_bytes()).map_err(|source| StudyError::Write { path: path.into(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stepstone_study::{Study, StudyPaths};
+
+    #[test]
+    fn the_template_is_a_study_also_with_every_comment_taken_away() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("study.toml");
+        write(&path).expect("writes");
+        Study::read(&path, &StudyPaths::default()).expect("a study");
+        // A line `# key = value` is an example: it must be right, too.
+        let example = |line: &str| line.strip_prefix("# ").filter(|rest| rest.contains(" = ") || rest.starts_with('['));
+        let text: Vec<&str> = TEMPLATE.lines().map(|line| example(line).unwrap_or(line)).collect();
+        fs::write(&path, text.join("\n")).expect("file");
+        let study = Study::read(&path, &StudyPaths::default()).expect("a study");
+        assert!(!study.layers("rte", stepstone_train::Role::Target).is_empty());
+        assert!(matches!(write(&path), Err(StudyError::Exists { .. })), "nothing is overwritten");
+    }
+}

@@ -1,0 +1,74 @@
+//! `stepstone report`: what the finished runs of a study say.
+
+use crate::commands::study::StudyArgs;
+use crate::exit::{self, Failure};
+use std::env;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use stepstone_analysis::observation::write_observations;
+use stepstone_analysis::report::terminal::{self, Color, Layout};
+use stepstone_analysis::report::{markdown, svg};
+use stepstone_analysis::{Analysis, Mode, Options, analyze, parse};
+use stepstone_models::write_atomically;
+use stepstone_study::{EXPIRY, Leases, Plan, StudyError, observations};
+
+/// Write observations.csv, report.md and transfer.svg of a study, and show the transfer matrix.
+///
+/// Works at any time: what is not done yet is marked as incomplete.
+///
+/// Example: stepstone report studies/tiny.toml
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    study: StudyArgs,
+}
+
+/// Writes the files, and the matrix to `out`.
+pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
+    let plan = args.study.plan("cannot report")?;
+    write_results(&plan, out)?;
+    Ok(exit::OK)
+}
+
+/// Writes observations and report into the study's folder, and the transfer matrix to `out`.
+pub(crate) fn write_results(plan: &Plan, out: &mut impl Write) -> Result<(), Failure> {
+    let rows = observations(plan, &plan.store(), &mut Leases::new(EXPIRY));
+    let text = write_observations(&rows);
+    let path = write(plan, "observations.csv", &text)?;
+    if rows.iter().all(|row| row.score.is_none()) {
+        return Ok(()); // nothing is done yet, so there is nothing to say
+    }
+    let observed = parse(&path, text.as_bytes()).map_err(|error| Failure::analysis(&path, &error))?;
+    for study in &observed.studies {
+        let analysis = analyze(study, &Options::default());
+        write(plan, "report.md", &report(plan, &analysis))?;
+        write(plan, "transfer.svg", &svg(&analysis, Mode::Keep))?;
+        let layout = Layout { color: color(), ..Layout::default() };
+        write!(out, "{}", terminal::transfer(&analysis, Mode::Keep, layout)).map_err(Failure::output)?;
+    }
+    writeln!(out, "\nobservations.csv, report.md and transfer.svg lie in {}", plan.study.out.display())
+        .map_err(Failure::output)
+}
+
+fn report(plan: &Plan, analysis: &Analysis) -> String {
+    let (scores, transfer) = (markdown::scores(analysis, Mode::Keep), markdown::transfer(analysis, Mode::Keep));
+    format!("# {}\n\n{transfer}\n![Transfer](transfer.svg)\n\n{scores}", plan.study.name)
+}
+
+fn write(plan: &Plan, name: &str, text: &str) -> Result<PathBuf, Failure> {
+    let path = plan.study.out.join(name);
+    let failed = |source| {
+        let error = StudyError::Write { path: path.clone(), source };
+        Failure::study(format!("cannot report {}", plan.study.name), &error)
+    };
+    write_atomically(&path, text.as_bytes()).map_err(failed)?;
+    Ok(path)
+}
+
+/// Colours for a terminal that has not asked for none.
+fn color() -> Color {
+    let set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
+    if io::stdout().is_terminal() && !set("NO_COLOR") && !dumb { Color::Ansi256 } else { Color::None }
+}

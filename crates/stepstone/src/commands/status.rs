@@ -1,0 +1,80 @@
+//! `stepstone status`: how far a study is, and which runs failed.
+
+use crate::commands::study::StudyArgs;
+use crate::exit::{self, Failure};
+use serde_json::{Value, json};
+use std::io::{self, Write};
+use stepstone_study::{Counts, EXPIRY, Leases, Plan, RunState, Tally};
+
+/// Show how far a study is: counts, what is running and where, what failed and why.
+///
+/// Example: stepstone status studies/tiny.toml
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    study: StudyArgs,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Writes the state to `out`. Exit code: 0 all done, 1 some failed, 75 work left.
+pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
+    let plan = args.study.plan("cannot look at")?;
+    let tally = Tally::read(&plan, &plan.store(), &mut Leases::new(EXPIRY));
+    let counts = tally.counts();
+    let written =
+        if args.json { writeln!(out, "{}", as_json(&plan, &tally)) } else { write_text(&plan, &tally, counts, out) };
+    written.map_err(Failure::output)?;
+    Ok(if counts.waiting + counts.running > 0 {
+        exit::WORK_LEFT
+    } else if counts.failed > 0 {
+        exit::FAILED
+    } else {
+        exit::OK
+    })
+}
+
+fn write_text(plan: &Plan, tally: &Tally<'_>, counts: Counts, out: &mut impl Write) -> io::Result<()> {
+    let Counts { total, done, running, failed, blocked, waiting } = counts;
+    writeln!(out, "study {} in {}", plan.study.name, plan.study.out.display())?;
+    writeln!(out, "{total} runs: {done} done, {running} running, {waiting} waiting, {failed} failed, {blocked} blocked")?;
+    for (run, state) in plan.runs.iter().zip(&tally.states) {
+        match state {
+            RunState::Running(holder) => {
+                writeln!(out, "running  {} on {} (process {})", plan.title(run), holder.host, holder.worker.pid)?;
+            }
+            RunState::Failed(failure) => {
+                writeln!(out, "failed   {}: {}", plan.title(run), failure.reason)?;
+                if let Some(hint) = &failure.hint {
+                    writeln!(out, "         hint: {hint}")?;
+                }
+            }
+            RunState::Done(_) | RunState::Waiting { .. } => {}
+        }
+    }
+    Ok(())
+}
+
+fn as_json(plan: &Plan, tally: &Tally<'_>) -> Value {
+    let with = |pick: fn(&RunState) -> Option<Value>| {
+        let rows = plan.runs.iter().zip(&tally.states);
+        let row = |(run, state): (&stepstone_study::PlannedRun, &RunState)| {
+            Some(json!({"id": run.record.id, "run": plan.title(run), "state": pick(state)?}))
+        };
+        rows.filter_map(row).collect::<Vec<Value>>()
+    };
+    let running = with(|state| match state {
+        RunState::Running(holder) => Some(json!(holder)),
+        RunState::Done(_) | RunState::Failed(_) | RunState::Waiting { .. } => None,
+    });
+    let failed = with(|state| match state {
+        RunState::Failed(failure) => Some(json!(failure)),
+        RunState::Done(_) | RunState::Running(_) | RunState::Waiting { .. } => None,
+    });
+    json!({
+        "schema": "stepstone.status/1", "study": plan.study.name, "counts": tally.counts(), "running": running,
+        "failed": failed,
+    })
+}

@@ -1,0 +1,58 @@
+//! `stepstone train-job`, which workers start: one run of a study, told by its standard input.
+
+use crate::exit::{self, Failure};
+use crate::stop;
+use std::io::{self, BufRead, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use stepstone_study::{Job, JobProgress, Report, STOP};
+use stepstone_train::Outcome;
+
+/// Least time between two reports of progress.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Trains the job that standard input names, and reports to `out`.
+pub(crate) fn run(out: &mut impl Write) -> Result<u8, Failure> {
+    let stop = stop::flag().map_err(Failure::system)?;
+    let mut line = String::new();
+    io::stdin().read_line(&mut line).map_err(Failure::output)?;
+    let job: Job = serde_json::from_str(&line).map_err(|error| Failure::output(error.into()))?;
+    follow(Arc::clone(&stop));
+    let mut last: Option<Instant> = None;
+    let outcome = job.train(&stop, &mut |progress| {
+        if last.is_none_or(|last| last.elapsed() >= PAUSE) || progress.score.is_some() {
+            last = Some(Instant::now());
+            write(out, &Report::Progress(JobProgress::from(progress)));
+        }
+    });
+    match outcome {
+        Ok(Outcome::Done(_)) => Ok(exit::OK),
+        Ok(Outcome::Stopped { .. }) => Ok(exit::WORK_LEFT),
+        Err(error) => {
+            let failure = Failure::study(format!("run {} failed", job.id), &error);
+            write(out, &Report::Error { reason: failure.reason(), hint: error.hint() });
+            Ok(failure.code)
+        }
+    }
+}
+
+/// A worker that does not read is gone, which the end of the input says, too.
+fn write(out: &mut impl Write, report: &Report) {
+    if let Ok(line) = serde_json::to_string(report) {
+        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    }
+}
+
+/// Sets `stop` when the worker asks for it; ends the process when the worker is gone, before it writes anything more.
+#[expect(clippy::exit, reason = "the main thread is inside a step, and another process may own the run already")]
+fn follow(stop: Arc<AtomicBool>) {
+    std::thread::spawn(move || {
+        for line in io::stdin().lock().lines().map_while(Result::ok) {
+            if line == STOP {
+                stop.store(true, Ordering::Relaxed);
+            }
+        }
+        std::process::exit(i32::from(exit::WORK_LEFT));
+    });
+}

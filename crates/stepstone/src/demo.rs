@@ -1,0 +1,184 @@
+//! The world of `stepstone demo`: a small random encoder and three tasks over a vocabulary of their own.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::Path;
+use stepstone_engine::rng;
+use stepstone_models::{Classifier, EncoderConfig, HeadKind, ModelError, NamedTensor, is_head_tensor, write_safetensors};
+
+/// Seed of everything that is made here.
+const SEED: u64 = 20;
+/// Training and dev examples of each task.
+const SPLITS: [(&str, usize); 2] = [("train.tsv", 320), ("dev.tsv", 120)];
+
+const GOOD: [&str; 6] = ["bright", "warm", "honest", "lively", "tender", "clever"];
+const BAD: [&str; 6] = ["dull", "cold", "false", "tired", "clumsy", "empty"];
+const NOUNS: [&str; 8] = ["film", "song", "river", "garden", "letter", "story", "friend", "window"];
+const VERBS: [&str; 6] = ["finds", "keeps", "opens", "follows", "paints", "remembers"];
+const OTHERS: [&str; 4] = ["the", "a", "is", "and"];
+
+const CONFIG: &str = r#"{
+  "architectures": ["BertModel"],
+  "model_type": "bert",
+  "vocab_size": 35,
+  "hidden_size": 64,
+  "num_hidden_layers": 2,
+  "num_attention_heads": 4,
+  "intermediate_size": 128,
+  "hidden_act": "gelu",
+  "hidden_dropout_prob": 0.1,
+  "attention_probs_dropout_prob": 0.1,
+  "max_position_embeddings": 32,
+  "type_vocab_size": 2,
+  "initializer_range": 0.02,
+  "layer_norm_eps": 1e-12,
+  "pad_token_id": 0
+}
+"#;
+
+/// The study over these tasks.
+const STUDY: &str = r#"# Made by `stepstone demo`: a random encoder and made-up tasks, to see the whole path. No transfer can be seen here.
+
+[study]
+name = "demo"
+model = "encoder"
+data = "data"
+restarts = 2
+baseline_restarts = 3
+
+[tasks]
+intermediate = ["sst2"]
+target = ["rte"]
+probe = ["cola"]
+
+[recipe]
+learning_rate = 1e-3
+max_steps = 200
+evaluations = 5
+max_length = 32
+"#;
+
+/// Writes encoder, data and study.toml into `folder`.
+///
+/// # Errors
+/// If the system refuses a write.
+pub(crate) fn make(folder: &Path) -> Result<(), ModelError> {
+    let written = |path: &Path, text: &str| {
+        fs::write(path, text).map_err(|source| ModelError::Write { path: path.into(), source })
+    };
+    let made = |path: &Path| fs::create_dir_all(path).map_err(|source| ModelError::Write { path: path.into(), source });
+    let encoder = folder.join("encoder");
+    made(&encoder)?;
+    written(&encoder.join("config.json"), CONFIG)?;
+    written(&encoder.join("vocab.txt"), &vocabulary().join("\n"))?;
+    write_weights(&encoder)?;
+    for (task, header, line) in TASKS {
+        let data = folder.join("data").join(task);
+        made(&data)?;
+        for (split, (file, rows)) in SPLITS.into_iter().enumerate() {
+            let mut draw = Draw { stream: split as u32, next: 0 };
+            let mut text = header.to_string();
+            (0..rows).for_each(|row| text.push_str(&line(row, &mut draw)));
+            written(&data.join(file), &text)?;
+        }
+    }
+    written(&folder.join("study.toml"), STUDY)
+}
+
+fn vocabulary() -> Vec<&'static str> {
+    let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
+    [&special[..], &OTHERS, &GOOD, &BAD, &NOUNS, &VERBS].concat()
+}
+
+/// Every tensor of the encoder from N(0, initializer_range), biases 0, gains 1.
+fn write_weights(folder: &Path) -> Result<(), ModelError> {
+    let config = EncoderConfig::read(folder)?;
+    let model = Classifier::new(&config, HeadKind::Hf, 2);
+    let mut data = vec![0.0; model.layout.len];
+    for (number, part) in model.layout.parts().enumerate() {
+        for (i, value) in data[part.param.range()].iter_mut().enumerate() {
+            *value = match part.shape.len() {
+                1 if part.name.ends_with("LayerNorm.weight") => 1.0,
+                1 => 0.0,
+                _ => (f64::from(config.initializer_range) * rng::normal(SEED, number as u32, i as u64)) as f32,
+            };
+        }
+    }
+    let encoder = model.layout.parts().filter(|part| !is_head_tensor(&part.name));
+    let tensor = |part: &stepstone_engine::Part| NamedTensor {
+        name: part.name.clone(),
+        shape: part.shape.clone(),
+        data: &data[part.param.range()],
+    };
+    let tensors: Vec<NamedTensor> = encoder.map(tensor).collect();
+    write_safetensors(&folder.join("model.safetensors"), &tensors, ("format", "pt".into()))
+}
+
+/// Folder, header line, and the line of a row.
+type MadeTask = (&'static str, &'static str, fn(usize, &mut Draw) -> String);
+
+const TASKS: [MadeTask; 3] = [
+    ("sst2", "sentence\tlabel\n", mood),
+    ("rte", "index\tsentence1\tsentence2\tlabel\n", entailment),
+    ("cola", "", word_order),
+];
+
+/// One of two moods decides.
+fn mood(_: usize, draw: &mut Draw) -> String {
+    let label = draw.below(2);
+    let (noun, other) = (draw.word(&NOUNS), draw.word(&NOUNS));
+    let adjective = draw.word([&BAD, &GOOD][label]);
+    format!("the {noun} is {adjective} and a {other}\t{label}\n")
+}
+
+/// The second sentence repeats the first one's verb, or has another.
+fn entailment(row: usize, draw: &mut Draw) -> String {
+    let (noun, other, verb) = (draw.word(&NOUNS), draw.word(&NOUNS), draw.word(&VERBS));
+    let entails = draw.below(2) == 0;
+    let second = if entails { verb } else { draw.word(&VERBS) };
+    let label = if second == verb { "entailment" } else { "not_entailment" };
+    format!("{row}\tthe {noun} {verb} the {other}\tthe {noun} {second}\t{label}\n")
+}
+
+/// Article before noun, or after it.
+fn word_order(_: usize, draw: &mut Draw) -> String {
+    let label = draw.below(2);
+    let (noun, verb, other) = (draw.word(&NOUNS), draw.word(&VERBS), draw.word(&NOUNS));
+    let mut text = String::new();
+    let _ = match label {
+        1 => writeln!(text, "made\t1\t\tthe {noun} {verb} a {other}"),
+        _ => writeln!(text, "made\t0\t*\t{noun} the {verb} {other} a"),
+    };
+    text
+}
+
+/// Numbers in a fixed order.
+struct Draw {
+    stream: u32,
+    next: u64,
+}
+
+impl Draw {
+    /// One of 0..n.
+    fn below(&mut self, n: usize) -> usize {
+        self.next += 1;
+        // The fraction of a normal number's thousandfold is as good as uniform for a handful of words.
+        let draw = (rng::normal(SEED, (1 << 16) + self.stream, self.next).abs() * 1e6) as usize;
+        draw % n
+    }
+
+    fn word(&mut self, words: &[&'static str]) -> &'static str {
+        words[self.below(words.len())]
+    }
+}
+
+/// Whether a demo may write into `folder`: it is absent or empty, or holds a demo.
+pub(crate) fn is_free(folder: &Path) -> io::Result<bool> {
+    match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+        Ok(mut entries) => Ok(entries.next().is_none()
+            || fs::read_to_string(folder.join("study.toml")).is_ok_and(|text| text == STUDY)),
+    }
+}

@@ -1,0 +1,440 @@
+//! Whole studies through the real program: shared work, kills, failures, bad input.
+
+use crate::workplace::{command, stepstone, workplace};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Adds rows for rte and cola beside sst2 of the workplace, and a study over all three.
+fn study_place(recipe: &str) -> tempfile::TempDir {
+    let place = workplace();
+    let word = |i: usize| format!("w{}", char::from(b'a' + (i % 20) as u8));
+    for (split, rows) in [("train", 64), ("dev", 40)] {
+        let rte = |i: usize| format!("{i}\t{}\t{}\t{}\n", word(i), word(i * 7), ["entailment", "not_entailment"][i % 2]);
+        let cola = |i: usize| format!("s\t{}\t\t{} {}\n", i % 2, word(i % 3), word(i));
+        for (task, header, lines) in [
+            ("rte", "index\tsentence1\tsentence2\tlabel\n", (0..rows).map(rte).collect::<String>()),
+            ("cola", "", (0..rows).map(cola).collect::<String>()),
+        ] {
+            let folder = place.path().join("data").join(task);
+            fs::create_dir_all(&folder).expect("folder");
+            fs::write(folder.join(format!("{split}.tsv")), format!("{header}{lines}")).expect("data");
+        }
+    }
+    let text = format!(
+        "[study]\nname = \"small\"\nmodel = \"model\"\ndata = \"data\"\nrestarts = 2\nbaseline_restarts = 3\n\n\
+         [tasks]\nintermediate = [\"sst2\"]\ntarget = [\"rte\"]\nprobe = [\"cola\"]\n\n\
+         [recipe]\nmax_length = 16\nlearning_rate = 1e-3\n{recipe}\n"
+    );
+    fs::write(place.path().join("study.toml"), text).expect("study");
+    place
+}
+
+const QUICK: &str = "max_steps = 30\nevaluations = 3";
+/// Runs of the study: 2 intermediates, 3 baseline restarts of 2 tasks, 2 restarts of 2 tasks after sst2.
+const RUNS: usize = 12;
+
+/// What must not depend on how a study got done, by path.
+fn results(out: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = vec![out.join("observations.csv")];
+    for run in fs::read_dir(out.join("runs")).expect("runs") {
+        let run = run.expect("entry").path();
+        let names = ["scores.json", "predictions.jsonl", "run.json", "model/model.safetensors", "model/config.json"];
+        files.extend(names.iter().map(|name| run.join(name)).filter(|file| file.exists()));
+    }
+    let relative = |file: &PathBuf| file.strip_prefix(out).expect("inside").to_path_buf();
+    files.iter().map(|file| (relative(file), fs::read(file).expect("file"))).collect()
+}
+
+fn assert_same(a: &BTreeMap<PathBuf, Vec<u8>>, b: &BTreeMap<PathBuf, Vec<u8>>) {
+    assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
+    for (path, bytes) in a {
+        assert!(bytes == &b[path], "{} differs", path.display());
+    }
+}
+
+/// Events of all logs: run folder, event, step.
+fn events(out: &Path) -> Vec<(PathBuf, String, u64)> {
+    let mut all = Vec::new();
+    for run in fs::read_dir(out.join("runs")).into_iter().flatten().filter_map(Result::ok) {
+        let log = fs::read_to_string(run.path().join("log.jsonl")).unwrap_or_default();
+        for line in log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
+            let event = line["event"].as_str().unwrap_or_default().to_string();
+            all.push((run.path(), event, line["step"].as_u64().unwrap_or(0)));
+        }
+    }
+    all
+}
+
+fn count(out: &Path, event: &str) -> usize {
+    events(out).iter().filter(|(_, e, _)| e == event).count()
+}
+
+#[test]
+fn a_study_leaves_observations_and_a_report_and_a_second_run_trains_nothing() {
+    let place = study_place(QUICK);
+    let first = stepstone(place.path(), &["run", "study.toml"]);
+    assert!(first.status.success(), "{first:?}");
+    let out = place.path().join("small");
+    assert_eq!(count(&out, "start"), RUNS);
+    let text = fs::read_to_string(out.join("observations.csv")).expect("observations");
+    let primary = text.lines().filter(|line| line.contains(",true,")).count();
+    assert!(text.starts_with("study,run_id,encoder,intermediate,seed,task,role,"), "{text}");
+    assert!(primary >= RUNS, "{text}");
+    for (row, times) in [(",sst2,0,rte,target,accuracy,", 1), (",none,2,cola,probe,matthews_correlation,", 1)] {
+        assert_eq!(text.matches(row).count(), times, "{row} in {text}");
+    }
+    assert!(String::from_utf8_lossy(&first.stdout).contains("rte"), "{first:?}");
+    for file in ["report.md", "transfer.svg"] {
+        assert!(out.join(file).is_file(), "{file}");
+    }
+    let before = results(&out);
+    let again = stepstone(place.path(), &["run", "study.toml"]);
+    assert!(again.status.success(), "{again:?}");
+    assert_eq!((count(&out, "start"), count(&out, "resume")), (RUNS, 0));
+    assert_same(&before, &results(&out));
+    let status = stepstone(place.path(), &["status", "study.toml"]);
+    assert!(String::from_utf8_lossy(&status.stdout).contains("12 runs: 12 done"), "{status:?}");
+}
+
+#[test]
+fn results_do_not_depend_on_how_many_runs_go_at_once() {
+    let place = study_place(QUICK);
+    for (out, slots) in [("one", "1"), ("three", "3")] {
+        let output = stepstone(place.path(), &["run", "study.toml", "--slots", slots, "--out", out]);
+        assert!(output.status.success(), "{output:?}");
+    }
+    assert_same(&results(&place.path().join("one")), &results(&place.path().join("three")));
+}
+
+/// Where in its run a killed process was, by the last line of its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Step,
+    Evaluation,
+    Write,
+}
+
+/// The phases of all runs that have neither ended nor been saved by a clean stop.
+fn phases(out: &Path) -> Vec<Phase> {
+    let mut last = BTreeMap::new();
+    events(out).into_iter().for_each(|(run, event, _)| {
+        last.insert(run, event);
+    });
+    let phase = |event: &str| match event {
+        "start" | "resume" | "step" | "evaluation" | "saved" => Some(Phase::Step),
+        "evaluating" => Some(Phase::Evaluation),
+        "saving" | "writing" => Some(Phase::Write),
+        _ => None,
+    };
+    last.values().filter_map(|event| phase(event)).collect()
+}
+
+fn start_study(place: &Path, out: &str) -> Child {
+    let mut command = command(place, &["run", "study.toml", "--out", out, "--resume-seconds", "0"]);
+    command.process_group(0).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts")
+}
+
+/// `kill -9` to the watcher, its workers and their children at once.
+fn kill_group(study: &mut Child) {
+    let group = rustix::process::Pid::from_child(study);
+    let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    study.wait().expect("ends");
+}
+
+/// Processes of a program whose command line holds `word`, among the descendants of this test's study.
+fn processes(out: &str, word: &str) -> Vec<i32> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").expect("proc").filter_map(Result::ok) {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        if line.contains(word) && line.contains(out) {
+            found.push(pid);
+        }
+    }
+    found
+}
+
+fn kill(pid: i32) {
+    if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
+
+/// Twenty kills and more, at least three in each phase; watcher, workers and children all die by them.
+#[test]
+fn a_study_killed_again_and_again_ends_with_the_bytes_of_an_uninterrupted_one() {
+    let place = study_place("max_steps = 400\nevaluations = 20");
+    // A dev split that takes a while to score, so that kills can fall inside.
+    let dev = place.path().join("data/rte/dev.tsv");
+    let text = fs::read_to_string(&dev).expect("dev");
+    let (header, rows) = text.split_once('\n').expect("header");
+    fs::write(&dev, format!("{header}\n{}", rows.repeat(25))).expect("dev");
+    let whole = stepstone(place.path(), &["run", "study.toml", "--out", "whole"]);
+    assert!(whole.status.success(), "{whole:?}");
+    let want = results(&place.path().join("whole"));
+
+    let mut fell: BTreeMap<Phase, usize> = BTreeMap::new();
+    let (mut kills, mut studies, mut resumed) = (0usize, 0, Vec::new());
+    let enough = |fell: &BTreeMap<Phase, usize>, kills: usize| {
+        kills >= 20 && [Phase::Step, Phase::Evaluation, Phase::Write].iter().all(|p| fell.get(p).is_some_and(|n| *n >= 3))
+    };
+    while !enough(&fell, kills) || studies == 0 {
+        assert!(studies < 8, "after {kills} kills: {fell:?}");
+        let name = format!("killed-{studies}");
+        let out = place.path().join(&name);
+        loop {
+            let mut study = start_study(place.path(), &name);
+            let ended = if enough(&fell, kills) {
+                Some(study.wait().expect("ends"))
+            } else {
+                // Wait until some process is in the phase that has been hit least, then kill.
+                let wanted = [Phase::Step, Phase::Evaluation, Phase::Write];
+                let wanted = wanted.iter().min_by_key(|p| fell.get(p).copied().unwrap_or(0)).copied();
+                let (started, mut ended) = (Instant::now(), None);
+                while started.elapsed() < Duration::from_secs(60) {
+                    ended = study.try_wait().expect("child");
+                    let busy = started.elapsed() > Duration::from_millis(400 + 37 * (kills as u64 % 5));
+                    if ended.is_some() || (busy && phases(&out).iter().any(|phase| Some(*phase) == wanted)) {
+                        break;
+                    }
+                }
+                ended
+            };
+            match ended {
+                Some(status) => {
+                    // A killed worker or child leaves work or a failed run behind; the same command goes on.
+                    assert!([Some(0), Some(1), Some(75)].contains(&status.code()), "{status:?}");
+                    if status.success() {
+                        break;
+                    }
+                }
+                None => {
+                    kills += 1;
+                    match kills % 4 {
+                        0 => processes(&name, "worker").first().copied().map_or((), kill),
+                        1 => {
+                            let pid = study.id() as i32;
+                            kill(pid);
+                        }
+                        _ => kill_group(&mut study),
+                    }
+                    phases(&out).into_iter().for_each(|phase| *fell.entry(phase).or_default() += 1);
+                    kill_group(&mut study);
+                }
+            }
+        }
+        assert_same(&want, &results(&out));
+        resumed.extend(events(&out).into_iter().filter(|(_, event, _)| event == "resume").map(|(_, _, step)| step));
+        studies += 1;
+    }
+    assert!(resumed.len() >= 5 && resumed.iter().all(|step| *step > 0), "resumed at {resumed:?}");
+    println!("{kills} kills over {studies} studies fell: {fell:?}; resumed at {resumed:?}");
+}
+
+#[test]
+fn a_failed_intermediate_fails_only_what_hangs_on_it_and_is_tried_again_by_the_next_run() {
+    let place = study_place(&format!("{QUICK}\n[recipe.intermediate]\nlearning_rate = 1e38"));
+    let output = stepstone(place.path(), &["run", "study.toml"]);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("the loss is") && message.contains("2 of 12 runs failed, 4 wait for them"), "{message}");
+    let out = place.path().join("small");
+    assert_eq!(count(&out, "done"), 6);
+    let text = fs::read_to_string(out.join("observations.csv")).expect("observations");
+    assert_eq!((text.matches(",failed,").count(), text.matches(",missing,").count()), (2, 4), "{text}");
+    let again = stepstone(place.path(), &["run", "study.toml"]);
+    assert_eq!(again.status.code(), Some(1), "{again:?}");
+    assert_eq!(count(&out, "start"), 6 + 2 * 2, "only what failed was tried again");
+}
+
+/// One worker's machine stops: its processes are halted, so that its heartbeat stops with them.
+#[test]
+fn a_run_whose_worker_goes_silent_is_taken_over_and_its_late_results_are_refused() {
+    let place = study_place("max_steps = 3000\nevaluations = 30");
+    let out = place.path().join("shared");
+    let arguments = ["worker", "study.toml", "--out", "shared", "--threads", "1", "--lease-seconds", "2"];
+    let start = || {
+        let mut command = command(place.path(), &[&arguments[..], &["--resume-seconds", "0"]].concat());
+        command.process_group(0).stderr(Stdio::piped()).spawn().expect("starts")
+    };
+    let silent = start();
+    let group = rustix::process::Pid::from_child(&silent);
+    let signal = |signal| rustix::process::kill_process_group(group, signal).expect("signal");
+    let started = Instant::now();
+    while count(&out, "saved") == 0 {
+        assert!(started.elapsed() < Duration::from_secs(60), "it never saved");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    signal(rustix::process::Signal::STOP);
+    let others = [start(), start()];
+    let taken_over = || {
+        let runs = fs::read_dir(out.join("runs")).expect("runs").filter_map(Result::ok);
+        runs.filter(|run| run.path().join("lease.2").exists()).count()
+    };
+    while taken_over() == 0 {
+        assert!(started.elapsed() < Duration::from_secs(120), "nobody took the run over");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    signal(rustix::process::Signal::CONT);
+    let message = |child: Child| {
+        let output = child.wait_with_output().expect("ends");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let late = message(silent);
+    assert!(late.contains("taken over by another worker; nothing more is written"), "{late}");
+    let done: Vec<usize> = others.map(message).iter().map(|text| text.matches(": done").count()).collect();
+    let all = [vec![late.matches(": done").count()], done].concat();
+    assert!(all.iter().all(|done| *done > 0) && all.iter().sum::<usize>() == RUNS, "{all:?}");
+    assert!(stepstone(place.path(), &["report", "study.toml", "--out", "shared"]).status.success());
+    let whole = stepstone(place.path(), &["run", "study.toml", "--out", "whole"]);
+    assert!(whole.status.success(), "{whole:?}");
+    assert_same(&results(&place.path().join("whole")), &results(&out));
+}
+
+#[test]
+fn ctrl_c_saves_every_run_and_the_same_command_goes_on() {
+    let place = study_place("max_steps = 2000\nevaluations = 2");
+    let out = place.path().join("small");
+    let mut study = command(place.path(), &["run", "study.toml"]);
+    let study = study.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
+    while count(&out, "step") == 0 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let pid = rustix::process::Pid::from_child(&study);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("signal");
+    let output = study.wait_with_output().expect("ends");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(75), "{message}");
+    assert!(message.contains("the same command goes on"), "{message}");
+    assert!(count(&out, "saved") > 0);
+    assert_eq!(stepstone(place.path(), &["status", "study.toml"]).status.code(), Some(75));
+    assert!(stepstone(place.path(), &["run", "study.toml"]).status.success());
+    assert!(events(&out).iter().any(|(_, event, step)| event == "resume" && *step > 0));
+}
+
+#[test]
+fn bad_studies_get_their_documented_exit_code() {
+    let place = study_place(QUICK);
+    let path = place.path().join("study.toml");
+    let text = fs::read_to_string(&path).expect("study");
+    let edited = |from: &str, to: &str| {
+        fs::write(&path, text.replace(from, to)).expect("study");
+        let output = stepstone(place.path(), &["plan", "study.toml"]);
+        fs::write(&path, &text).expect("study");
+        output
+    };
+    fs::write(place.path().join("file"), "x").expect("file");
+    let table = [
+        ("no file", stepstone(place.path(), &["plan", "none.toml"]), 66, "none.toml does not exist"),
+        ("unknown key", edited("max_steps", "max_step"), 78, "study.toml:16:1: unknown key `max_step` in [recipe]"),
+        ("unknown task", edited("\"rte\"", "\"rt\""), 78, "study.toml:10:11: there is no task `rt`"),
+        ("impossible value", edited("= 16", "= 4000"), 78, "`max_length` is 4000"),
+        ("no data", edited("\"data\"", "\"nowhere\""), 66, "nowhere does not exist"),
+        ("no encoder", edited("\"model\"", "\"nowhere\""), 66, "nowhere/config.json does not exist"),
+        ("out below a file", stepstone(place.path(), &["run", "study.toml", "--out", "file/x"]), 73, "file/x"),
+        ("read-only disk", stepstone(place.path(), &["run", "study.toml", "--out", "/proc/x"]), 73, "/proc/x"),
+        ("init twice", stepstone(place.path(), &["init", "."]), 73, "study.toml already exists"),
+    ];
+    for (name, output, code, part) in table {
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{name}: {message}");
+        assert!(message.contains(part), "{name}: {message}");
+        assert!(message.lines().all(|line| !line.contains("panicked")), "{name}: {message}");
+    }
+}
+
+#[test]
+fn a_damaged_run_folder_and_a_newer_format_cost_one_run_each_and_are_named() {
+    let place = study_place(QUICK);
+    assert!(stepstone(place.path(), &["run", "study.toml"]).status.success());
+    let out = place.path().join("small");
+    let want = results(&out);
+    let plan = stepstone(place.path(), &["plan", "study.toml", "--json"]);
+    let plan: serde_json::Value = serde_json::from_slice(&plan.stdout).expect("JSON");
+    let id = |number: usize| plan["runs"][number]["id"].as_str().expect("id").to_string();
+    let scores = |number: usize| out.join("runs").join(id(number)).join("scores.json");
+    let originals = [3, 4].map(|number| fs::read(scores(number)).expect("scores"));
+    fs::write(scores(3), "{\"format\": 1, \"run_id").expect("file");
+    fs::write(scores(4), "{\"format\": 2}").expect("file");
+    let output = stepstone(place.path(), &["run", "study.toml"]);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains(&id(3)) && message.contains("remove the run folder"), "{message}");
+    assert!(message.contains("format 2, expected at most 1: use a newer stepstone"), "{message}");
+    for (number, bytes) in [3, 4].into_iter().zip(originals) {
+        fs::write(scores(number), bytes).expect("scores");
+    }
+    assert!(stepstone(place.path(), &["run", "study.toml"]).status.success());
+    assert_same(&want, &results(&out));
+}
+
+#[test]
+fn a_study_edited_while_it_runs_ends_its_workers_after_the_run_in_hand() {
+    let place = study_place("max_steps = 1500\nevaluations = 2");
+    let out = place.path().join("small");
+    let mut study = command(place.path(), &["run", "study.toml", "--slots", "1"]);
+    let study = study.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
+    while count(&out, "step") == 0 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let path = place.path().join("study.toml");
+    let text = fs::read_to_string(&path).expect("study");
+    fs::write(&path, text.replace("1500", "1400")).expect("study");
+    let output = study.wait_with_output().expect("ends");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{message}");
+    assert!(message.contains("has been edited since"), "{message}");
+    assert_eq!(count(&out, "done"), 1, "the run in hand was finished and kept");
+}
+
+/// A full disk: every byte written to a log is refused, as /dev/full does.
+#[test]
+fn a_full_disk_stops_the_study_with_74_and_loses_nothing() {
+    let place = study_place(QUICK);
+    let plan = stepstone(place.path(), &["plan", "study.toml", "--json"]);
+    let plan: serde_json::Value = serde_json::from_slice(&plan.stdout).expect("JSON");
+    let fifth = place.path().join("small/runs").join(plan["runs"][4]["id"].as_str().expect("id"));
+    fs::create_dir_all(&fifth).expect("folder");
+    std::os::unix::fs::symlink("/dev/full", fifth.join("log.jsonl")).expect("link");
+    let output = stepstone(place.path(), &["run", "study.toml", "--slots", "1"]);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(74), "{message}");
+    assert_eq!(message.matches("log.jsonl").count(), 1, "said once: {message}");
+    assert_eq!(count(&place.path().join("small"), "done"), 4);
+    fs::remove_file(fifth.join("log.jsonl")).expect("link");
+    assert!(stepstone(place.path(), &["run", "study.toml"]).status.success());
+}
+
+#[test]
+fn a_run_that_needs_more_memory_than_there_is_is_refused_before_it_starts() {
+    let place = study_place(QUICK);
+    let program = env!("CARGO_BIN_EXE_stepstone");
+    // 40 MiB of address space are less than any run may take.
+    let script = format!("ulimit -v 60000; exec {program} run study.toml");
+    let output = Command::new("sh").args(["-c", &script]).current_dir(place.path()).output().expect("runs");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(71), "{message}");
+    assert!(message.contains("MiB are available"), "{message}");
+}
+
+#[test]
+fn the_demo_runs_the_whole_path_and_says_that_it_shows_no_transfer() {
+    let place = tempfile::tempdir().expect("folder");
+    let output = stepstone(place.path(), &["demo"]);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{message}");
+    assert!(message.contains("No transfer can be seen"), "{message}");
+    assert!(place.path().join("stepstone-demo/demo/observations.csv").is_file());
+    let again = stepstone(place.path(), &["demo"]);
+    assert!(again.status.success(), "a second demo shows the same: {again:?}");
+    fs::create_dir(place.path().join("mine")).expect("folder");
+    fs::write(place.path().join("mine/file"), "x").expect("file");
+    let mine = stepstone(place.path(), &["demo", "--out", "mine"]);
+    assert_eq!(mine.status.code(), Some(73), "somebody's folder is left alone: {mine:?}");
+}
