@@ -36,11 +36,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_values_have_variance_exactly_zero() {
+    fn equal_values_have_variance_exactly_zero_and_even_counts_a_middle() {
         assert_eq!(variance(&[0.1 + 0.2; 7]), Some(0.0));
         assert_eq!(mean(&[0.1 + 0.2; 7]), 0.1 + 0.2);
         assert_eq!(variance(&[1.0]), None);
-        assert_eq!(variance(&[1.0, 2.0, 4.0]), Some(7.0 / 3.0));
+        // The mean 7/3 is rounded, so the last bit of the variance is not pinned.
+        assert!((variance(&[1.0, 2.0, 4.0]).unwrap() - 7.0 / 3.0).abs() <= 2.0 * f64::EPSILON);
         assert_eq!(median(&[4.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(&[4.0, 1.0]), Some(2.5));
     }

@@ -3,8 +3,11 @@
 use std::cmp::Ordering;
 use std::fmt::Write as _;
 
+use serde::{Deserialize, Serialize};
+
 /// What a task plays in a study.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Role {
     /// A task whose score one wants to raise.
     Target,

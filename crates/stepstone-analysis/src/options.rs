@@ -1,7 +1,10 @@
 //! What a caller may choose about an analysis.
 
+use serde::{Deserialize, Serialize};
+
 /// How the interval and the test of a difference are made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Method {
     /// Variances shrunk to their task's prior; degrees of freedom of the poorer arm.
     #[default]
@@ -11,7 +14,8 @@ pub enum Method {
 }
 
 /// The family of correlation tests that the figures and the text go by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Family {
     /// Distinct pairs, tested on the means of the intermediate tasks.
     #[default]
@@ -23,7 +27,8 @@ pub enum Family {
 }
 
 /// What is done with degenerate runs in the figures and the text; both are always computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// They count: a start point that breaks runs is worse.
     #[default]
@@ -98,8 +103,6 @@ pub struct Options {
     pub bootstraps: u32,
     /// Start of the random numbers.
     pub rng_seed: u64,
-    /// Threads to use; `None` takes the current rayon pool. No number depends on it.
-    pub threads: Option<usize>,
 }
 
 impl Default for Options {
@@ -113,7 +116,6 @@ impl Default for Options {
             permutations: 9_999,
             bootstraps: 2_000,
             rng_seed: 20_200_705,
-            threads: None,
         }
     }
 }

@@ -217,6 +217,7 @@ fn task(rows: &TaskRows<'_>, unit: Unit, table: &Table<'_>) -> Task {
         name: table.names[TASK][rows.task as usize].clone(),
         role: rows.role,
         higher_is_better: rows.primary[0].higher_is_better,
+        scale: unit.scale,
         step,
         n_train: rows.primary.iter().map(|row| row.n_train).find(|n| n.is_finite()),
         metric,

@@ -43,6 +43,8 @@ pub struct Task {
     pub metric: String,
     /// True if more is better.
     pub higher_is_better: bool,
+    /// Points = score x scale.
+    pub scale: f64,
     /// The smallest step of the score in points where the metric is `accuracy` and `n_dev` is known, else 0.
     pub step: f64,
     /// Training examples, where the file says so.
