@@ -1,0 +1,153 @@
+//! Degenerate runs: how many, by which rule, from which start point, and whether an intermediate breaks runs
+//! (analysis.md 5).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::grid::Grid;
+use crate::input::{Outcome, Run, Study};
+use crate::observation::Role;
+use crate::special::chi2_sf;
+
+/// The degenerate runs of a study.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Degenerate {
+    /// Degenerate runs, over all roles.
+    pub n: usize,
+    /// Runs with a score, over all roles.
+    pub of: usize,
+    /// Degenerate runs by the rule that fired first.
+    pub by_reason: BTreeMap<String, usize>,
+    /// By start point, sorted by name, the baseline last.
+    #[serde(with = "crate::json::map")]
+    pub by_intermediate: Vec<(String, StartPoint)>,
+    /// Every degenerate run, sorted by task, intermediate and seed.
+    pub runs: Vec<DegenerateRun>,
+}
+
+/// Degenerate runs from one start point.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StartPoint {
+    /// Degenerate runs.
+    pub n: usize,
+    /// Runs with a score.
+    pub of: usize,
+    /// Cochran-Mantel-Haenszel p over the targets against the baseline; `None` for the baseline and where no target
+    /// has a degenerate run. Below about five degenerate runs read the counts instead.
+    pub cmh_p: Option<f64>,
+}
+
+/// One degenerate run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DegenerateRun {
+    /// The start point.
+    pub intermediate: String,
+    /// The task.
+    pub task: String,
+    /// The restart.
+    pub seed: i64,
+    /// The rule that fired first: runner, constant, majority or loss.
+    pub reason: String,
+}
+
+/// Counts the degenerate runs of a study.
+pub fn degenerate(grid: &Grid<'_>) -> Degenerate {
+    let study = grid.study;
+    let usable = |run: &&Run| run.outcome != Outcome::Unusable;
+    let runs = degenerate_runs(study);
+    let mut by_reason = BTreeMap::new();
+    runs.iter().for_each(|run| *by_reason.entry(run.reason.clone()).or_insert(0) += 1);
+    let baseline_last = |i: &usize| (Some(*i) == grid.baseline, *i);
+    let mut order: Vec<usize> = (0..study.intermediates.len()).collect();
+    order.sort_by_key(baseline_last);
+    let by_intermediate = order.into_iter().map(|i| {
+        let own = || study.runs.iter().filter(usable).filter(move |run| run.intermediate as usize == i);
+        let n = own().filter(|run| run.outcome != Outcome::Clean).count();
+        let p = (Some(i) != grid.baseline).then(|| cmh(&tables(grid, i)).map(|(_, p)| p)).flatten();
+        (study.intermediates[i].clone(), StartPoint { n, of: own().count(), cmh_p: p })
+    });
+    Degenerate {
+        n: runs.len(),
+        of: study.runs.iter().filter(usable).count(),
+        by_reason,
+        by_intermediate: by_intermediate.collect(),
+        runs,
+    }
+}
+
+fn degenerate_runs(study: &Study) -> Vec<DegenerateRun> {
+    let mut runs: Vec<DegenerateRun> = Vec::new();
+    for run in &study.runs {
+        if let Outcome::Degenerate(reason) = run.outcome {
+            runs.push(DegenerateRun {
+                intermediate: study.intermediates[run.intermediate as usize].clone(),
+                task: study.tasks[run.task as usize].name.clone(),
+                seed: run.seed,
+                reason: reason.name().to_owned(),
+            });
+        }
+    }
+    runs.sort_by(|a, b| (&a.task, &a.intermediate, a.seed).cmp(&(&b.task, &b.intermediate, b.seed)));
+    runs
+}
+
+/// A 2 x 2 table of one target: degenerate and clean runs of an intermediate, then of the baseline.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Table {
+    /// Degenerate runs from the intermediate.
+    pub degenerate: usize,
+    /// Clean runs from the intermediate.
+    pub clean: usize,
+    /// Degenerate runs from the baseline.
+    pub base_degenerate: usize,
+    /// Clean runs from the baseline.
+    pub base_clean: usize,
+}
+
+fn tables(grid: &Grid<'_>, intermediate: usize) -> Vec<Table> {
+    let Some(baseline) = grid.baseline else { return Vec::new() };
+    let table = |task: usize| {
+        let (own, base) = (grid.arm(task, intermediate), grid.arm(task, baseline));
+        Table {
+            degenerate: own.degenerate(),
+            clean: own.clean.len(),
+            base_degenerate: base.degenerate(),
+            base_clean: base.clean.len(),
+        }
+    };
+    grid.tasks(Role::Target).into_iter().map(table).collect()
+}
+
+/// Cochran-Mantel-Haenszel over strata with the 0.5 continuity correction: X^2 on one degree of freedom and its p.
+/// `None` if no stratum has variance. Reference: `StratifiedTable.test_null_odds(correction=True)` of statsmodels.
+pub fn cmh(tables: &[Table]) -> Option<(f64, f64)> {
+    let (mut excess, mut variance) = (0.0, 0.0);
+    for table in tables {
+        let (a, n1) = (table.degenerate as f64, (table.degenerate + table.clean) as f64);
+        let n0 = (table.base_degenerate + table.base_clean) as f64;
+        let (m, n) = (a + table.base_degenerate as f64, n1 + n0);
+        if n1 > 0.0 && n0 > 0.0 {
+            excess += a - n1 * m / n;
+            variance += n1 * n0 * m * (n - m) / (n * n * (n - 1.0));
+        }
+    }
+    let statistic = (excess.abs() - 0.5).max(0.0).powi(2) / variance;
+    (variance > 0.0).then(|| (statistic, chi2_sf(statistic, 1.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reference: analysis.md 12.13, statsmodels 0.15.0.
+    #[test]
+    fn three_strata_by_statsmodels() {
+        let table =
+            |degenerate, clean, base_degenerate, base_clean| Table { degenerate, clean, base_degenerate, base_clean };
+        let (statistic, p) = cmh(&[table(1, 2, 0, 3), table(2, 1, 0, 3), table(1, 2, 1, 2)]).unwrap();
+        assert!((statistic - 0.952_380_952_4).abs() < 1e-9, "{statistic}");
+        assert!((p - 0.329_113_986_0).abs() < 1e-9, "{p}");
+        assert_eq!(cmh(&[table(0, 3, 0, 3), table(2, 0, 0, 0)]), None);
+    }
+}

@@ -1,0 +1,300 @@
+//! Rows to studies: repeated and conflicting lines, one role, scale and direction per task, degenerate runs.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use super::header::Header;
+use super::records::split;
+use super::row::{ENCODER, INTERMEDIATE, METRIC, RECIPE, Row, STUDY, TASK, Table};
+use super::scale::{self, Unit};
+use super::study::{Observations, Run, Study, Task};
+use super::{Located, Problem, fault};
+use crate::observation::{Role, Status};
+
+/// The order of the runs: study, encoder, role, task, intermediate, seed, and the line for lines of one run.
+type Key = (u32, u32, Role, u32, u32, i64, u64);
+
+fn key(row: &Row) -> Key {
+    (row.text[STUDY], row.text[ENCODER], row.role, row.text[TASK], row.text[INTERMEDIATE], row.seed, row.line)
+}
+
+/// Sorts and checks the rows of a file.
+pub(super) fn studies(table: &Table<'_>, header: &Header) -> Located<Observations> {
+    let mut order: Vec<(Key, u32)> = table.rows.iter().enumerate().map(|(i, row)| (key(row), i as u32)).collect();
+    order.par_sort_unstable();
+    let sorted: Vec<&Row> = order.into_iter().map(|(_, i)| &table.rows[i as usize]).collect();
+    let same_study = |a: &&Row, b: &&Row| a.text[STUDY] == b.text[STUDY] && a.text[ENCODER] == b.text[ENCODER];
+    let mut studies = Vec::new();
+    let mut first_problem: Option<(Option<u64>, Box<Problem>)> = None;
+    for rows in sorted.chunk_by(same_study) {
+        match study(rows, table) {
+            Ok(study) => studies.push(study),
+            Err(problem) => {
+                let earlier = first_problem.as_ref().is_none_or(|first| problem.0 < first.0);
+                if earlier {
+                    first_problem = Some(problem);
+                }
+            }
+        }
+    }
+    match first_problem {
+        Some(problem) => Err(problem),
+        None => Ok(Observations { studies, notes: file_notes(table, header) }),
+    }
+}
+
+fn file_notes(table: &Table<'_>, header: &Header) -> Vec<String> {
+    let mut notes = Vec::new();
+    if !header.unknown.is_empty() {
+        notes.push(format!("columns that were not used: {}", header.unknown.join(", ")));
+    }
+    if !table.ends_with_line {
+        notes.push("the last line has no line end: if the file was cut, its last cell may be incomplete".to_owned());
+    }
+    notes
+}
+
+/// Primary lines of one task, as they are used.
+struct TaskRows<'a> {
+    role: Role,
+    task: u32,
+    /// Every primary line.
+    primary: Vec<&'a Row>,
+    /// One line per (intermediate, seed): the usable one where there is one.
+    chosen: Vec<&'a Row>,
+}
+
+fn study(rows: &[&Row], table: &Table<'_>) -> Located<Study> {
+    let mut repeated = Repeated::default();
+    let mut by_task = Vec::new();
+    for rows in rows.chunk_by(|a, b| (a.role, a.text[TASK]) == (b.role, b.text[TASK])) {
+        by_task.push(task_rows(rows, table, &mut repeated)?);
+    }
+    one_role(&by_task, table)?;
+    let units: Vec<Unit> = by_task.iter().map(|task| unit(task, table)).collect::<Located<_>>()?;
+
+    let mut ids: Vec<u32> = rows.iter().map(|row| row.text[INTERMEDIATE]).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let place = |id: u32| ids.binary_search(&id).map_or(0, |place| place as u32);
+    let mut sizes = vec![None; ids.len()];
+    let mut runs = Vec::with_capacity(by_task.iter().map(|task| task.chosen.len()).sum());
+    for (index, (task, unit)) in by_task.iter().zip(&units).enumerate() {
+        for row in &task.chosen {
+            let intermediate = place(row.text[INTERMEDIATE]);
+            if task.role != Role::Intermediate && row.n_intermediate.is_finite() {
+                sizes[intermediate as usize].get_or_insert(row.n_intermediate);
+            }
+            let points = if row.usable() { row.score * unit.scale } else { 0.0 };
+            runs.push(Run {
+                task: index as u32,
+                intermediate,
+                seed: row.seed,
+                points,
+                outcome: scale::outcome(row, *unit),
+            });
+        }
+    }
+    Ok(Study {
+        study: table.names[STUDY][rows[0].text[STUDY] as usize].clone(),
+        encoder: table.names[ENCODER][rows[0].text[ENCODER] as usize].clone(),
+        intermediates: ids.iter().map(|&id| table.names[INTERMEDIATE][id as usize].clone()).collect(),
+        sizes,
+        tasks: by_task.iter().zip(&units).map(|(rows, unit)| task(rows, *unit, table)).collect(),
+        runs,
+        lines: by_task.iter().map(|task| task.primary.len()).sum(),
+        notes: notes(&by_task, &units, &repeated, table),
+    })
+}
+
+/// Lines that repeat an earlier one in every column.
+#[derive(Default)]
+struct Repeated {
+    count: usize,
+    /// The first repeat in the order of the runs, and the line that it repeats.
+    example: Option<(u64, u64)>,
+}
+
+fn task_rows<'a>(rows: &[&'a Row], table: &Table<'_>, repeated: &mut Repeated) -> Located<TaskRows<'a>> {
+    let mut found = TaskRows { role: rows[0].role, task: rows[0].text[TASK], primary: Vec::new(), chosen: Vec::new() };
+    let same_run = |a: &&Row, b: &&Row| (a.text[INTERMEDIATE], a.seed) == (b.text[INTERMEDIATE], b.seed);
+    for lines in rows.chunk_by(same_run) {
+        if let [only] = lines
+            && only.primary
+        {
+            found.primary.push(only);
+            found.chosen.push(only);
+            continue;
+        }
+        let lines = without_repeats(lines, table, repeated);
+        let primary: Vec<&Row> = lines.iter().copied().filter(|row| row.primary).collect();
+        let usable: Vec<&Row> = primary.iter().copied().filter(|row| row.usable()).collect();
+        if let [first, second, ..] = usable[..] {
+            return fault(Some(second.line), conflict(first, second, table));
+        }
+        let Some(chosen) = usable.first().or(primary.first()) else {
+            let (task, intermediate) = (name(table, TASK, lines[0]), name(table, INTERMEDIATE, lines[0]));
+            return fault(Some(lines[0].line), Problem::NoPrimary { task, intermediate, seed: lines[0].seed });
+        };
+        found.chosen.push(chosen);
+        found.primary.extend(primary);
+    }
+    Ok(found)
+}
+
+fn without_repeats<'a>(lines: &[&'a Row], table: &Table<'_>, repeated: &mut Repeated) -> Vec<&'a Row> {
+    let mut kept: Vec<&Row> = Vec::new();
+    for row in lines {
+        match kept.iter().find(|earlier| same_fields(table.body, earlier.offset, row.offset)) {
+            None => kept.push(row),
+            Some(earlier) => {
+                repeated.count += 1;
+                repeated.example.get_or_insert((row.line, earlier.line));
+            }
+        }
+    }
+    kept
+}
+
+fn same_fields(body: &str, a: usize, b: usize) -> bool {
+    let (mut left, mut right) = (Vec::new(), Vec::new());
+    split(&body[a..], &mut left);
+    split(&body[b..], &mut right);
+    left.len() == right.len() && left.iter().zip(&right).all(|(a, b)| a.value() == b.value())
+}
+
+fn name(table: &Table<'_>, column: usize, row: &Row) -> String {
+    table.names[column][row.text[column] as usize].clone()
+}
+
+fn conflict(first: &Row, second: &Row, table: &Table<'_>) -> Problem {
+    let metrics = [name(table, METRIC, first), name(table, METRIC, second)];
+    Problem::Conflict {
+        first: first.line,
+        task: name(table, TASK, second),
+        role: second.role.name(),
+        intermediate: name(table, INTERMEDIATE, second),
+        seed: second.seed,
+        metrics: (metrics[0] != metrics[1]).then(|| metrics.into()),
+    }
+}
+
+fn one_role(by_task: &[TaskRows<'_>], table: &Table<'_>) -> Located<()> {
+    let of = |role: Role| by_task.iter().filter(move |task| task.role == role);
+    let targets: BTreeMap<u32, &TaskRows<'_>> = of(Role::Target).map(|task| (task.task, task)).collect();
+    let line = |task: &TaskRows<'_>| task.primary.iter().map(|row| row.line).min();
+    for probe in of(Role::Probe) {
+        if let Some(target) = targets.get(&probe.task) {
+            let task = table.names[TASK][probe.task as usize].clone();
+            return fault(line(probe), Problem::TwoRoles { task, first: line(target).unwrap_or(0) });
+        }
+    }
+    Ok(())
+}
+
+fn unit(rows: &TaskRows<'_>, table: &Table<'_>) -> Located<Unit> {
+    let mut in_file_order = rows.primary.clone();
+    in_file_order.sort_unstable_by_key(|row| row.line);
+    let name = &table.names[TASK][rows.task as usize];
+    scale::unit(&in_file_order, name, &metric(rows, table))
+}
+
+/// The task's primary metric: the first that a line names.
+fn metric(rows: &TaskRows<'_>, table: &Table<'_>) -> String {
+    rows.primary.iter().map(|row| name(table, METRIC, row)).find(|metric| !metric.is_empty()).unwrap_or_default()
+}
+
+fn task(rows: &TaskRows<'_>, unit: Unit, table: &Table<'_>) -> Task {
+    let metric = metric(rows, table);
+    // Where runs were scored on different numbers of examples, the fewest give the largest, most careful step.
+    let n_dev = rows.primary.iter().map(|row| row.n_dev).filter(|n| *n > 0.0).reduce(f64::min);
+    let step = match n_dev {
+        Some(n_dev) if metric == "accuracy" => unit.scale * unit.whole / n_dev,
+        _ => 0.0,
+    };
+    Task {
+        name: table.names[TASK][rows.task as usize].clone(),
+        role: rows.role,
+        higher_is_better: rows.primary[0].higher_is_better,
+        scale: unit.scale,
+        step,
+        n_train: rows.primary.iter().map(|row| row.n_train).find(|n| n.is_finite()),
+        metric,
+    }
+}
+
+fn notes(by_task: &[TaskRows<'_>], units: &[Unit], repeated: &Repeated, table: &Table<'_>) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some((line, earlier)) = repeated.example {
+        let lines = if repeated.count == 1 { "line repeats" } else { "lines repeat" };
+        notes.push(format!(
+            "{} {lines} another in every column and count once (line {line} = line {earlier})",
+            repeated.count
+        ));
+    }
+    let assumed = |scale: f64| units.iter().filter(|unit| unit.assumed && unit.scale == scale).count();
+    let (fractions, points) = (assumed(100.0), assumed(1.0));
+    if fractions + points > 0 {
+        notes.push(format!(
+            "no `scale` given for {} tasks: {fractions} hold fractions of 1 (scale 100), {points} hold points (scale 1)",
+            fractions + points
+        ));
+    }
+    let unscored = by_task.iter().flat_map(|task| &task.primary);
+    let unscored: Vec<_> = unscored.filter(|row| row.status == Status::Ok && row.score.is_nan()).collect();
+    if let Some(first) = unscored.iter().map(|row| row.line).min() {
+        notes.push(format!(
+            "{} runs with status ok have no score and count as failed (first: line {first})",
+            unscored.len()
+        ));
+    }
+    for task in by_task {
+        for (column, word) in [(RECIPE, "recipes"), (METRIC, "primary metrics")] {
+            if let Some((one, other)) = two_values(task, column, table) {
+                let name = &table.names[TASK][task.task as usize];
+                notes.push(format!(
+                    "warning: task `{name}` has two {word}, `{one}` and `{other}`: its runs may not compare"
+                ));
+            }
+        }
+    }
+    notes
+}
+
+/// The first two different values of a text column among the usable lines of a task.
+fn two_values<'a>(task: &TaskRows<'_>, column: usize, table: &'a Table<'_>) -> Option<(&'a str, &'a str)> {
+    let stated =
+        || task.chosen.iter().map(|row| &table.names[column][row.text[column] as usize]).filter(|n| !n.is_empty());
+    let first = stated().next()?;
+    let other = stated().find(|value| *value != first)?;
+    Some((first, other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Outcome, Reason, parse};
+
+    #[test]
+    fn degenerate_rules_fire_in_their_order() {
+        let header = "intermediate,seed,task,role,score,scale,n_dev,n_classes,majority_score,final_train_loss,n_distinct_pred,degenerate";
+        let table: &[(&str, Outcome)] = &[
+            ("0.9,100,100,2,0.5,0.1,2,true", Outcome::Degenerate(Reason::Runner)),
+            ("0.5,100,100,2,0.5,0.69,1,", Outcome::Degenerate(Reason::Constant)),
+            ("0.51,100,100,2,0.5,,,", Outcome::Degenerate(Reason::Majority)),
+            ("0.52,100,100,2,0.5,,,", Outcome::Clean),
+            ("51,1,100,2,50,,,", Outcome::Degenerate(Reason::Majority)),
+            ("52,1,100,2,50,,,", Outcome::Clean),
+            ("0.5,100,100,2,0.5,0.3,2,", Outcome::Clean), // scores near the majority, but the loss fell
+            ("0.64,100,100,2,0.5,0.66,2,", Outcome::Degenerate(Reason::Loss)),
+            ("0.66,100,100,2,0.5,0.66,2,", Outcome::Clean),
+            ("0.64,100,100,2,0.5,0.65,2,", Outcome::Clean),
+            ("0.5,100,,,,,,", Outcome::Clean),
+        ];
+        for (cells, want) in table {
+            let text = format!("metric,{header}\naccuracy,none,0,rte,target,{cells}\n");
+            let read = parse("o.csv", text.as_bytes()).unwrap();
+            assert_eq!(read.studies[0].runs[0].outcome, *want, "{cells}");
+        }
+    }
+}

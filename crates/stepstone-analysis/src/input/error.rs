@@ -1,0 +1,243 @@
+//! What can be wrong with an observations file, said with its place.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A problem of an input file. Shown as `FILE:LINE: what was found and what was expected`.
+#[derive(Debug, thiserror::Error)]
+#[error("{}{}: {problem}", path.display(), Line(*line))]
+pub struct InputError {
+    /// The file.
+    pub path: PathBuf,
+    /// Line in the file, counted from 1; absent where the whole file is meant.
+    pub line: Option<u64>,
+    /// What is wrong.
+    pub problem: Box<Problem>,
+}
+
+struct Line(Option<u64>);
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |line| write!(f, ":{line}"))
+    }
+}
+
+/// A required column that the header lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingColumn {
+    /// The column that is needed.
+    pub name: &'static str,
+    /// The column of the file whose name is nearest, if any is near.
+    pub nearest: Option<String>,
+}
+
+impl fmt::Display for MissingColumn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`", self.name)?;
+        self.nearest.as_ref().map_or(Ok(()), |nearest| write!(f, " (nearest found: `{nearest}`)"))
+    }
+}
+
+/// What is wrong with an observations file.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// The file cannot be opened or read.
+    #[error("cannot read the file")]
+    Open {
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No byte, or only blank lines.
+    #[error("the file is empty, expected a header line and observations")]
+    Empty,
+    /// A header and nothing else.
+    #[error("the file has a header and no observation")]
+    NoRows,
+    /// A Parquet file.
+    #[error("this is a Parquet file, expected CSV text")]
+    Parquet,
+    /// Not text in UTF-8.
+    #[error("the line is not UTF-8 text")]
+    NotUtf8,
+    /// Required columns are missing.
+    #[error("missing column{} {}", if missing.len() == 1 { "" } else { "s" }, join(missing))]
+    MissingColumns {
+        /// What is missing, each with the nearest name found.
+        missing: Vec<MissingColumn>,
+        /// The separator that the header seems to use, if it is not a comma.
+        separator: Option<char>,
+    },
+    /// Two columns of one name.
+    #[error("column `{name}` stands twice in the header")]
+    RepeatedColumn {
+        /// The name.
+        name: String,
+    },
+    /// A line with too few or too many fields.
+    #[error("the line has {found} fields, expected {expected} as in the header")]
+    FieldCount {
+        /// Fields on the line.
+        found: usize,
+        /// Fields in the header.
+        expected: usize,
+    },
+    /// The last line stops before its last field.
+    #[error("the file ends in the middle of this line: {found} of {expected} fields and no line end")]
+    CutShort {
+        /// Fields on the line.
+        found: usize,
+        /// Fields in the header.
+        expected: usize,
+    },
+    /// A quoted field that never ends.
+    #[error("a quoted field opens in this record and is not closed before the file ends")]
+    OpenQuote,
+    /// A cell that cannot be read.
+    #[error("column `{column}` holds `{found}`, expected {expected}")]
+    BadCell {
+        /// Name of the column.
+        column: &'static str,
+        /// The text of the cell.
+        found: String,
+        /// What the column takes.
+        expected: &'static str,
+    },
+    /// `nan` or `inf` in a run that is said to be fine.
+    #[error("column `{column}` holds `{found}` in a run with status ok, expected a finite number")]
+    NotFinite {
+        /// Name of the column.
+        column: &'static str,
+        /// The text of the cell.
+        found: String,
+    },
+    /// Two primary scores of one run that differ.
+    #[error(
+        "conflicts with line {first}: both hold a primary score of task `{task}` ({role}), intermediate \
+         `{intermediate}`, seed {seed}"
+    )]
+    Conflict {
+        /// The earlier line.
+        first: u64,
+        /// The task.
+        task: String,
+        /// Its role.
+        role: &'static str,
+        /// The intermediate task.
+        intermediate: String,
+        /// The restart.
+        seed: i64,
+        /// The two metrics, if that is where the lines differ.
+        metrics: Option<(String, String)>,
+    },
+    /// A run whose metrics are all marked as not primary.
+    #[error("task `{task}` of intermediate `{intermediate}`, seed {seed} has no primary metric, expected exactly one")]
+    NoPrimary {
+        /// The task.
+        task: String,
+        /// The intermediate task.
+        intermediate: String,
+        /// The restart.
+        seed: i64,
+    },
+    /// A task in two roles.
+    #[error("task `{task}` is a probe here and a target on line {first}, expected one role")]
+    TwoRoles {
+        /// The task.
+        task: String,
+        /// First line of the other role.
+        first: u64,
+    },
+    /// A task with two scales.
+    #[error("task `{task}` has scale {found} here and {expected} on line {first}, expected one scale per task")]
+    TwoScales {
+        /// The task.
+        task: String,
+        /// The scale on this line.
+        found: f64,
+        /// The scale on the earlier line.
+        expected: f64,
+        /// The earlier line.
+        first: u64,
+    },
+    /// A task with two directions.
+    #[error("task `{task}` has higher_is_better {found} here and {} on line {first}, expected one direction", !found)]
+    TwoDirections {
+        /// The task.
+        task: String,
+        /// The direction on this line.
+        found: bool,
+        /// The earlier line.
+        first: u64,
+    },
+    /// A score that its metric cannot take.
+    #[error("score {score} of task `{task}` is outside {low}..{high}, the range of `{metric}` at scale {scale}")]
+    OutOfRange {
+        /// The task.
+        task: String,
+        /// Name of the metric.
+        metric: String,
+        /// The score as written.
+        score: f64,
+        /// The scale in force.
+        scale: f64,
+        /// Smallest possible score.
+        low: f64,
+        /// Largest possible score.
+        high: f64,
+    },
+}
+
+fn join(missing: &[MissingColumn]) -> String {
+    missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl InputError {
+    pub(super) fn at(path: &Path, line: Option<u64>, problem: Box<Problem>) -> Self {
+        InputError { path: path.to_owned(), line, problem }
+    }
+
+    /// What to do about it, where there is something to do.
+    pub fn hint(&self) -> Option<String> {
+        self.problem.hint()
+    }
+}
+
+impl Problem {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Problem::Parquet => "convert it first, e.g. pandas: read_parquet(FILE).to_csv(\"FILE.csv\", index=False)",
+            Problem::NotUtf8 => "save the file as UTF-8",
+            Problem::MissingColumns { separator: Some(separator), .. } => {
+                return Some(format!("the header seems to use {separator:?} between columns; use commas"));
+            }
+            Problem::MissingColumns { separator: None, .. } => {
+                "the first line must name the columns; needed: intermediate, seed, task, role, score"
+            }
+            Problem::CutShort { .. } | Problem::OpenQuote => "the file was not written whole; write or copy it again",
+            Problem::FieldCount { .. } => "a field that holds a comma or a line end must be quoted",
+            Problem::BadCell { found, .. } if found.contains(',') => "numbers have a point, not a comma",
+            Problem::NotFinite { .. } => "leave the cell empty, or say in `status` how the run ended (failed, timeout)",
+            Problem::Conflict { metrics: Some((first, second)), .. } => {
+                return Some(format!(
+                    "the metrics are `{first}` and `{second}`: say `true` for one and `false` for the other in `primary`"
+                ));
+            }
+            Problem::Conflict { metrics: None, .. } => "remove one of the two lines; a repeated run needs its own seed",
+            Problem::NoPrimary { .. } => "say `true` in `primary` for the metric that counts",
+            Problem::TwoRoles { .. } => "give the task two names, or drop one of the roles",
+            Problem::TwoScales { .. } => "one task's scores must be in one unit",
+            Problem::TwoDirections { .. } => "one task's scores must point in one direction",
+            Problem::OutOfRange { .. } => {
+                "state the unit in `scale` (points = score x scale): 100 for 0..1, 1 for points"
+            }
+            Problem::Open { .. }
+            | Problem::Empty
+            | Problem::NoRows
+            | Problem::RepeatedColumn { .. }
+            | Problem::BadCell { .. } => return None,
+        };
+        Some(hint.to_owned())
+    }
+}

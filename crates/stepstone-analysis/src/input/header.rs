@@ -1,0 +1,77 @@
+//! The header line: which column stands where, and the nearest name for one that is missing.
+
+use std::collections::HashSet;
+
+use super::records::{End, Field, split};
+use super::{Located, MissingColumn, Problem, fault};
+use crate::observation::{COLUMNS, REQUIRED};
+
+/// Where the columns of the schema stand in a file.
+pub(super) struct Header {
+    /// For each column of the file, its index in [`COLUMNS`].
+    pub(super) known: Vec<Option<usize>>,
+    /// Columns that the schema does not know.
+    pub(super) unknown: Vec<String>,
+    /// Lines of the file before the first record after the header.
+    pub(super) lines: u64,
+}
+
+impl Header {
+    /// Number of columns in the file.
+    pub(super) fn width(&self) -> usize {
+        self.known.len()
+    }
+}
+
+/// Reads the header and returns what follows it.
+pub(super) fn parse(text: &str) -> Located<(Header, &str)> {
+    let blank = text.len() - text.trim_start_matches(['\n', '\r']).len();
+    let (before, text) = text.split_at(blank);
+    if text.trim().is_empty() {
+        return fault(None, Problem::Empty);
+    }
+    let skipped = super::records::newlines(before.as_bytes());
+    let mut fields = Vec::new();
+    let (length, end) = split(text, &mut fields);
+    if end == End::OpenQuote {
+        return fault(Some(skipped + 1), Problem::OpenQuote);
+    }
+    let names: Vec<String> = fields.iter().map(|field: &Field| field.value().trim().to_owned()).collect();
+    let lines = skipped + super::records::newlines(&text.as_bytes()[..length]);
+    let header = columns(names, lines).map_err(|problem| (Some(skipped + 1), problem))?;
+    Ok((header, &text[length..]))
+}
+
+fn columns(names: Vec<String>, lines: u64) -> Result<Header, Box<Problem>> {
+    let mut seen = HashSet::new();
+    if let Some(name) = names.iter().find(|name| !name.is_empty() && !seen.insert(name.as_str())) {
+        return Err(Problem::RepeatedColumn { name: name.clone() }.into());
+    }
+    let missing: Vec<MissingColumn> = REQUIRED
+        .into_iter()
+        .filter(|required| !names.iter().any(|name| name == required))
+        .map(|name| MissingColumn { name, nearest: nearest(name, &names) })
+        .collect();
+    if !missing.is_empty() {
+        return Err(Problem::MissingColumns { missing, separator: separator(&names) }.into());
+    }
+    let known: Vec<Option<usize>> = names.iter().map(|name| COLUMNS.iter().position(|c| c == name)).collect();
+    let unknown = names.into_iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(name, _)| name).collect();
+    Ok(Header { known, unknown, lines })
+}
+
+/// The name of the file that is most like `wanted`, among those that the schema does not use for something else.
+fn nearest(wanted: &str, names: &[String]) -> Option<String> {
+    let free = names.iter().filter(|name| !name.is_empty() && !COLUMNS.contains(&name.as_str()));
+    let likeness = |name: &String| strsim::jaro_winkler(&name.to_lowercase(), wanted);
+    let best = free.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(best) >= 0.7).then(|| best.clone())
+}
+
+/// The separator that a header without commas seems to use.
+fn separator(names: &[String]) -> Option<char> {
+    match names {
+        [only] => [';', '\t', '|'].into_iter().find(|&separator| only.contains(separator)),
+        _ => None,
+    }
+}

@@ -1,0 +1,178 @@
+//! Bytes to records and fields: RFC 4180, cut into pieces that can be parsed side by side.
+
+use super::{Located, Problem, fault};
+
+/// The file as text without its byte-order mark.
+pub(super) fn as_text(bytes: &[u8]) -> Located<&str> {
+    if bytes.starts_with(b"PAR1") {
+        return fault(None, Problem::Parquet);
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let line = 1 + newlines(&bytes[..error.valid_up_to()]);
+        (Some(line), Box::new(Problem::NotUtf8))
+    })?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+/// Number of line ends.
+pub(super) fn newlines(bytes: &[u8]) -> u64 {
+    count(bytes, b'\n')
+}
+
+fn count(bytes: &[u8], byte: u8) -> u64 {
+    // Blocks of at most 255 keep the inner counter in a byte, which the compiler turns into wide compares.
+    bytes.chunks(255).map(|block| u64::from(block.iter().map(|&b| u8::from(b == byte)).sum::<u8>())).sum()
+}
+
+/// Cuts `text` into about `parts` pieces, each a whole number of records.
+pub(super) fn pieces(text: &str, parts: usize) -> Vec<&str> {
+    let bytes = text.as_bytes();
+    let step = text.len() / parts.max(1) + 1;
+    let (mut pieces, mut start) = (Vec::new(), 0);
+    while start < bytes.len() {
+        let cut = (start + step).min(bytes.len());
+        // An odd number of quotes since the start of a record means that the cut lies inside a quoted field.
+        let mut quoted = count(&bytes[start..cut], b'"') % 2 == 1;
+        let mut end = cut;
+        while end < bytes.len() && (quoted || bytes[end - 1] != b'\n') {
+            quoted ^= bytes[end] == b'"';
+            end += 1;
+        }
+        pieces.push(&text[start..end]);
+        start = end;
+    }
+    pieces
+}
+
+/// One field of a record: its text between the quotes, and whether doubled quotes stand in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Field<'a> {
+    pub(super) text: &'a str,
+    pub(super) doubled: bool,
+}
+
+impl Field<'_> {
+    /// The text that the field stands for.
+    pub(super) fn value(&self) -> std::borrow::Cow<'_, str> {
+        if self.doubled { self.text.replace("\"\"", "\"").into() } else { self.text.into() }
+    }
+}
+
+/// How a record ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// With a line end.
+    Line,
+    /// With the text.
+    Text,
+    /// The text ended inside a quoted field.
+    OpenQuote,
+}
+
+/// Splits the record at the start of `text` into `fields`; returns its length with the line end, and how it ended.
+pub(super) fn split<'a>(text: &'a str, fields: &mut Vec<Field<'a>>) -> (usize, End) {
+    fields.clear();
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    loop {
+        let (field, end) = if bytes.get(at) == Some(&b'"') {
+            match quoted(text, at) {
+                Some(found) => found,
+                None => return (bytes.len(), End::OpenQuote),
+            }
+        } else {
+            plain(text, at)
+        };
+        fields.push(field);
+        match bytes.get(end) {
+            Some(b',') => at = end + 1,
+            Some(b'\n') => return (end + 1, End::Line),
+            // `plain` and `quoted` stop at a carriage return only before a line feed.
+            Some(_) => return (end + 2, End::Line),
+            None => return (end, End::Text),
+        }
+    }
+}
+
+fn plain(text: &str, start: usize) -> (Field<'_>, usize) {
+    let bytes = text.as_bytes();
+    let mut end = start;
+    while end < bytes.len() && bytes[end] != b',' && bytes[end] != b'\n' {
+        end += 1;
+    }
+    if end > start && bytes.get(end) == Some(&b'\n') && bytes[end - 1] == b'\r' {
+        end -= 1;
+    }
+    (Field { text: &text[start..end], doubled: false }, end)
+}
+
+/// A quoted field; text between the closing quote and the separator is kept as part of it. `None` without a closing quote.
+fn quoted(text: &str, start: usize) -> Option<(Field<'_>, usize)> {
+    let bytes = text.as_bytes();
+    let (mut at, mut doubled) = (start + 1, false);
+    loop {
+        match bytes.get(at)? {
+            b'"' if bytes.get(at + 1) == Some(&b'"') => {
+                doubled = true;
+                at += 2;
+            }
+            b'"' => break,
+            _ => at += 1,
+        }
+    }
+    let (rest, end) = plain(text, at + 1);
+    if rest.text.is_empty() {
+        return Some((Field { text: &text[start + 1..at], doubled }, end));
+    }
+    Some((Field { text: &text[start..end], doubled: false }, end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(text: &str) -> (Vec<String>, usize, End) {
+        let mut fields = Vec::new();
+        let (length, end) = split(text, &mut fields);
+        (fields.iter().map(|field| field.value().into_owned()).collect(), length, end)
+    }
+
+    #[test]
+    fn records_split_as_rfc_4180_says() {
+        let table: &[(&str, &[&str], usize, End)] = &[
+            ("a,b\nc", &["a", "b"], 4, End::Line),
+            ("a,b\r\nc", &["a", "b"], 5, End::Line),
+            ("a,", &["a", ""], 2, End::Text),
+            ("\"a,b\",c", &["a,b", "c"], 7, End::Text),
+            ("\"a\"\"b\"\n", &["a\"b"], 7, End::Line),
+            ("\"a\nb\",c\r\n", &["a\nb", "c"], 9, End::Line),
+            ("a\"b,c", &["a\"b", "c"], 5, End::Text),
+            ("\"a\"b,c", &["\"a\"b", "c"], 6, End::Text),
+            ("\"a", &[], 2, End::OpenQuote),
+            ("\r\n", &[""], 2, End::Line),
+        ];
+        for (text, want, length, end) in table {
+            let want: Vec<String> = want.iter().map(ToString::to_string).collect();
+            assert_eq!(values(text), (want, *length, *end), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn pieces_are_whole_records_whatever_their_number() {
+        let text = "a,\"1\n2\"\nb,3\n\"c\n\n\",\"\"\"\"\nd,4";
+        for parts in 1..40 {
+            let pieces = pieces(text, parts);
+            assert_eq!(pieces.concat(), text, "{parts} parts");
+            let mut first_fields = Vec::new();
+            for mut piece in pieces {
+                while !piece.is_empty() {
+                    let mut fields = Vec::new();
+                    let (length, _) = split(piece, &mut fields);
+                    first_fields.push(fields[0].value().into_owned());
+                    piece = &piece[length..];
+                }
+            }
+            assert_eq!(first_fields, ["a", "b", "c\n\n", "d"], "{parts} parts");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What a checked observations file holds: for each (study, encoder) its tasks, intermediates and runs.
+
+use crate::observation::Role;
+
+/// A checked observations file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observations {
+    /// One per (study, encoder), sorted bytewise by both.
+    pub studies: Vec<Study>,
+    /// What was noticed about the file as a whole, in words.
+    pub notes: Vec<String>,
+}
+
+/// The runs of one study with one encoder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Study {
+    /// Name of the study; may be empty.
+    pub study: String,
+    /// Name of the encoder; may be empty.
+    pub encoder: String,
+    /// Every name in the `intermediate` column, the baseline's too, sorted bytewise.
+    pub intermediates: Vec<String>,
+    /// Training examples of each intermediate, where the file says so.
+    pub sizes: Vec<Option<f64>>,
+    /// Targets, then probes, then tasks scored as intermediates; each sorted bytewise.
+    pub tasks: Vec<Task>,
+    /// One per (task, intermediate, seed), sorted in this order.
+    pub runs: Vec<Run>,
+    /// Number of primary lines, repeated lines counted once.
+    pub lines: usize,
+    /// What was noticed about the study, in words.
+    pub notes: Vec<String>,
+}
+
+/// A task of a study.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Task {
+    /// Its name.
+    pub name: String,
+    /// Its role.
+    pub role: Role,
+    /// Its primary metric; may be empty.
+    pub metric: String,
+    /// True if more is better.
+    pub higher_is_better: bool,
+    /// Points = score x scale.
+    pub scale: f64,
+    /// The smallest step of the score in points where the metric is `accuracy` and `n_dev` is known, else 0.
+    pub step: f64,
+    /// Training examples, where the file says so.
+    pub n_train: Option<f64>,
+}
+
+impl Task {
+    /// +1 if more is better, else -1.
+    pub fn sign(&self) -> f64 {
+        if self.higher_is_better { 1.0 } else { -1.0 }
+    }
+}
+
+/// One run: a restart of one intermediate on one task.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Run {
+    /// Index into [`Study::tasks`].
+    pub task: u32,
+    /// Index into [`Study::intermediates`].
+    pub intermediate: u32,
+    /// The restart.
+    pub seed: i64,
+    /// Score x scale; 0 where the run is not usable.
+    pub points: f64,
+    /// What came of the run.
+    pub outcome: Outcome,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// A score from a run that learnt something.
+    Clean,
+    /// A score from a run that never left the start.
+    Degenerate(Reason),
+    /// No score.
+    Unusable,
+}
+
+/// The rule by which a run counts as degenerate; the first that fires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// The runner said so.
+    Runner,
+    /// One label for every example.
+    Constant,
+    /// Predictions unknown, score at most one example above that of the commonest label.
+    Majority,
+    /// Training loss near ln k and a score near that of the commonest label.
+    Loss,
+}
+
+impl Reason {
+    /// The word for it in the output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::Runner => "runner",
+            Reason::Constant => "constant",
+            Reason::Majority => "majority",
+            Reason::Loss => "loss",
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! From observations.csv to statistics to a report; knows no other crate of ours.
+
+pub mod analysis;
+pub mod averages;
+pub mod cells;
+pub mod comparison;
+pub mod degenerate;
+pub mod grid;
+pub mod input;
+pub mod json;
+pub mod map;
+pub mod moderated;
+pub mod moments;
+pub mod multiple;
+pub mod observation;
+pub mod options;
+pub mod permutation;
+pub mod ranks;
+pub mod report;
+pub mod special;
+
+pub use analysis::{Analysis, analyze};
+pub use input::{InputError, Observations, parse, read};
+pub use options::{Alpha, Family, Method, Mode, Options};

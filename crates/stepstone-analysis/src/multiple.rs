@@ -1,0 +1,53 @@
+//! Many tests at once: adjusted p-values. References: Holm 1979; Benjamini and Hochberg 1995.
+
+/// Holm's adjusted p-values: the largest of (m - rank + 1) p over the smaller p, at most 1. Equal p stay equal. No
+/// assumption about dependence.
+pub fn holm(p: &[f64]) -> Vec<f64> {
+    let order = ascending(p);
+    let (m, mut adjusted, mut highest) = (p.len(), vec![0.0; p.len()], 0.0f64);
+    for (rank, &i) in order.iter().enumerate() {
+        highest = highest.max((p[i] * (m - rank) as f64).min(1.0));
+        adjusted[i] = highest;
+    }
+    adjusted
+}
+
+/// Benjamini and Hochberg's adjusted p-values: the smallest of m p / rank over the larger p, at most 1. Valid under
+/// positive dependence, which cells that share a baseline have.
+pub fn benjamini_hochberg(p: &[f64]) -> Vec<f64> {
+    let order = ascending(p);
+    let (m, mut adjusted, mut lowest) = (p.len(), vec![0.0; p.len()], 1.0f64);
+    for (rank, &i) in order.iter().enumerate().rev() {
+        lowest = lowest.min(p[i] * m as f64 / (rank + 1) as f64);
+        adjusted[i] = lowest;
+    }
+    adjusted
+}
+
+/// Applies an adjustment to the p-values that exist; undefined ones stay outside the family.
+pub fn over_defined(p: &[Option<f64>], adjust: fn(&[f64]) -> Vec<f64>) -> Vec<Option<f64>> {
+    let defined: Vec<f64> = p.iter().flatten().copied().collect();
+    let mut adjusted = adjust(&defined).into_iter();
+    p.iter().map(|p| p.and_then(|_| adjusted.next())).collect()
+}
+
+fn ascending(p: &[f64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..p.len()).collect();
+    order.sort_by(|&a, &b| p[a].total_cmp(&p[b]));
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reference: analysis.md 12.4, statsmodels 0.15.0 `multipletests`.
+    #[test]
+    fn five_p_values_by_statsmodels() {
+        let p = [0.001, 0.04, 0.03, 0.005, 0.2];
+        let close = |a: Vec<f64>, b: [f64; 5]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-12);
+        assert!(close(holm(&p), [0.005, 0.09, 0.09, 0.02, 0.2]));
+        assert!(close(benjamini_hochberg(&p), [0.005, 0.05, 0.05, 0.0125, 0.2]));
+        assert_eq!(over_defined(&[None, Some(0.02), Some(0.03)], holm), [None, Some(0.04), Some(0.04)]);
+    }
+}

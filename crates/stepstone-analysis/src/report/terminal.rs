@@ -1,0 +1,209 @@
+//! The transfer matrix as terminal text of a given width, with or without colour.
+
+use std::fmt::Write as _;
+
+use super::color::{Rgb, diverging};
+use super::format::{cut, plain, signed, terminal as safe};
+use super::matrix::{DegenerateMark, Mark, Matrix, Row, Tile};
+use super::words;
+use crate::analysis::Analysis;
+use crate::options::Mode;
+
+/// Whether text carries colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Color {
+    /// Plain text.
+    None,
+    /// Escape sequences for the 256 colours that terminals share.
+    Ansi256,
+}
+
+/// How text is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    /// Columns of the terminal; 40 or more.
+    pub width: usize,
+    /// Whether text carries colours.
+    pub color: Color,
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Layout { width: 80, color: Color::None }
+    }
+}
+
+/// Width of a tile: sign, three digits, point, one decimal and two marks.
+const TILE: usize = 8;
+const LONGEST_ROW_NAME: usize = 18;
+const LONGEST_COLUMN_NAME: usize = 12;
+
+/// Draws the deltas as colour tiles, in blocks of columns that fit the width; the average stands with the last target.
+pub fn transfer(analysis: &Analysis, mode: Mode, layout: Layout) -> String {
+    let matrix = Matrix::new(analysis, mode);
+    let mut text = String::new();
+    let _ = writeln!(text, "{}\n", cut(&safe(&words::title(&matrix)), layout.width));
+    let label = label_width(&matrix);
+    let columns = columns(&matrix);
+    let group = |from: usize, to: usize| -> Vec<&Column<'_>> { columns[from..to].iter().collect() };
+    let targets = columns.iter().position(|column| !column.in_targets).unwrap_or(columns.len());
+    for group in [group(0, targets), group(targets, columns.len())] {
+        for block in fit(&group, layout.width.saturating_sub(label)) {
+            draw_block(&mut text, &matrix, block, label, layout.color);
+            text.push('\n');
+        }
+    }
+    text.push_str(&legend(&matrix, layout.width));
+    text
+}
+
+/// A column of tiles: a task, or the average.
+struct Column<'a> {
+    name: &'a str,
+    /// Index into the columns of the matrix; `None` for the average.
+    task: Option<usize>,
+    in_targets: bool,
+    width: usize,
+}
+
+fn columns<'a>(matrix: &Matrix<'a>) -> Vec<Column<'a>> {
+    let targets = matrix.targets();
+    let width = |name: &str| name.chars().count().clamp(TILE, LONGEST_COLUMN_NAME) + 1;
+    let task = |place: usize| {
+        let name = matrix.columns[place].task.as_str();
+        Column { name, task: Some(place), in_targets: place < targets, width: width(name) }
+    };
+    let average = Column { name: "average", task: None, in_targets: true, width: TILE + 1 };
+    let mut columns: Vec<Column<'a>> = (0..targets).map(task).collect();
+    if targets > 0 {
+        columns.push(average);
+    }
+    columns.extend((targets..matrix.columns.len()).map(task));
+    columns
+}
+
+fn label_width(matrix: &Matrix<'_>) -> usize {
+    let names = matrix.rows.iter().map(|row| row.intermediate).chain([matrix.baseline()]);
+    names.map(|name| name.chars().count()).max().unwrap_or(0).min(LONGEST_ROW_NAME)
+}
+
+/// Cuts columns into blocks of at most `width`, each at least one column.
+fn fit<'b, 'a>(columns: &'b [&'b Column<'a>], width: usize) -> Vec<&'b [&'b Column<'a>]> {
+    let mut blocks = Vec::new();
+    let mut rest = columns;
+    while !rest.is_empty() {
+        let mut used = 0;
+        let fitting = rest.iter().take_while(|column| {
+            used += column.width;
+            used <= width
+        });
+        let (block, after) = rest.split_at(fitting.count().max(1));
+        blocks.push(block);
+        rest = after;
+    }
+    blocks
+}
+
+fn draw_block(text: &mut String, matrix: &Matrix<'_>, block: &[&Column<'_>], label: usize, color: Color) {
+    let line = |text: &mut String, name: &str, cells: Vec<String>| {
+        let line = format!("{:label$}{}", cut(&safe(name), label), cells.concat());
+        text.push_str(line.trim_end());
+        text.push('\n');
+    };
+    let right = |words: String, column: &Column<'_>| format!("{words:>width$}", width = column.width);
+    let heading = |column: &&Column<'_>| right(cut(&safe(column.name), column.width - 1), column);
+    line(text, "", block.iter().map(heading).collect());
+    let absolute = |column: &&Column<'_>| {
+        let mean = column.task.and_then(|task| matrix.columns[task].baseline(matrix.mode).mean);
+        let dash = if column.task.is_some() { "\u{2013}  " } else { "" };
+        right(mean.map_or_else(|| dash.to_owned(), |mean| format!("{}  ", plain(mean, 1))), column)
+    };
+    line(text, matrix.baseline(), block.iter().map(absolute).collect());
+    for row in &matrix.rows {
+        line(text, row.intermediate, block.iter().map(|column| tile(row, column, matrix.limit, color)).collect());
+    }
+}
+
+fn tile(row: &Row<'_>, column: &Column<'_>, limit: f64, color: Color) -> String {
+    let (delta, marks) = match column.task {
+        Some(task) => (row.tiles[task].delta(), marks(&row.tiles[task])),
+        None => (row.average, "  ".to_owned()),
+    };
+    let words = delta.map_or_else(|| "\u{2013}".to_owned(), |delta| signed(delta, 1)) + &marks;
+    let words = format!("{words:>TILE$}");
+    let gap = " ".repeat(column.width - TILE);
+    match (color, delta) {
+        (Color::Ansi256, Some(delta)) => format!("{gap}{}", paint(&words, diverging(delta, limit))),
+        _ => format!("{gap}{words}"),
+    }
+}
+
+/// Two places: what the tests say, and what the data lack.
+fn marks(tile: &Tile<'_>) -> String {
+    let test = match tile.mark {
+        Mark::Shown => '*',
+        Mark::Suggested => '.',
+        Mark::None => ' ',
+    };
+    let data = match tile.degenerate {
+        DegenerateMark::Decisive => 'D',
+        DegenerateMark::Inside => 'd',
+        DegenerateMark::None if tile.incomplete() => 'i',
+        DegenerateMark::None => ' ',
+    };
+    format!("{test}{data}")
+}
+
+fn paint(words: &str, background: Rgb) -> String {
+    let ink = if background.takes_black() { 16 } else { 231 };
+    format!("\u{1b}[38;5;{ink};48;5;{}m{words}\u{1b}[0m", background.ansi256())
+}
+
+fn legend(matrix: &Matrix<'_>, width: usize) -> String {
+    let alpha = matrix.analysis.options.alpha;
+    let any = |has: &dyn Fn(&Tile<'_>) -> bool| matrix.tiles().any(has);
+    let mut signs = Vec::new();
+    if any(&|tile| tile.mark == Mark::Shown) {
+        signs.push(format!("* Holm's p < {alpha}"));
+    }
+    if any(&|tile| tile.mark == Mark::Suggested) {
+        signs.push(format!(". only Benjamini-Hochberg's p < {alpha}"));
+    }
+    if any(&|tile| tile.degenerate == DegenerateMark::Inside) {
+        signs.push("d degenerate run inside".to_owned());
+    }
+    if any(&|tile| tile.degenerate == DegenerateMark::Decisive) {
+        signs.push("D sign or mark rests on a degenerate run".to_owned());
+    }
+    if matrix.tiles().any(Tile::incomplete) {
+        signs.push("i incomplete".to_owned());
+    }
+    let mut text = String::new();
+    let meaning = format!("Points above the mean of `{}`, whose own scores stand first.", safe(matrix.baseline()));
+    let signs = (!signs.is_empty()).then(|| format!("{}.", signs.join("; ")));
+    for line in [meaning].into_iter().chain(signs).chain(words::about(matrix)) {
+        text.push_str(&wrap(&line, width));
+    }
+    text
+}
+
+/// Breaks a line at spaces so that it fits; a longer word stands alone.
+pub(crate) fn wrap(line: &str, width: usize) -> String {
+    let mut text = String::new();
+    let mut used = 0;
+    for word in line.split(' ') {
+        let length = word.chars().count();
+        if used > 0 && used + 1 + length > width {
+            text.push('\n');
+            used = 0;
+        }
+        if used > 0 {
+            text.push(' ');
+            used += 1;
+        }
+        text.push_str(word);
+        used += length;
+    }
+    text.push('\n');
+    text
+}
