@@ -68,16 +68,18 @@ impl Study {
         let mut root = DeTable::parse(&text).map_err(|error| reader.toml(&error, 0..0))?.into_inner();
         reader.known(&root, "a study file", &["study", "tasks", "recipe", "task"])?;
         let whole = 0..0;
-        let (mut study, at) = reader.table(&mut root, "study")?.ok_or_else(|| reader.missing(whole, "study", "[study]"))?;
+        let (mut study, at) =
+            reader.table(&mut root, "study")?.ok_or_else(|| reader.missing(whole, "study", "[study]"))?;
         reader.known(&study, "[study]", &STUDY_KEYS)?;
         let tasks = reader.tasks(&mut root)?;
         let name: String = reader.required(&mut study, "name", at.clone())?;
         reader.preset(&mut study)?;
         let beside = path.parent().unwrap_or(Path::new(""));
-        let folder = |flag: &Option<PathBuf>, key: &str, study: &mut DeTable<'_>| -> Result<Option<PathBuf>, StudyError> {
-            let written: Option<PathBuf> = reader.value(study, key)?;
-            Ok(flag.clone().or_else(|| written.map(|written| beside.join(written))))
-        };
+        let folder =
+            |flag: &Option<PathBuf>, key: &str, study: &mut DeTable<'_>| -> Result<Option<PathBuf>, StudyError> {
+                let written: Option<PathBuf> = reader.value(study, key)?;
+                Ok(flag.clone().or_else(|| written.map(|written| beside.join(written))))
+            };
         let needed = |key: &str| reader.missing(at.clone(), key, "[study]");
         let model = folder(&paths.model, "model", &mut study)?.ok_or_else(|| needed("model"))?;
         let data = folder(&paths.data, "data", &mut study)?.ok_or_else(|| needed("data"))?;
@@ -187,7 +189,11 @@ impl Reader<'_> {
         }
     }
 
-    fn table<'i>(&self, parent: &mut DeTable<'i>, key: &str) -> Result<Option<(DeTable<'i>, Range<usize>)>, StudyError> {
+    fn table<'i>(
+        &self,
+        parent: &mut DeTable<'i>,
+        key: &str,
+    ) -> Result<Option<(DeTable<'i>, Range<usize>)>, StudyError> {
         let Some(value) = parent.remove(key) else { return Ok(None) };
         let span = value.span();
         match value.into_inner() {

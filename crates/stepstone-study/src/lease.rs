@@ -244,7 +244,8 @@ pub(crate) fn is_current(folder: &Path, fence: u64) -> bool {
 
 fn current(folder: &Path) -> Option<u64> {
     let entries = fs::read_dir(folder).ok()?;
-    let fence = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.strip_prefix("lease.")?.parse().ok();
+    let fence =
+        |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.strip_prefix("lease.")?.parse().ok();
     entries.filter_map(fence).max()
 }
 

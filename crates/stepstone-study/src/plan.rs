@@ -63,11 +63,14 @@ impl Plan {
     /// If an input is missing or corrupt, or a value of a recipe is impossible.
     pub fn new(study: Study) -> Result<Plan, StudyError> {
         let encoder = EncoderIdentity::read(&study.model)?;
-        let mut builder = Builder { encoder, data: BTreeMap::new(), tasks: Vec::new(), runs: Vec::new(), study: &study };
+        let mut builder =
+            Builder { encoder, data: BTreeMap::new(), tasks: Vec::new(), runs: Vec::new(), study: &study };
         for (name, role) in &study.tasks {
             builder.task(name, *role)?;
         }
-        let with_role = |role: Role| move |(_, (_, r)): &(usize, &(String, Role))| (*r == Role::Intermediate) == (role == Role::Intermediate);
+        let with_role = |role: Role| {
+            move |(_, (_, r)): &(usize, &(String, Role))| (*r == Role::Intermediate) == (role == Role::Intermediate)
+        };
         let numbered = || study.tasks.iter().enumerate();
         let mut parents = Vec::new();
         for (task, (name, _)) in numbered().filter(with_role(Role::Intermediate)) {

@@ -48,14 +48,28 @@ pub struct WorkerSettings {
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Event {
-    Started { id: String },
-    Progress { id: String, progress: JobProgress },
-    Done { id: String },
-    Failed { id: String, reason: String },
+    Started {
+        id: String,
+    },
+    Progress {
+        id: String,
+        progress: JobProgress,
+    },
+    Done {
+        id: String,
+    },
+    Failed {
+        id: String,
+        reason: String,
+    },
     /// Its state is saved.
-    Stopped { id: String },
+    Stopped {
+        id: String,
+    },
     /// Another worker has taken it over.
-    Lost { id: String },
+    Lost {
+        id: String,
+    },
 }
 
 /// Why a worker ended.

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-use stepstone_study::{EXPIRY, Ended, Event, Leases, Plan, RunState, Study, StudyError, StudyPaths, WorkerSettings, work};
+use stepstone_study::{
+    EXPIRY, Ended, Event, Leases, Plan, RunState, Study, StudyError, StudyPaths, WorkerSettings, work,
+};
 
 /// A study of two runs of sst2 over a tiny encoder.
 fn plan(place: &Path) -> Plan {
@@ -43,9 +45,15 @@ fn states(plan: &Plan) -> Vec<RunState> {
 #[test]
 fn a_process_that_panics_or_is_killed_costs_its_run_and_is_quoted() {
     let table = [
-        ("read job; echo \"thread 'main' panicked at here\" >&2; exit 101", "the process panicked: thread 'main' panicked at here"),
+        (
+            "read job; echo \"thread 'main' panicked at here\" >&2; exit 101",
+            "the process panicked: thread 'main' panicked at here",
+        ),
         ("read job; kill -9 $$", "the process was ended by signal 9"),
-        ("read job; echo memory allocation of 9 bytes failed >&2; kill -6 $$", "signal 6: memory allocation of 9 bytes"),
+        (
+            "read job; echo memory allocation of 9 bytes failed >&2; kill -6 $$",
+            "signal 6: memory allocation of 9 bytes",
+        ),
         ("read job; echo '{\"error\":{\"reason\":\"a bad row\",\"hint\":null}}'; exit 65", "a bad row"),
         ("read job; exit 3", "the process ended with exit code 3"),
     ];
@@ -98,7 +106,11 @@ fn a_worker_whose_lease_was_taken_over_kills_its_process_and_goes_on() {
             // The run itself stays with the other holder, which never ends: no need to wait for it.
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
         }
-        Event::Started { .. } | Event::Progress { .. } | Event::Done { .. } | Event::Failed { .. } | Event::Stopped { .. } => {}
+        Event::Started { .. }
+        | Event::Progress { .. }
+        | Event::Done { .. }
+        | Event::Failed { .. }
+        | Event::Stopped { .. } => {}
     });
     assert_eq!(ended.expect("stops"), Ended::Stopped);
     assert_eq!(lost, [plan.runs[0].record.id.clone()]);

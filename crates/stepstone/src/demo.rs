@@ -5,7 +5,9 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use stepstone_engine::rng;
-use stepstone_models::{Classifier, EncoderConfig, HeadKind, ModelError, NamedTensor, is_head_tensor, write_safetensors};
+use stepstone_models::{
+    Classifier, EncoderConfig, HeadKind, ModelError, NamedTensor, is_head_tensor, write_safetensors,
+};
 
 /// Seed of everything that is made here.
 const SEED: u64 = 20;
@@ -178,7 +180,9 @@ pub(crate) fn is_free(folder: &Path) -> io::Result<bool> {
     match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(error) => Err(error),
-        Ok(mut entries) => Ok(entries.next().is_none()
-            || fs::read_to_string(folder.join("study.toml")).is_ok_and(|text| text == STUDY)),
+        Ok(mut entries) => {
+            Ok(entries.next().is_none()
+                || fs::read_to_string(folder.join("study.toml")).is_ok_and(|text| text == STUDY))
+        }
     }
 }

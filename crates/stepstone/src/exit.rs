@@ -70,7 +70,12 @@ impl Failure {
 
     /// An observations file cannot be used.
     pub(crate) fn analysis(path: &Path, error: &InputError) -> Failure {
-        Failure { code: DATA, what: format!("cannot analyse {}", path.display()), causes: causes(error), hint: None }
+        Failure {
+            code: DATA,
+            what: format!("cannot analyse {}", path.display()),
+            causes: causes(error),
+            hint: error.hint(),
+        }
     }
 
     /// A worker could not go on; `message` is its own, ready to be printed.
@@ -115,7 +120,13 @@ fn study_code(error: &StudyError) -> u8 {
         StudyError::Read { source, .. } => read_code(source),
         StudyError::File { .. } | StudyError::Edited { .. } => CONFIG,
         StudyError::Changed { .. } => DATA,
-        StudyError::Create { source, .. } => if out_of_space(source) { IO } else { CANNOT_CREATE },
+        StudyError::Create { source, .. } => {
+            if out_of_space(source) {
+                IO
+            } else {
+                CANNOT_CREATE
+            }
+        }
         StudyError::Exists { .. } => CANNOT_CREATE,
         StudyError::Write { source, .. } => write_code(source),
         StudyError::Memory { .. } | StudyError::Spawn { .. } => SYSTEM,

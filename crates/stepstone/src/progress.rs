@@ -64,7 +64,8 @@ impl StudyLine {
         self.last = Some(Instant::now());
         let Counts { total, done, running, failed, .. } = counts;
         let failed = if failed == 0 { String::new() } else { format!(", {failed} failed") };
-        let line = format!("{done} of {total} runs done, {running} running{failed}; about {} left", duration(seconds_left));
+        let line =
+            format!("{done} of {total} runs done, {running} running{failed}; about {} left", duration(seconds_left));
         let _ = if self.live { write!(io::stderr(), "\r\x1b[K{line}") } else { writeln!(io::stderr(), "{line}") };
     }
 

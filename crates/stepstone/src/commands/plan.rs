@@ -53,7 +53,11 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
 /// One line per task and row group.
 fn write_table(plan: &Plan, tally: &Tally<'_>, cost: &Cost, out: &mut impl Write) -> io::Result<()> {
     let width = plan.tasks.iter().map(|task| task.task.name.len()).max().unwrap_or(0).max(4);
-    writeln!(out, "{:<12}  {:<width$}  {:>5}  {:>5}  {:>7}  {:>7}  {:>6}  EACH", "ROLE", "TASK", "RUNS", "DONE", "TRAIN", "DEV", "STEPS")?;
+    writeln!(
+        out,
+        "{:<12}  {:<width$}  {:>5}  {:>5}  {:>7}  {:>7}  {:>6}  EACH",
+        "ROLE", "TASK", "RUNS", "DONE", "TRAIN", "DEV", "STEPS"
+    )?;
     for (number, task) in plan.tasks.iter().enumerate() {
         let runs = || plan.runs.iter().enumerate().filter(|(_, run)| run.task == number);
         let done = runs().filter(|(run, _)| matches!(tally.states[*run], RunState::Done(_))).count();

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use stepstone_analysis::observation::write_observations;
 use stepstone_analysis::report::terminal::{self, Color, Layout};
 use stepstone_analysis::report::{markdown, svg};
-use stepstone_analysis::{Analysis, Mode, Options, analyze, parse};
+use stepstone_analysis::{Analysis, Method, Mode, Options, analyze, parse};
 use stepstone_models::write_atomically;
 use stepstone_study::{EXPIRY, Leases, Plan, StudyError, observations};
 
@@ -40,8 +40,9 @@ pub(crate) fn write_results(plan: &Plan, out: &mut impl Write) -> Result<(), Fai
         return Ok(()); // nothing is done yet, so there is nothing to say
     }
     let observed = parse(&path, text.as_bytes()).map_err(|error| Failure::analysis(&path, &error))?;
+    let options = Options { method: Method::Welch, ..Options::default() };
     for study in &observed.studies {
-        let analysis = analyze(study, &Options::default());
+        let analysis = analyze(study, &options);
         write(plan, "report.md", &report(plan, &analysis))?;
         write(plan, "transfer.svg", &svg(&analysis, Mode::Keep))?;
         let layout = Layout { color: color(), ..Layout::default() };

@@ -39,7 +39,10 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
 fn write_text(plan: &Plan, tally: &Tally<'_>, counts: Counts, out: &mut impl Write) -> io::Result<()> {
     let Counts { total, done, running, failed, blocked, waiting } = counts;
     writeln!(out, "study {} in {}", plan.study.name, plan.study.out.display())?;
-    writeln!(out, "{total} runs: {done} done, {running} running, {waiting} waiting, {failed} failed, {blocked} blocked")?;
+    writeln!(
+        out,
+        "{total} runs: {done} done, {running} running, {waiting} waiting, {failed} failed, {blocked} blocked"
+    )?;
     for (run, state) in plan.runs.iter().zip(&tally.states) {
         match state {
             RunState::Running(holder) => {

@@ -3,8 +3,8 @@
 use crate::exit::{self, Failure};
 use crate::stop;
 use std::io::{self, BufRead, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use stepstone_study::{Job, JobProgress, Report, STOP};
 use stepstone_train::Outcome;

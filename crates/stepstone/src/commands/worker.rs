@@ -67,8 +67,8 @@ fn train(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
             let _ = writeln!(io::stderr(), "{line}"); // nobody to tell is no reason to stop
         }
     });
-    let ended = ended
-        .map_err(|error| Failure::study(format!("cannot go on with {}", args.study.study.display()), &error))?;
+    let ended =
+        ended.map_err(|error| Failure::study(format!("cannot go on with {}", args.study.study.display()), &error))?;
     let counts = Tally::read(&plan, &plan.store(), &mut Leases::new(lease_expiry)).counts();
     Ok(match ended {
         Ended::Stopped => exit::WORK_LEFT,
