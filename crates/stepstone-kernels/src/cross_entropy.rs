@@ -13,7 +13,7 @@ pub fn forward(classes: usize, logits: &[f32], labels: &[u32], probabilities: &m
         p.iter_mut().zip(row).for_each(|(p, z)| *p = (z - max).exp());
         let sum: f32 = p.iter().sum();
         p.iter_mut().for_each(|p| *p /= sum);
-        *loss = max + sum.ln() - row[*label as usize];
+        *loss = sum.ln() - (row[*label as usize] - max);
     }
 }
 

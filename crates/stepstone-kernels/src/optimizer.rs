@@ -32,15 +32,15 @@ fn square_sum(block: &[f32]) -> f64 {
     )
 }
 
-/// The numbers of one AdamW step; `step` counts from 1.
+/// The numbers of one AdamW step, in f64 as PyTorch has them; `step` counts from 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[expect(missing_docs, reason = "the names are those of torch.optim.AdamW")]
 pub struct AdamW {
-    pub learning_rate: f32,
-    pub beta1: f32,
-    pub beta2: f32,
-    pub epsilon: f32,
-    pub weight_decay: f32,
+    pub learning_rate: f64,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub epsilon: f64,
+    pub weight_decay: f64,
     pub step: u64,
     /// Multiplies every gradient first: the clip factor.
     pub gradient_scale: f32,
@@ -83,10 +83,15 @@ pub fn adamw(
     });
 }
 
+/// What the inner loop multiplies with; made in f64, where 1 - beta does not cancel.
 #[derive(Clone, Copy)]
 struct Factors {
     beta1: f32,
+    /// 1 - beta1.
+    rest1: f32,
     beta2: f32,
+    /// 1 - beta2.
+    rest2: f32,
     gradient_scale: f32,
     /// 1 - learning_rate * weight_decay.
     decay: f32,
@@ -99,15 +104,17 @@ struct Factors {
 
 impl Factors {
     fn new(a: &AdamW) -> Factors {
-        let correction = |beta: f32| 1.0 - f64::from(beta).powf(a.step as f64);
+        let correction = |beta: f64| 1.0 - beta.powf(a.step as f64);
         Factors {
-            beta1: a.beta1,
-            beta2: a.beta2,
+            beta1: a.beta1 as f32,
+            rest1: (1.0 - a.beta1) as f32,
+            beta2: a.beta2 as f32,
+            rest2: (1.0 - a.beta2) as f32,
             gradient_scale: a.gradient_scale,
-            decay: (1.0 - f64::from(a.learning_rate) * f64::from(a.weight_decay)) as f32,
-            step_size: (f64::from(a.learning_rate) / correction(a.beta1)) as f32,
+            decay: (1.0 - a.learning_rate * a.weight_decay) as f32,
+            step_size: (a.learning_rate / correction(a.beta1)) as f32,
             inverse_root: (1.0 / correction(a.beta2).sqrt()) as f32,
-            epsilon: a.epsilon,
+            epsilon: a.epsilon as f32,
         }
     }
 
@@ -115,8 +122,8 @@ impl Factors {
     fn apply(self, decay: f32, params: &mut [f32], grads: &mut [f32], m: &mut [f32], v: &mut [f32]) {
         for (((p, g), m), v) in params.iter_mut().zip(grads).zip(m).zip(v) {
             let gradient = *g * self.gradient_scale;
-            *m = gradient.mul_add(1.0 - self.beta1, self.beta1 * *m);
-            *v = (gradient * gradient).mul_add(1.0 - self.beta2, self.beta2 * *v);
+            *m = gradient.mul_add(self.rest1, self.beta1 * *m);
+            *v = (gradient * gradient).mul_add(self.rest2, self.beta2 * *v);
             let denominator = v.sqrt().mul_add(self.inverse_root, self.epsilon);
             *p = p.mul_add(decay, -self.step_size * (*m / denominator));
             *g = 0.0;

@@ -9,7 +9,7 @@ use stepstone_models::{EncoderConfig, Family, Weights};
 use stepstone_tasks::{Task, TaskData, Tokenizer, TokenizerFamily, load};
 
 /// Raised when a change of the program moves a score.
-const NUMERICS: u32 = 1;
+const NUMERICS: u32 = 2;
 
 /// What to train.
 #[derive(Debug, Clone)]
