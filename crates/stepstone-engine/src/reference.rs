@@ -48,6 +48,30 @@ impl ReferenceDevice {
             Arena::SecondMoment => &mut self.second_moment,
         }
     }
+
+    /// As `run`, where some values are there before the first op.
+    pub(crate) fn run_from(
+        &mut self,
+        inputs: &[(Value, Vec<f64>)],
+        program: &Program,
+        batch: &Batch,
+        scalars: Scalars,
+    ) {
+        self.values = vec![Vec::new(); program.values.len()];
+        inputs.iter().for_each(|(value, data)| self.values[value.0 as usize].clone_from(data));
+        let mut run = Run {
+            parameters: &self.parameters,
+            gradients: &mut self.gradients,
+            values: &mut self.values,
+            program,
+            batch,
+            scalars,
+            loss_scale: scalars.loss_scale,
+        };
+        for op in &program.ops {
+            run.op(op);
+        }
+    }
 }
 
 impl Device for ReferenceDevice {
@@ -62,19 +86,7 @@ impl Device for ReferenceDevice {
     }
 
     fn run(&mut self, program: &Program, batch: &Batch, scalars: Scalars) {
-        self.values = vec![Vec::new(); program.values.len()];
-        let mut run = Run {
-            parameters: &self.parameters,
-            gradients: &mut self.gradients,
-            values: &mut self.values,
-            program,
-            batch,
-            scalars,
-            loss_scale: scalars.loss_scale,
-        };
-        for op in &program.ops {
-            run.op(op);
-        }
+        self.run_from(&[], program, batch, scalars);
     }
 
     fn read(&self, value: Value) -> Vec<f64> {
