@@ -57,24 +57,25 @@ impl CpuDevice {
             Arena::SecondMoment => &mut self.second_moment,
         }
     }
-}
 
-impl Device for CpuDevice {
-    fn load(&mut self, arena: Arena, offset: usize, data: &[f32]) {
-        self.arena_mut(arena)[offset..offset + data.len()].copy_from_slice(data);
-    }
-
-    fn store(&self, arena: Arena, offset: usize, out: &mut [f32]) {
-        out.copy_from_slice(&self.arena(arena)[offset..offset + out.len()]);
-    }
-
-    fn run(&mut self, program: &Program, batch: &Batch, scalars: Scalars) {
+    /// As `run`, where some values are there before the first op; they must be outputs, as others share their memory.
+    pub(crate) fn run_from(
+        &mut self,
+        inputs: &[(Value, Vec<f64>)],
+        program: &Program,
+        batch: &Batch,
+        scalars: Scalars,
+    ) {
         let shape = BatchShape { tokens: batch.tokens(), sequences: batch.sequences() };
         let plan = Plan::new(program, shape);
         if self.activations.len() < plan.len {
             self.activations.resize(plan.len, 0.0);
         }
         self.peak_activations = self.peak_activations.max(plan.len);
+        for (value, data) in inputs {
+            let span = &mut self.activations[plan.span(*value)];
+            span.iter_mut().zip(data).for_each(|(to, from)| *to = *from as f32);
+        }
         let mut run = Run {
             threads: &self.threads,
             parameters: &self.parameters,
@@ -90,6 +91,20 @@ impl Device for CpuDevice {
             run.op(op);
         }
         self.last = Some((plan, program.outputs.clone()));
+    }
+}
+
+impl Device for CpuDevice {
+    fn load(&mut self, arena: Arena, offset: usize, data: &[f32]) {
+        self.arena_mut(arena)[offset..offset + data.len()].copy_from_slice(data);
+    }
+
+    fn store(&self, arena: Arena, offset: usize, out: &mut [f32]) {
+        out.copy_from_slice(&self.arena(arena)[offset..offset + out.len()]);
+    }
+
+    fn run(&mut self, program: &Program, batch: &Batch, scalars: Scalars) {
+        self.run_from(&[], program, batch, scalars);
     }
 
     fn read(&self, value: Value) -> Vec<f64> {

@@ -10,6 +10,8 @@
 mod batch;
 mod cpu;
 mod device;
+#[cfg(test)]
+mod gradient_check;
 mod layout;
 pub mod ops;
 mod plan;

@@ -48,6 +48,30 @@ impl ReferenceDevice {
             Arena::SecondMoment => &mut self.second_moment,
         }
     }
+
+    /// As `run`, where some values are there before the first op.
+    pub(crate) fn run_from(
+        &mut self,
+        inputs: &[(Value, Vec<f64>)],
+        program: &Program,
+        batch: &Batch,
+        scalars: Scalars,
+    ) {
+        self.values = vec![Vec::new(); program.values.len()];
+        inputs.iter().for_each(|(value, data)| self.values[value.0 as usize].clone_from(data));
+        let mut run = Run {
+            parameters: &self.parameters,
+            gradients: &mut self.gradients,
+            values: &mut self.values,
+            program,
+            batch,
+            scalars,
+            loss_scale: scalars.loss_scale,
+        };
+        for op in &program.ops {
+            run.op(op);
+        }
+    }
 }
 
 impl Device for ReferenceDevice {
@@ -62,19 +86,7 @@ impl Device for ReferenceDevice {
     }
 
     fn run(&mut self, program: &Program, batch: &Batch, scalars: Scalars) {
-        self.values = vec![Vec::new(); program.values.len()];
-        let mut run = Run {
-            parameters: &self.parameters,
-            gradients: &mut self.gradients,
-            values: &mut self.values,
-            program,
-            batch,
-            scalars,
-            loss_scale: scalars.loss_scale,
-        };
-        for op in &program.ops {
-            run.op(op);
-        }
+        self.run_from(&[], program, batch, scalars);
     }
 
     fn read(&self, value: Value) -> Vec<f64> {
@@ -88,16 +100,16 @@ impl Device for ReferenceDevice {
         }
         let a = &update.adamw;
         let scale = f64::from(a.gradient_scale) * clip_factor(update.max_gradient_norm, self.gradient_norm);
-        let (lr, beta1, beta2) = (f64::from(a.learning_rate), f64::from(a.beta1), f64::from(a.beta2));
+        let (lr, beta1, beta2) = (a.learning_rate, a.beta1, a.beta2);
         let correction = |beta: f64| 1.0 - beta.powf(a.step as f64);
         for i in 0..self.parameters.len() {
             let g = self.gradients[i] * scale;
             if update.decays[i / CHUNK] {
-                self.parameters[i] *= 1.0 - lr * f64::from(a.weight_decay);
+                self.parameters[i] *= 1.0 - lr * a.weight_decay;
             }
             self.first_moment[i] = beta1 * self.first_moment[i] + (1.0 - beta1) * g;
             self.second_moment[i] = beta2 * self.second_moment[i] + (1.0 - beta2) * g * g;
-            let denominator = (self.second_moment[i] / correction(beta2)).sqrt() + f64::from(a.epsilon);
+            let denominator = (self.second_moment[i] / correction(beta2)).sqrt() + a.epsilon;
             self.parameters[i] -= lr * self.first_moment[i] / correction(beta1) / denominator;
         }
         self.gradients.fill(0.0);

@@ -174,18 +174,27 @@ impl Tape {
     /// If this is an inference tape.
     pub fn finish_with_backward(self, losses: Value, outputs: &[Value]) -> Program {
         assert!(self.training, "an inference tape has no backward list");
-        let mut backward = Backward {
-            gradients: vec![None; self.values.len()],
-            values: self.values,
-            losses,
-            ops: Vec::with_capacity(self.ops.len()),
-        };
-        for op in self.ops.iter().rev() {
-            backward.push_rule(op);
-        }
+        let backward = Backward::new(self.values, losses).derive(&self.ops);
         let ops = self.ops.into_iter().chain(backward.ops).collect();
         let outputs = outputs.iter().copied().chain([losses]).collect();
         Program { ops, values: backward.values, outputs }
+    }
+
+    /// Ends a tape for a gradient check: the forward list alone, both lists, and the gradient of every value that has
+    /// one. Unless `out` is the losses, the backward list starts from its gradient, which whoever runs the program sets.
+    /// All values are outputs.
+    #[cfg(test)]
+    pub(crate) fn finish_from(self, out: Value, is_loss: bool) -> ([Program; 2], Vec<Option<Value>>) {
+        let mut backward = Backward::new(self.values, out);
+        if !is_loss {
+            backward.target(out);
+        }
+        let backward = backward.derive(&self.ops);
+        let outputs: Vec<Value> = (0..backward.values.len() as u32).map(Value).collect();
+        let forward = Program { ops: self.ops, values: backward.values, outputs };
+        let ops = forward.ops.iter().cloned().chain(backward.ops).collect();
+        let both = Program { ops, ..forward.clone() };
+        ([forward, both], backward.gradients)
     }
 
     fn push_linear(&mut self, x: Value, weight: Param, bias: Param, activation: ops::Activation) -> Value {
@@ -205,7 +214,7 @@ impl Tape {
         self.values[value.0 as usize]
     }
 
-    fn value(&mut self, rows: Rows, columns: usize) -> Value {
+    pub(crate) fn value(&mut self, rows: Rows, columns: usize) -> Value {
         push_value(&mut self.values, ValueInfo { rows, columns })
     }
 }
@@ -234,6 +243,16 @@ pub(crate) struct Backward {
 }
 
 impl Backward {
+    fn new(values: Vec<ValueInfo>, losses: Value) -> Backward {
+        Backward { gradients: vec![None; values.len()], values, losses, ops: Vec::new() }
+    }
+
+    /// The rules of a forward list, last op first.
+    fn derive(mut self, forward: &[Op]) -> Backward {
+        forward.iter().rev().for_each(|op| self.push_rule(op));
+        self
+    }
+
     fn push_rule(&mut self, op: &Op) {
         let rule = match op {
             Op::Embedding(op) => op.backward(self),

@@ -208,6 +208,7 @@ impl Sequence<'_> {
         let (d, h) = (shape.head_dim, shape.heads * shape.head_dim);
         if self.keys == 0 {
             out.fill(0.0);
+            lse.into_iter().for_each(|lse| lse.fill(0.0));
             return;
         }
         let (keys, dim) = (padded(self.keys), padded(d));
@@ -390,3 +391,6 @@ fn tile<const ROWS: usize>(i: usize, j: usize, depth: usize, a: Left<'_>, b: &[f
         c[(i + r) * width + j..][..LANES].copy_from_slice(sums);
     }
 }
+
+#[cfg(test)]
+mod tests;

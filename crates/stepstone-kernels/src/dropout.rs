@@ -25,3 +25,31 @@ pub fn apply(threads: &Threads, columns: usize, x: &[f32], dropout: &Dropout, ro
         );
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{random, same_bits};
+
+    #[test]
+    fn is_the_product_with_the_multipliers() {
+        let dropout = Dropout::new(0.25, 1, 2, 3).unwrap();
+        for rows in [0, 1, 7, 97] {
+            for columns in [1, 7, 8, 9, 31, 200] {
+                let x = random(1, rows * columns);
+                let row_keys: Vec<u32> = (0..rows as u32).map(|r| 3 * r + 1).collect();
+                let y = same_bits(|threads| {
+                    let mut y = vec![f32::NAN; x.len()];
+                    apply(threads, columns, &x, &dropout, &row_keys, &mut y);
+                    y
+                });
+                let mut want = vec![0.0; x.len()];
+                for ((x, want), key) in x.chunks(columns).zip(want.chunks_mut(columns)).zip(&row_keys) {
+                    dropout.multipliers(*key, want);
+                    want.iter_mut().zip(x).for_each(|(want, x)| *want *= x);
+                }
+                assert_eq!(y, want, "{rows} x {columns}");
+            }
+        }
+    }
+}

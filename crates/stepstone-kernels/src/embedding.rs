@@ -81,3 +81,41 @@ fn row(table: &[f32], hidden: usize, index: u32) -> &[f32] {
 fn add(table: &mut [f32], hidden: usize, index: u32, d_row: &[f32]) {
     table[index as usize * hidden..][..hidden].iter_mut().zip(d_row).for_each(|(g, d)| *g += d);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{random, same_bits};
+
+    #[test]
+    fn sums_rows_and_scatters_in_token_order() {
+        for (tokens, hidden) in [(0, 8), (1, 7), (97, 9), (200, 31)] {
+            let index = |step: usize, rows: usize| (0..tokens).map(|t| (t * step % rows) as u32).collect::<Vec<_>>();
+            let (ids, positions, types) = (index(5, 11), index(1, 13), index(3, 2));
+            let (word, position, kind) = (random(1, 11 * hidden), random(2, 13 * hidden), random(3, 2 * hidden));
+            let out = same_bits(|threads| {
+                let mut out = vec![f32::NAN; tokens * hidden];
+                forward(threads, hidden, &ids, &positions, &types, &word, &position, &kind, &mut out);
+                out
+            });
+            let d_out = random(4, tokens * hidden);
+            let start = [random(5, 11 * hidden), random(6, 13 * hidden), random(7, 2 * hidden)];
+            let mut got = start.clone();
+            let [d_word, d_position, d_kind] = &mut got;
+            backward(hidden, &d_out, &ids, &positions, &types, Some(3), d_word, d_position, d_kind);
+            let mut want = start;
+            for t in 0..tokens {
+                for c in 0..hidden {
+                    let at = [ids[t], positions[t], types[t]].map(|row| row as usize * hidden + c);
+                    assert_eq!(out[t * hidden + c], word[at[0]] + position[at[1]] + kind[at[2]]);
+                    for table in 0..3 {
+                        if table > 0 || ids[t] != 3 {
+                            want[table][at[table]] += d_out[t * hidden + c];
+                        }
+                    }
+                }
+            }
+            assert_eq!(got, want, "{tokens} tokens of {hidden}");
+        }
+    }
+}

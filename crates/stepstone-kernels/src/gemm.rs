@@ -203,12 +203,9 @@ fn product(depth: usize, a: Matrix<'_>, b: Matrix<'_>, accumulate: bool, c: &mut
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::random;
 
     const SIZES: [usize; 7] = [0, 1, 7, 31, 64, 97, 131];
-
-    fn data(len: usize, stream: u32) -> Vec<f32> {
-        (0..len as u64).map(|i| crate::philox::normal(1, stream, i) as f32).collect()
-    }
 
     /// Both sums may be off by depth * epsilon / 2 of the sum of absolute products.
     fn assert_near(got: &[f32], want: &[(f64, f64)], depth: usize, what: &str) {
@@ -233,8 +230,8 @@ mod tests {
         for rows in SIZES {
             for (inputs, outputs) in [(1, 1), (7, 31), (31, 7), (64, 129), (130, 3)] {
                 let shape = Shape { rows, inputs, outputs };
-                let (x, w, b) = (data(rows * inputs, 1), data(inputs * outputs, 2), data(outputs, 3));
-                let dy = data(rows * outputs, 4);
+                let (x, w, b) = (random(1, rows * inputs), random(2, inputs * outputs), random(3, outputs));
+                let dy = random(4, rows * outputs);
                 let mut first: Option<Vec<Vec<f32>>> = None;
                 for threads in &pools {
                     let (mut y, mut dx) = (vec![9.0; rows * outputs], vec![9.0; rows * inputs]);
@@ -277,7 +274,7 @@ mod tests {
         let threads = Threads::new(2).expect("threads start");
         for rows in SIZES {
             let shape = Shape { rows, inputs: 31, outputs: 97 };
-            let (x, w, b) = (data(rows * 31, 1), data(31 * 97, 2), data(97, 3));
+            let (x, w, b) = (random(1, rows * 31), random(2, 31 * 97), random(3, 97));
             let (mut plain, mut y, mut derivative) = (vec![0.0; rows * 97], vec![0.0; rows * 97], vec![0.0; rows * 97]);
             forward(&threads, shape, &x, &w, Some(&b), &mut plain);
             forward_gelu(&threads, shape, &x, &w, &b, Some(&mut derivative), &mut y);

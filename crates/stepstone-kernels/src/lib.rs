@@ -18,3 +18,6 @@ pub mod rows;
 mod simd;
 pub mod tanh;
 pub mod threads;
+
+#[cfg(test)]
+mod testing;

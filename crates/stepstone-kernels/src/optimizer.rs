@@ -32,15 +32,15 @@ fn square_sum(block: &[f32]) -> f64 {
     )
 }
 
-/// The numbers of one AdamW step; `step` counts from 1.
+/// The numbers of one AdamW step, in f64 as PyTorch has them; `step` counts from 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[expect(missing_docs, reason = "the names are those of torch.optim.AdamW")]
 pub struct AdamW {
-    pub learning_rate: f32,
-    pub beta1: f32,
-    pub beta2: f32,
-    pub epsilon: f32,
-    pub weight_decay: f32,
+    pub learning_rate: f64,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub epsilon: f64,
+    pub weight_decay: f64,
     pub step: u64,
     /// Multiplies every gradient first: the clip factor.
     pub gradient_scale: f32,
@@ -83,10 +83,15 @@ pub fn adamw(
     });
 }
 
+/// What the inner loop multiplies with; made in f64, where 1 - beta does not cancel.
 #[derive(Clone, Copy)]
 struct Factors {
     beta1: f32,
+    /// 1 - beta1.
+    rest1: f32,
     beta2: f32,
+    /// 1 - beta2.
+    rest2: f32,
     gradient_scale: f32,
     /// 1 - learning_rate * weight_decay.
     decay: f32,
@@ -99,15 +104,17 @@ struct Factors {
 
 impl Factors {
     fn new(a: &AdamW) -> Factors {
-        let correction = |beta: f32| 1.0 - f64::from(beta).powf(a.step as f64);
+        let correction = |beta: f64| 1.0 - beta.powf(a.step as f64);
         Factors {
-            beta1: a.beta1,
-            beta2: a.beta2,
+            beta1: a.beta1 as f32,
+            rest1: (1.0 - a.beta1) as f32,
+            beta2: a.beta2 as f32,
+            rest2: (1.0 - a.beta2) as f32,
             gradient_scale: a.gradient_scale,
-            decay: (1.0 - f64::from(a.learning_rate) * f64::from(a.weight_decay)) as f32,
-            step_size: (f64::from(a.learning_rate) / correction(a.beta1)) as f32,
+            decay: (1.0 - a.learning_rate * a.weight_decay) as f32,
+            step_size: (a.learning_rate / correction(a.beta1)) as f32,
             inverse_root: (1.0 / correction(a.beta2).sqrt()) as f32,
-            epsilon: a.epsilon,
+            epsilon: a.epsilon as f32,
         }
     }
 
@@ -115,11 +122,95 @@ impl Factors {
     fn apply(self, decay: f32, params: &mut [f32], grads: &mut [f32], m: &mut [f32], v: &mut [f32]) {
         for (((p, g), m), v) in params.iter_mut().zip(grads).zip(m).zip(v) {
             let gradient = *g * self.gradient_scale;
-            *m = gradient.mul_add(1.0 - self.beta1, self.beta1 * *m);
-            *v = (gradient * gradient).mul_add(1.0 - self.beta2, self.beta2 * *v);
+            *m = gradient.mul_add(self.rest1, self.beta1 * *m);
+            *v = (gradient * gradient).mul_add(self.rest2, self.beta2 * *v);
             let denominator = v.sqrt().mul_add(self.inverse_root, self.epsilon);
             *p = p.mul_add(decay, -self.step_size * (*m / denominator));
             *g = 0.0;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{close_each, random, same_bits, wide};
+
+    const OPTIONS: AdamW = AdamW {
+        learning_rate: 1e-2,
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+        weight_decay: 0.1,
+        step: 1,
+        gradient_scale: 0.5,
+    };
+    const SIZES: [usize; 10] = [0, 1, 7, 8, 9, 31, 97, 1025, 16_384, 40_000];
+
+    #[test]
+    fn norm_is_that_of_f64() {
+        for len in SIZES {
+            let grads = random(1, len);
+            let norms = [1, 2, 3].map(|count| gradient_norm(&Threads::new(count).unwrap(), &grads));
+            assert_eq!([norms[1], norms[2]], [norms[0]; 2]);
+            let want = wide(&grads).iter().map(|g| g * g).sum::<f64>().sqrt();
+            assert!((norms[0] - want).abs() <= 1e-12 * want, "{len}: {} against {want}", norms[0]);
+        }
+        let threads = Threads::new(2).unwrap();
+        assert!(gradient_norm(&threads, &[1.0, f32::NAN]).is_nan());
+        assert_eq!(gradient_norm(&threads, &[f32::INFINITY, 1.0]), f64::INFINITY);
+    }
+
+    /// The definition, in f64.
+    fn by_definition(options: &AdamW, decays: &[bool], state: &mut [Vec<f64>; 4]) {
+        let [params, grads, m, v] = state;
+        let correction = |beta: f64| 1.0 - beta.powi(options.step as i32);
+        for i in 0..params.len() {
+            let g = grads[i] * f64::from(options.gradient_scale);
+            if decays[i / CHUNK] {
+                params[i] -= options.learning_rate * options.weight_decay * params[i];
+            }
+            m[i] = options.beta1 * m[i] + (1.0 - options.beta1) * g;
+            v[i] = options.beta2 * v[i] + (1.0 - options.beta2) * g * g;
+            let denominator = v[i].sqrt() / correction(options.beta2).sqrt() + options.epsilon;
+            params[i] -= options.learning_rate / correction(options.beta1) * m[i] / denominator;
+        }
+    }
+
+    #[test]
+    fn five_steps_follow_the_definition() {
+        for len in SIZES {
+            let decays: Vec<bool> = (0..len.div_ceil(CHUNK)).map(|c| c % 3 != 1).collect();
+            let start = random(1, len);
+            let gradient = |step: u32| random(1 + step, len);
+            let flat = same_bits(|threads| {
+                let (mut params, mut m, mut v) = (start.clone(), vec![0.0; len], vec![0.0; len]);
+                for step in 1..=5 {
+                    let mut grads = gradient(step);
+                    let options = AdamW { step: u64::from(step), ..OPTIONS };
+                    adamw(threads, &options, &decays, &mut params, &mut grads, &mut m, &mut v);
+                    assert!(grads.iter().all(|g| *g == 0.0), "gradients are left zero");
+                }
+                [params, m, v].concat()
+            });
+            let mut state = [wide(&start), vec![], vec![0.0; len], vec![0.0; len]];
+            for step in 1..=5 {
+                state[1] = wide(&gradient(step));
+                by_definition(&AdamW { step: u64::from(step), ..OPTIONS }, &decays, &mut state);
+            }
+            let [params, _, m, v] = state;
+            // About 8 roundings a step, 5 steps, of numbers below 5.
+            let bound = 5.0 * 8.0 * 6e-8 * 5.0;
+            close_each("params, m, v", &flat, &[params, m, v].concat(), |_| bound);
+        }
+    }
+
+    #[test]
+    fn a_first_step_moves_every_parameter_by_the_learning_rate() {
+        let threads = Threads::new(1).unwrap();
+        let options = AdamW { weight_decay: 0.0, ..OPTIONS };
+        let (mut params, mut grads, mut m, mut v) = ([1.0, 1.0], [3.0, -2e-3], [0.0; 2], [0.0; 2]);
+        adamw(&threads, &options, &[true], &mut params, &mut grads, &mut m, &mut v);
+        close_each("params", &params, &[0.99, 1.01], |_| 2e-7);
     }
 }

@@ -12,18 +12,30 @@ const STREAM_BIT: u32 = 1 << 31;
 
 /// Four random words of a counter.
 pub fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
-    rounds::<ROUNDS>(counter, key)
+    rounds::<ROUNDS, 1>(counter.map(|word| [word]), key).map(|[word]| word)
 }
 
+/// `N` rounds of `WIDTH` counters side by side, word by word.
 #[inline(always)]
-fn rounds<const N: usize>(mut c: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
+fn rounds<const N: usize, const WIDTH: usize>(mut c: [[u32; WIDTH]; 4], mut key: [u32; 2]) -> [[u32; WIDTH]; 4] {
     for _ in 0..N {
-        let a = u64::from(c[0]) * u64::from(MULTIPLIERS[0]);
-        let b = u64::from(c[2]) * u64::from(MULTIPLIERS[1]);
-        c = [(b >> 32) as u32 ^ c[1] ^ key[0], b as u32, (a >> 32) as u32 ^ c[3] ^ key[1], a as u32];
+        let mut next = [[0u32; WIDTH]; 4];
+        for lane in 0..WIDTH {
+            let a = u64::from(c[0][lane]) * u64::from(MULTIPLIERS[0]);
+            let b = u64::from(c[2][lane]) * u64::from(MULTIPLIERS[1]);
+            next[0][lane] = (b >> 32) as u32 ^ c[1][lane] ^ key[0];
+            next[1][lane] = b as u32;
+            next[2][lane] = (a >> 32) as u32 ^ c[3][lane] ^ key[1];
+            next[3][lane] = a as u32;
+        }
+        c = next;
         key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
     }
     c
+}
+
+fn split(seed: u64) -> [u32; 2] {
+    [seed as u32, (seed >> 32) as u32]
 }
 
 /// The dropout of one site in one step.
@@ -95,24 +107,12 @@ impl Dropout {
     /// Sixteen blocks side by side, from column block `first` on.
     #[inline(always)]
     fn fill_wide(&self, row_key: u32, first: u32, out: &mut [f32; 8 * LANES]) {
-        let mut c = [[0u32; LANES], [row_key; LANES], [self.site; LANES], [self.step; LANES]];
+        let mut blocks = [0; LANES];
         for lane in 0..LANES {
-            c[0][lane] = first + lane as u32;
+            blocks[lane] = first + lane as u32;
         }
-        let mut key = [self.seed as u32, (self.seed >> 32) as u32];
-        for _ in 0..ROUNDS {
-            let mut next = [[0u32; LANES]; 4];
-            for lane in 0..LANES {
-                let a = u64::from(c[0][lane]) * u64::from(MULTIPLIERS[0]);
-                let b = u64::from(c[2][lane]) * u64::from(MULTIPLIERS[1]);
-                next[0][lane] = (b >> 32) as u32 ^ c[1][lane] ^ key[0];
-                next[1][lane] = b as u32;
-                next[2][lane] = (a >> 32) as u32 ^ c[3][lane] ^ key[1];
-                next[3][lane] = a as u32;
-            }
-            c = next;
-            key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
-        }
+        let counters = [blocks, [row_key; LANES], [self.site; LANES], [self.step; LANES]];
+        let c = rounds::<ROUNDS, LANES>(counters, split(self.seed));
         for lane in 0..LANES {
             for word in 0..4 {
                 let bits = c[word][lane];
@@ -155,79 +155,143 @@ fn draw(seed: u64, stream: u32, index: u64) -> u64 {
 }
 
 fn block(seed: u64, stream: u32, index: u64) -> [u32; 4] {
-    let counter = [index as u32, (index >> 32) as u32, STREAM_BIT, stream];
-    philox4x32(counter, [seed as u32, (seed >> 32) as u32])
+    let [low, high] = split(index);
+    philox4x32([low, high, STREAM_BIT, stream], split(seed))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Known-answer vectors of Random123 1.14, `kat_vectors`, philox4x32 with 10 rounds.
+    /// Known answers of Random123 1.14, file `tests/kat_vectors`, lines `philox4x32 7` and `philox4x32 10`.
     #[test]
-    fn ten_rounds_give_the_published_vectors() {
+    fn known_answers() {
+        let pi = ([0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344], [0xa409_3822, 0x299f_31d0]);
+        let (zero, one) = (([0; 4], [0; 2]), ([u32::MAX; 4], [u32::MAX; 2]));
         let table = [
-            ([0; 4], [0; 2], [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]),
-            ([u32::MAX; 4], [u32::MAX; 2], [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]),
             (
-                [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344],
-                [0xa409_3822, 0x299f_31d0],
+                zero,
+                [0x5f6f_b709, 0x0d89_3f64, 0x4f12_1f81, 0x4f73_0a48],
+                [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8],
+            ),
+            (
+                one,
+                [0x5207_ddc2, 0x4516_5e59, 0x4d8e_e751, 0x8c52_f662],
+                [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd],
+            ),
+            (
+                pi,
+                [0x4dfc_caba, 0x190a_87f0, 0xc473_62ba, 0xb6b5_242a],
                 [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1],
             ),
         ];
-        for (counter, key, want) in table {
-            assert_eq!(rounds::<10>(counter, key), want, "{counter:x?}");
+        for ((counter, key), seven, ten) in table {
+            assert_eq!(philox4x32(counter, key), seven, "7 rounds of {counter:x?} {key:x?}");
+            assert_eq!(
+                rounds::<10, 1>(counter.map(|word| [word]), key),
+                ten.map(|word| [word]),
+                "10 rounds of {counter:x?}"
+            );
+        }
+    }
+
+    /// The definition, one column at a time.
+    fn multiplier_by_definition(dropout: &Dropout, row_key: u32, column: usize) -> f32 {
+        let key = [dropout.seed as u32, (dropout.seed >> 32) as u32];
+        let words = philox4x32([column as u32 / 8, row_key, dropout.site, dropout.step], key);
+        let field = words[column % 8 / 2] >> (16 * (column % 2)) & 0xffff;
+        if field < dropout.threshold { dropout.scale } else { 0.0 }
+    }
+
+    #[test]
+    fn multipliers_follow_the_definition() {
+        let dropout = Dropout::new(0.3, 0x1234_5678_9abc_def0, 7, 1024 + 64).unwrap().with_head(5);
+        assert_eq!(dropout.site, 1024 + 64 + 5);
+        for len in [0, 1, 7, 8, 9, 31, 97, 128, 129, 1000] {
+            let mut out = vec![f32::NAN; len];
+            dropout.multipliers(65_537, &mut out);
+            let want: Vec<f32> = (0..len).map(|c| multiplier_by_definition(&dropout, 65_537, c)).collect();
+            assert_eq!(out, want, "{len} columns");
         }
     }
 
     #[test]
-    fn multipliers_are_the_fields_of_the_counter_blocks() {
-        let dropout = Dropout::new(0.1, 0x1234_5678_9abc_def0, 7, 1088).expect("p > 0");
-        for len in [0, 1, 7, 8, 9, 31, 128, 129, 300] {
-            let mut row = vec![-1.0; len];
-            dropout.multipliers(65_539, &mut row);
-            for (column, got) in row.iter().enumerate() {
-                let words = philox4x32([column as u32 / 8, 65_539, 1088, 7], [0x9abc_def0, 0x1234_5678]);
-                let field = words[column % 8 / 2] >> (16 * (column % 2)) & 0xffff;
-                let want = if field < dropout.threshold { dropout.scale } else { 0.0 };
-                assert_eq!(*got, want, "len {len} column {column}");
-            }
+    fn threshold_and_scale() {
+        assert_eq!(Dropout::new(0.0, 1, 2, 3), None);
+        let dropout = Dropout::new(0.1, 1, 2, 3).unwrap();
+        assert_eq!((dropout.threshold, dropout.scale), (58_982, 65_536.0 / 58_982.0));
+    }
+
+    /// The share kept of n independent draws has a standard deviation of sqrt(p (1 - p) / n); six of them is the bound.
+    /// Neighbours (columns, rows, steps, sites) are kept together as often as independent ones would be.
+    #[test]
+    fn masks_keep_their_share_and_are_independent() {
+        let (rows, columns) = (512, 384);
+        let dropout = Dropout::new(0.1, 42, 10, 1088).unwrap();
+        let mask = |d: Dropout| -> Vec<bool> {
+            let mut all = vec![0.0; rows * columns];
+            all.chunks_mut(columns).enumerate().for_each(|(r, out)| d.multipliers(r as u32, out));
+            all.iter().map(|m| *m > 0.0).collect()
+        };
+        let base = mask(dropout);
+        let n = base.len() as f64;
+        let share = |kept: &mut dyn Iterator<Item = bool>| kept.filter(|k| *k).count() as f64 / n;
+        let p = f64::from(dropout.threshold) / 65_536.0;
+        let bound = |p: f64| 6.0 * (p * (1.0 - p) / n).sqrt();
+        assert!((share(&mut base.iter().copied()) - p).abs() < bound(p));
+        let others = [
+            mask(Dropout { step: 11, ..dropout }),
+            mask(Dropout { seed: 43, ..dropout }),
+            mask(dropout.with_head(1)),
+            base[1..].to_vec(),
+            base[columns..].to_vec(),
+        ];
+        for (number, other) in others.iter().enumerate() {
+            let both = share(&mut base.iter().zip(other).map(|(a, b)| *a && *b));
+            let expected = p * p * other.len() as f64 / n;
+            assert!((both - expected).abs() < bound(p * p), "pair {number}: {both} against {expected}");
         }
     }
 
     #[test]
-    fn the_keep_rate_is_the_one_asked_for_and_its_mean_is_one() {
-        for p in [0.1f32, 0.3, 0.5] {
-            let dropout = Dropout::new(p, 42, 0, 64).expect("p > 0");
-            let mut sum = 0.0;
-            let mut row = [0.0f32; 400];
-            for key in 0..1000 {
-                dropout.multipliers(key, &mut row);
-                sum += row.iter().map(|m| f64::from(*m)).sum::<f64>();
-            }
-            // 400,000 draws: five standard errors of the mean multiplier.
-            let bound = 5.0 * f64::from(p / (1.0 - p) / 400_000.0).sqrt();
-            assert!((sum / 400_000.0 - 1.0).abs() < bound, "p {p}: {}", sum / 400_000.0);
-        }
-        assert_eq!(Dropout::new(0.0, 1, 1, 1), None);
+    fn uniform_and_normal_have_their_moments() {
+        let n = 200_000u64;
+        let moments = |draw: &dyn Fn(u64) -> f64| {
+            let mean = (0..n).map(draw).sum::<f64>() / n as f64;
+            (mean, (0..n).map(|i| (draw(i) - mean).powi(2)).sum::<f64>() / n as f64)
+        };
+        let (mean, variance) = moments(&|i| uniform(5, 1, i));
+        let deviations = 6.0 / (n as f64).sqrt(); // six standard deviations of a mean of unit variance
+        assert!((mean - 0.5).abs() < deviations / 12f64.sqrt(), "{mean}");
+        assert!((variance - 1.0 / 12.0).abs() < deviations / 180f64.sqrt(), "{variance}");
+        let (mean, variance) = moments(&|i| normal(5, 2, i));
+        assert!(mean.abs() < deviations, "{mean}");
+        assert!((variance - 1.0).abs() < deviations * 2f64.sqrt(), "{variance}");
+        assert!((0..n).all(|i| (0.0..1.0).contains(&uniform(5, 1, i)) && normal(5, 2, i).is_finite()));
     }
 
     #[test]
-    fn permutations_hold_every_index_once_and_differ_by_stream() {
-        for n in [0, 1, 2, 31, 1000] {
-            let mut order = permutation(5, 1, n);
-            assert!(n < 3 || order != permutation(5, 2, n));
-            order.sort_unstable();
-            assert!(order.iter().enumerate().all(|(i, v)| i == *v as usize), "n {n}");
+    fn permutations_are_permutations_and_differ_by_seed_and_stream() {
+        for n in [0, 1, 2, 7, 1000] {
+            let mut sorted = permutation(3, 4, n);
+            sorted.sort_unstable();
+            assert_eq!(sorted, (0..n as u32).collect::<Vec<_>>());
         }
+        assert_eq!(permutation(3, 4, 1000), permutation(3, 4, 1000));
+        assert_ne!(permutation(3, 4, 1000), permutation(4, 4, 1000));
+        assert_ne!(permutation(3, 4, 1000), permutation(3, 5, 1000));
     }
 
+    /// Each of the 6 orders of 3 comes up 1/6 of the time, within six standard deviations.
     #[test]
-    fn normals_have_mean_zero_and_variance_one() {
-        let draws: Vec<f64> = (0..100_000).map(|i| normal(9, 3, i)).collect();
-        let mean = draws.iter().sum::<f64>() / 1e5;
-        let variance = draws.iter().map(|d| d * d).sum::<f64>() / 1e5;
-        assert!(mean.abs() < 5.0 / 1e5f64.sqrt() && (variance - 1.0).abs() < 5.0 * (2.0 / 1e5f64).sqrt());
-        assert!((0..10_000).all(|i| (0.0..1.0).contains(&uniform(9, 3, i))));
+    fn orders_are_equally_likely() {
+        let n = 60_000;
+        let mut counts = std::collections::BTreeMap::new();
+        for seed in 0..n {
+            *counts.entry(permutation(seed, 0, 3)).or_insert(0u32) += 1;
+        }
+        let bound = 6.0 * (f64::from(n as u32) * 5.0 / 36.0).sqrt();
+        assert_eq!(counts.len(), 6);
+        assert!(counts.values().all(|c| (f64::from(*c) - 10_000.0).abs() < bound), "{counts:?}");
     }
 }

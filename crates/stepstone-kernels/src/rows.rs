@@ -21,3 +21,20 @@ pub fn scatter_add(columns: usize, d_out: &[f32], rows: &[u32], d_x: &mut [f32])
         d_x[*row as usize * columns..][..columns].iter_mut().zip(d_out).for_each(|(x, d)| *x += d);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gathers_and_adds_back() {
+        let x = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0];
+        let mut out = [f32::NAN; 6];
+        gather(2, &x, &[2, 0, 2], &mut out);
+        assert_eq!(out, [4.0, 5.0, 0.0, 1.0, 4.0, 5.0]);
+        let mut d_x = [1.0; 6];
+        scatter_add(2, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 0, 2], &mut d_x);
+        assert_eq!(d_x, [4.0, 5.0, 1.0, 1.0, 7.0, 9.0]);
+        gather(2, &[], &[], &mut []);
+    }
+}

@@ -46,3 +46,38 @@ impl Threads {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn every_item_is_worked_once() {
+        for count in [1, 2, 3] {
+            for len in [0usize, 1, 2, 7, 1000] {
+                let threads = Threads::new(count).unwrap();
+                let mut seen = vec![0usize; len];
+                let calls = AtomicUsize::new(0);
+                threads.for_each(seen.iter_mut().enumerate().collect(), |(i, cell): (usize, &mut usize)| {
+                    *cell += i + 1;
+                    calls.fetch_add(1, Ordering::Relaxed);
+                });
+                assert_eq!(seen, (1..=len).collect::<Vec<_>>(), "{count} threads, {len} items");
+                assert_eq!(calls.into_inner(), len);
+            }
+        }
+    }
+
+    #[test]
+    fn results_keep_the_order_of_their_items() {
+        for count in [1, 2, 3] {
+            let threads = Threads::new(count).unwrap();
+            assert_eq!(threads.count(), count);
+            for len in [0usize, 1, 2, 7, 1000] {
+                let doubled = threads.map((0..len).collect(), |i| 2 * i);
+                assert_eq!(doubled, (0..len).map(|i| 2 * i).collect::<Vec<_>>(), "{count} threads, {len} items");
+            }
+        }
+    }
+}

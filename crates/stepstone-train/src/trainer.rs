@@ -179,13 +179,12 @@ impl<'a> Trainer<'a> {
             self.clock.tokens += batch.tokens() as u64;
             first += part.len();
         }
-        let learning_rate = recipe.learning_rate_at(step);
         let adamw = AdamW {
-            learning_rate: learning_rate as f32,
-            beta1: recipe.adam_beta1 as f32,
-            beta2: recipe.adam_beta2 as f32,
-            epsilon: recipe.adam_epsilon as f32,
-            weight_decay: recipe.weight_decay as f32,
+            learning_rate: recipe.learning_rate_at(step),
+            beta1: recipe.adam_beta1,
+            beta2: recipe.adam_beta2,
+            epsilon: recipe.adam_epsilon,
+            weight_decay: recipe.weight_decay,
             step: step + 1,
             gradient_scale: 1.0,
         };

@@ -64,7 +64,7 @@ fn follow(family: &str, prefix: &str, max_gradient_norm: f32, micro_batch: usize
             device.run(&pass.program, &batch, scalars);
             loss += device.read(pass.losses).iter().sum::<f64>() * scalars.loss_scale;
         }
-        let learning_rate = golden.learning_rates[step] as f32;
+        let learning_rate = golden.learning_rates[step];
         let (step_number, gradient_scale) = (step as u64 + 1, 1.0);
         let adamw = AdamW {
             learning_rate,

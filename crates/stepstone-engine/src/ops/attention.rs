@@ -214,3 +214,32 @@ impl AttentionBackward {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Qkv;
+    use crate::gradient_check::{LENGTHS, check};
+    use crate::{DropoutSite, Rows, Site};
+
+    const HEADS: [(usize, usize); 4] = [(1, 1), (2, 7), (3, 4), (1, 31)];
+
+    #[test]
+    fn gradients_are_slopes_and_kernels_follow() {
+        for lengths in LENGTHS.into_iter().chain([&[0, 3, 0][..]]) {
+            for (heads, head_dim) in HEADS {
+                for (first_token, probability) in [(false, 0.0), (false, 0.3), (true, 0.0), (true, 0.3)] {
+                    let what = format!("{heads} heads of {head_dim}, first token {first_token}, dropout {probability}");
+                    check(&what, lengths, |b| {
+                        let width = heads * head_dim;
+                        let qkv = if first_token {
+                            Qkv::FirstToken { q: b.input(Rows::Sequences, width), kv: b.input(Rows::Tokens, 2 * width) }
+                        } else {
+                            Qkv::All(b.input(Rows::Tokens, 3 * width))
+                        };
+                        b.tape.attention(qkv, heads, Some(DropoutSite { probability, site: Site(1024) }))
+                    });
+                }
+            }
+        }
+    }
+}

@@ -62,3 +62,21 @@ impl CrossEntropyBackward {
         run.set(self.d_logits, d_logits);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Rows;
+    use crate::gradient_check::{CLASSES, LENGTHS, check_loss};
+
+    #[test]
+    fn gradients_are_slopes_and_kernels_follow() {
+        for lengths in LENGTHS {
+            for classes in [CLASSES, 7, 31] {
+                check_loss(&format!("cross-entropy of {classes} classes"), lengths, |b| {
+                    let logits = b.input(Rows::Sequences, classes);
+                    b.tape.cross_entropy(logits)
+                });
+            }
+        }
+    }
+}

@@ -29,3 +29,23 @@ impl Dropout {
         run.set(self.out, out);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::gradient_check::{LENGTHS, WIDTHS, check};
+    use crate::{DropoutSite, Rows, Site};
+
+    #[test]
+    fn gradients_are_slopes_and_kernels_follow() {
+        for lengths in LENGTHS {
+            for columns in WIDTHS {
+                for rows in [Rows::Tokens, Rows::Sequences] {
+                    check(&format!("dropout on {rows:?} of {columns}"), lengths, |b| {
+                        let x = b.input(rows, columns);
+                        b.tape.dropout(x, DropoutSite { probability: 0.4, site: Site(320) })
+                    });
+                }
+            }
+        }
+    }
+}

@@ -73,3 +73,49 @@ impl EmbeddingBackward {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::gradient_check::{ENTRIES, LENGTHS, WIDTHS, check};
+
+    #[test]
+    fn gradients_are_slopes_and_kernels_follow() {
+        for lengths in LENGTHS {
+            for columns in WIDTHS {
+                check(&format!("embedding of {columns}"), lengths, |b| {
+                    let [word, position, token_type] = [0; 3].map(|_| b.matrix(ENTRIES, columns));
+                    b.tape.embedding(word, position, token_type, None)
+                });
+            }
+        }
+    }
+
+    /// The definition of `padding_idx`: its row is read, yet has no gradient, whatever the slope.
+    #[test]
+    fn padding_row_gets_no_gradient() {
+        use crate::{Arena, CpuDevice, Device, Layout, ReferenceDevice, Scalars, Tape, Threads};
+        let mut layout = Layout::default();
+        let [word, position, token_type] = [0; 3].map(|_| layout.matrix(&[String::new()], ENTRIES, 5));
+        let classifier = (layout.matrix(&[String::new()], 3, 5), layout.vector(&[String::new()], 3));
+        let mut tape = Tape::for_training();
+        let x = tape.embedding(word, position, token_type, Some(0));
+        let first = tape.first_token(x);
+        let logits = tape.linear(first, classifier.0, classifier.1);
+        let losses = tape.cross_entropy(logits);
+        let program = tape.finish_with_backward(losses, &[]);
+        let batch = crate::gradient_check::batch(&[1, 2]); // both start with id 0
+        let devices: [Box<dyn Device>; 2] = [
+            Box::new(CpuDevice::new(layout.len, Threads::new(1).expect("threads start"))),
+            Box::new(ReferenceDevice::new(layout.len)),
+        ];
+        for mut device in devices {
+            device.load(Arena::Parameters, classifier.0.offset, &[0.5, 1.0, -1.0, 2.0, 0.1, 1.5]);
+            device.run(&program, &batch, Scalars { seed: 0, step: 0, loss_scale: 1.0 });
+            let mut gradients = [vec![0.0; 5], vec![0.0; 5]];
+            device.store(Arena::Gradients, word.offset, &mut gradients[0]);
+            device.store(Arena::Gradients, token_type.offset, &mut gradients[1]);
+            assert_eq!(gradients[0], [0.0; 5]);
+            assert_ne!(gradients[1], [0.0; 5]);
+        }
+    }
+}

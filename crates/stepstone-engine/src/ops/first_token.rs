@@ -52,3 +52,35 @@ impl FirstTokenBackward {
         run.write(self.d_x.0, self.d_x.1, d_x);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Rows;
+    use crate::gradient_check::{LENGTHS, WIDTHS, check};
+
+    #[test]
+    fn gradients_are_slopes_and_kernels_follow() {
+        for lengths in LENGTHS {
+            for columns in WIDTHS {
+                check(&format!("first token of {columns}"), lengths, |b| {
+                    let x = b.input(Rows::Tokens, columns);
+                    b.tape.first_token(x)
+                });
+            }
+        }
+    }
+
+    /// The linear layer's gradient of x comes first here, and that of the first token is added to it.
+    #[test]
+    fn gradient_of_a_shared_input_accumulates() {
+        for lengths in LENGTHS {
+            check("first token, x read twice", lengths, |b| {
+                let x = b.input(Rows::Tokens, 7);
+                let q = b.tape.first_token(x);
+                let (weight, bias) = (b.matrix(14, 7), b.vector(14));
+                let kv = b.tape.linear(x, weight, bias);
+                b.tape.attention(crate::ops::Qkv::FirstToken { q, kv }, 7, None)
+            });
+        }
+    }
+}

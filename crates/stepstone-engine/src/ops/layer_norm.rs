@@ -117,3 +117,42 @@ impl LayerNormBackward {
         run.set(self.d_x, masked);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::gradient_check::{LENGTHS, WIDTHS, check};
+    use crate::{DropoutSite, Rows, Site};
+
+    const EPSILON: f64 = 1e-5;
+
+    #[test]
+    fn gradients_are_slopes_and_kernels_follow() {
+        for lengths in LENGTHS {
+            for columns in WIDTHS {
+                for (residual, probability) in [(false, 0.0), (true, 0.0), (true, 0.3)] {
+                    let what = format!("layer norm of {columns}, residual {residual}, dropout {probability}");
+                    check(&what, lengths, |b| {
+                        let x = b.input(Rows::Tokens, columns);
+                        let residual = residual.then(|| b.input(Rows::Tokens, columns));
+                        let dropout = Some(DropoutSite { probability, site: Site(64) });
+                        let parameters = (b.vector(columns), b.vector(columns));
+                        b.tape.layer_norm(x, residual, dropout, parameters, EPSILON)
+                    });
+                }
+            }
+        }
+    }
+
+    /// Both norms add the same residual, so its second gradient is added to the first.
+    #[test]
+    fn gradient_of_a_shared_residual_accumulates() {
+        for lengths in LENGTHS {
+            check("layer norm, residual read twice", lengths, |b| {
+                let (x, residual) = (b.input(Rows::Tokens, 7), b.input(Rows::Tokens, 7));
+                let parameters = [0; 2].map(|_| (b.vector(7), b.vector(7)));
+                let first = b.tape.layer_norm(x, Some(residual), None, parameters[0], EPSILON);
+                b.tape.layer_norm(first, Some(residual), None, parameters[1], EPSILON)
+            });
+        }
+    }
+}

@@ -122,3 +122,38 @@ fn gelu(z: f64) -> (f64, f64) {
     let pdf = (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt();
     (z * cdf, cdf + z * pdf)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Rows;
+    use crate::gradient_check::{LENGTHS, WIDTHS, check};
+
+    #[test]
+    fn gradients_are_slopes_and_kernels_follow() {
+        for lengths in LENGTHS {
+            for (inputs, outputs) in WIDTHS.into_iter().zip([7, 31, 1, 13]) {
+                for gelu in [false, true] {
+                    check(&format!("linear {inputs} to {outputs}, gelu {gelu}"), lengths, |b| {
+                        let (x, w, bias) =
+                            (b.input(Rows::Tokens, inputs), b.matrix(outputs, inputs), b.vector(outputs));
+                        if gelu { b.tape.linear_gelu(x, w, bias) } else { b.tape.linear(x, w, bias) }
+                    });
+                }
+            }
+        }
+    }
+
+    /// Two layers read x, so the second gradient is added to the first.
+    #[test]
+    fn gradient_of_a_shared_input_accumulates() {
+        for lengths in LENGTHS {
+            check("linear, x read twice", lengths, |b| {
+                let x = b.input(Rows::Tokens, 7);
+                let (k, q) = ((b.matrix(14, 7), b.vector(14)), (b.matrix(7, 7), b.vector(7)));
+                let first = b.tape.first_token(x);
+                let (kv, q) = (b.tape.linear(x, k.0, k.1), b.tape.linear(first, q.0, q.1));
+                b.tape.attention(crate::ops::Qkv::FirstToken { q, kv }, 1, None)
+            });
+        }
+    }
+}

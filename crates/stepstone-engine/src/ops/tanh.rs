@@ -47,3 +47,21 @@ impl TanhBackward {
         run.set(self.d_x, d_x);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Rows;
+    use crate::gradient_check::{LENGTHS, WIDTHS, check};
+
+    #[test]
+    fn gradients_are_slopes_and_kernels_follow() {
+        for lengths in LENGTHS {
+            for columns in WIDTHS {
+                check(&format!("tanh of {columns}"), lengths, |b| {
+                    let x = b.input(Rows::Sequences, columns);
+                    b.tape.tanh(x)
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What the tests of all kernels share: seeded data, difference quotients, comparisons.
+
+use crate::philox::normal;
+use crate::threads::Threads;
+
+/// `len` standard normal numbers.
+pub(crate) fn random(stream: u32, len: usize) -> Vec<f32> {
+    (0..len as u64).map(|i| normal(20_261_124, stream, i) as f32).collect()
+}
+
+/// The same numbers in f64.
+pub(crate) fn wide(x: &[f32]) -> Vec<f64> {
+    x.iter().map(|x| f64::from(*x)).collect()
+}
+
+/// What `work` gives with one thread, having checked that two and three threads give the same bits.
+pub(crate) fn same_bits(work: impl Fn(&Threads) -> Vec<f32>) -> Vec<f32> {
+    let [one, two, three] = [1, 2, 3].map(|count| work(&Threads::new(count).unwrap()));
+    for (count, other) in [(2, two), (3, three)] {
+        let differs = one.iter().zip(&other).position(|(a, b)| a.to_bits() != b.to_bits());
+        assert_eq!((one.len(), differs), (other.len(), None), "{count} threads give other bits");
+    }
+    one
+}
+
+/// Each element of `got` is within `bound` of `want`.
+pub(crate) fn close(what: &str, got: &[f32], want: &[f64], bound: f64) {
+    close_each(what, got, want, |_| bound);
+}
+
+/// Each element of `got` is within `bound(index)` of `want`. NaN is never close.
+pub(crate) fn close_each(what: &str, got: &[f32], want: &[f64], bound: impl Fn(usize) -> f64) {
+    assert_eq!(got.len(), want.len(), "{what}: lengths");
+    for (i, (got, want)) in got.iter().zip(want).enumerate() {
+        let error = (f64::from(*got) - want).abs();
+        assert!(error <= bound(i), "{what}[{i}] = {got}, want {want}: off by {error:e}, allowed {:e}", bound(i));
+    }
+}
+
+/// Central difference quotients of `function` by every element of `at`; good to about 1e-9 for smooth functions near 1.
+pub(crate) fn difference_quotients(at: &[f64], function: impl Fn(&[f64]) -> f64) -> Vec<f64> {
+    let h = 1e-5;
+    let mut point = at.to_vec();
+    let mut quotients = Vec::with_capacity(at.len());
+    for i in 0..at.len() {
+        let mut moved = |to: f64| {
+            point[i] = to;
+            function(&point)
+        };
+        let quotient = (moved(at[i] + h) - moved(at[i] - h)) / (2.0 * h);
+        point[i] = at[i];
+        quotients.push(quotient);
+    }
+    quotients
+}
