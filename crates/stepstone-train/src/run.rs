@@ -12,14 +12,11 @@ use stepstone_models::{EncoderConfig, Family, Weights};
 use stepstone_tasks::{Task, TaskData, Tokenizer, TokenizerFamily, load};
 
 /// Raised when a change of the program moves a score.
-<<<<<<< HEAD
 pub(crate) const NUMERICS: u32 = 2;
 /// Width of the arithmetic.
 pub(crate) const PRECISION: &str = "f32";
 /// Kind of device.
 pub(crate) const DEVICE: &str = "cpu";
-=======
->>>>>>> engine
 
 /// What to train. Paths say where to find things; they do not enter the run's id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
