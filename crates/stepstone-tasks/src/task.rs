@@ -52,6 +52,20 @@ pub enum Columns {
     Json(Fields<&'static str>),
 }
 
+impl Columns {
+    /// Whether a file's first line can only be of this layout.
+    pub(crate) fn shows_in(&self, first_line: &str) -> bool {
+        match self {
+            Columns::Header(fields) => {
+                let mut texts = [Some(fields.text), fields.pair].into_iter().flatten();
+                texts.all(|text| first_line.split('\t').any(|name| name == text))
+            }
+            Columns::Json(_) => first_line.starts_with('{'),
+            Columns::Numbered { .. } => false,
+        }
+    }
+}
+
 /// The fields of a row, by name or by number.
 #[derive(Debug, Clone, Copy)]
 pub struct Fields<T> {

@@ -39,24 +39,38 @@ impl TrainError {
     /// What to do about it, where there is something to say.
     pub fn hint(&self) -> Option<String> {
         match self {
+            TrainError::Model(ModelError::Write { source, .. }) | TrainError::Write { source, .. } => {
+                write_hint(source).map(String::from)
+            }
+            TrainError::Create { .. } => Some(NAME_ANOTHER_FOLDER.into()),
             TrainError::Model(error) => error.hint(),
             TrainError::Data(error) => error.hint(),
+            TrainError::Tokenizer(_) => None,
+            TrainError::Recipe { key, .. } => Some(format!("set it with --{}", key.replace('_', "-"))),
             TrainError::Vocabulary { .. } => Some("tokenizer files and weights must come from the same model".into()),
             TrainError::NotFinite { .. } => {
                 Some("try a smaller --learning-rate; the log holds every step before".into())
             }
             TrainError::OtherRun { .. } => Some("name another folder with --out, or remove this one".into()),
             TrainError::BadRun { .. } => Some("remove the run folder and train again".into()),
-            TrainError::MissingRun { .. }
-            | TrainError::Tokenizer(_)
-            | TrainError::Recipe { .. }
-            | TrainError::Create { .. }
-            | TrainError::Write { .. }
-            | TrainError::Threads { .. } => None,
+            TrainError::Threads { .. } => Some("try fewer with --threads".into()),
+            TrainError::MissingRun { .. } => None,
         }
     }
 
     pub(crate) fn write(path: &Path) -> impl FnOnce(io::Error) -> TrainError + '_ {
         move |source| TrainError::Write { path: path.into(), source }
+    }
+}
+
+const NAME_ANOTHER_FOLDER: &str = "name a folder in a place where you may write";
+
+fn write_hint(error: &io::Error) -> Option<&'static str> {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Some("make room and run the same command again: what is saved is whole, and a run goes on from there")
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Some(NAME_ANOTHER_FOLDER),
+        _ => None,
     }
 }

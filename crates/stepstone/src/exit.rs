@@ -115,8 +115,16 @@ fn model_code(error: &ModelError) -> u8 {
 
 fn data_code(error: &DataError) -> u8 {
     match error {
-        DataError::NoFolder { .. } | DataError::NoFile { .. } | DataError::Missing { .. } => NO_INPUT,
-        DataError::Content { .. } | DataError::BadRows { .. } => DATA,
+        DataError::NoFolder { .. }
+        | DataError::NoFile { .. }
+        | DataError::NoData { .. }
+        | DataError::Missing { .. }
+        | DataError::Folder { .. } => NO_INPUT,
+        DataError::Packed { .. }
+        | DataError::NotText { .. }
+        | DataError::NotUtf8 { .. }
+        | DataError::NoRows { .. }
+        | DataError::BadRows { .. } => DATA,
         DataError::Read { source, .. } => read_code(source),
     }
 }

@@ -15,10 +15,17 @@ pub(super) const TASKS: &[Task] = &[
         folders: &["cola", "CoLA"],
         train: &["train.tsv"],
         dev: &[("", &["dev.tsv"])],
-        layouts: &[Layout {
-            extension: "tsv",
-            columns: Columns::Numbered { width: 4, fields: Fields { id: None, text: 3, pair: None, label: 1 } },
-        }],
+        layouts: &[
+            // The published test file, the only one with a header.
+            Layout {
+                extension: "tsv",
+                columns: Columns::Header(Fields { id: Some("index"), text: "sentence", pair: None, label: "label" }),
+            },
+            Layout {
+                extension: "tsv",
+                columns: Columns::Numbered { width: 4, fields: Fields { id: None, text: 3, pair: None, label: 1 } },
+            },
+        ],
         labels: &["0", "1"],
         metric: Metric::MatthewsCorrelation,
         sample: "xx00\t0\t*\tThe sofa the cat slept.",

@@ -1,0 +1,7 @@
+//! The real program, from the outside: commands in, files, messages and exit codes out.
+
+mod bad_input;
+#[cfg(unix)]
+mod bad_output;
+mod train;
+mod workplace;
