@@ -45,7 +45,7 @@ impl TrainError {
             TrainError::Create { .. } => Some(NAME_ANOTHER_FOLDER.into()),
             TrainError::Model(error) => error.hint(),
             TrainError::Data(error) => error.hint(),
-            TrainError::Tokenizer(_) => None,
+            TrainError::Tokenizer(error) => error.hint(),
             TrainError::Recipe { key, .. } => Some(format!("set it with --{}", key.replace('_', "-"))),
             TrainError::Vocabulary { .. } => Some("tokenizer files and weights must come from the same model".into()),
             TrainError::NotFinite { .. } => {

@@ -94,7 +94,7 @@ fn code(error: &TrainError) -> u8 {
         | TrainError::Vocabulary { .. }
         | TrainError::BadRun { .. } => DATA,
         TrainError::Tokenizer(TokenizerError::Read { source, .. }) => read_code(source),
-        TrainError::Recipe { .. } => CONFIG,
+        TrainError::Recipe { .. } | TrainError::Tokenizer(TokenizerError::TooShort { .. }) => CONFIG,
         TrainError::NotFinite { .. } => FAILED,
         TrainError::OtherRun { .. } | TrainError::Create { .. } => CANNOT_CREATE,
         TrainError::Write { source, .. } => write_code(source),
