@@ -11,6 +11,8 @@ pub struct Task {
     pub citation: &'static str,
     /// The data's licence, as far as its owners state one.
     pub licence: &'static str,
+    /// Where the Hugging Face hub has the data.
+    pub hub: Hub,
     /// Folder names under the data folder, the official one first.
     pub folders: &'static [&'static str],
     /// Names of the training file; the first that exists is read.
@@ -25,6 +27,15 @@ pub struct Task {
     pub metric: Metric,
     /// Header (where there is one) and one line in the official layout, for the table test.
     pub sample: &'static str,
+}
+
+/// A data set of the Hugging Face hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hub {
+    /// Repository, `owner/name`.
+    pub dataset: &'static str,
+    /// Configuration in it.
+    pub config: &'static str,
 }
 
 /// The layout of one kind of file.

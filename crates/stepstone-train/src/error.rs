@@ -23,6 +23,12 @@ pub enum TrainError {
     NotFinite { step: u64, loss: f64, norms: Vec<f64> },
     #[error("{} does not exist, expected the folder of a run", path.display())]
     MissingRun { path: PathBuf },
+    #[error("there is no run `{name}`: no folder of that name, and no id in {} begins with it", store.display())]
+    NoRun { name: String, store: PathBuf },
+    #[error("`{name}` begins the ids of {} runs, expected of one: {}", found.len(), list(found))]
+    SeveralRuns { name: String, found: Vec<PathBuf> },
+    #[error("{} is not finished, expected a run with scores.json", run.display())]
+    Unfinished { run: PathBuf },
     #[error("{} holds another run, {found}", path.display())]
     OtherRun { path: PathBuf, found: String },
     #[error("{}: {found}, expected {expected}", path.display())]
@@ -54,7 +60,13 @@ impl TrainError {
             TrainError::OtherRun { .. } => Some("name another folder with --out, or remove this one".into()),
             TrainError::BadRun { .. } => Some("remove the run folder and train again".into()),
             TrainError::Threads { .. } => Some("try fewer with --threads".into()),
-            TrainError::MissingRun { .. } => None,
+            TrainError::MissingRun { .. } | TrainError::NoRun { .. } => {
+                Some("name the folder that `stepstone train` printed, or the beginning of its id".into())
+            }
+            TrainError::SeveralRuns { .. } => Some("give more of the id".into()),
+            TrainError::Unfinished { .. } => {
+                Some("give the command that trained it once more: it goes on where it was".into())
+            }
         }
     }
 
@@ -73,4 +85,8 @@ fn write_hint(error: &io::Error) -> Option<&'static str> {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Some(NAME_ANOTHER_FOLDER),
         _ => None,
     }
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }

@@ -5,6 +5,7 @@
 
 mod batches;
 mod error;
+mod export;
 mod folder;
 mod model;
 mod predict;
@@ -14,8 +15,9 @@ mod run;
 mod trainer;
 
 pub use error::TrainError;
+pub use export::export;
 pub use folder::{RunFolder, RunRecord, Scores};
-pub use predict::{Prediction, export, predict};
+pub use predict::{Prediction, find_run, predict};
 pub use recipe::{Overrides, Recipe, Source, Warmup};
 pub use run::{Run, RunRequest};
 pub use trainer::{Control, Outcome, Progress};

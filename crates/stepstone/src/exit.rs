@@ -89,7 +89,11 @@ fn code(error: &TrainError) -> u8 {
     match error {
         TrainError::Model(error) => model_code(error),
         TrainError::Data(error) => data_code(error),
-        TrainError::Tokenizer(TokenizerError::Missing { .. }) | TrainError::MissingRun { .. } => NO_INPUT,
+        TrainError::Tokenizer(TokenizerError::Missing { .. })
+        | TrainError::MissingRun { .. }
+        | TrainError::NoRun { .. }
+        | TrainError::Unfinished { .. } => NO_INPUT,
+        TrainError::SeveralRuns { .. } => USAGE,
         TrainError::Tokenizer(TokenizerError::Corrupt { .. })
         | TrainError::Vocabulary { .. }
         | TrainError::BadRun { .. } => DATA,

@@ -3,5 +3,6 @@
 mod bad_input;
 #[cfg(unix)]
 mod bad_output;
+mod predict;
 mod train;
 mod workplace;
