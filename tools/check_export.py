@@ -14,7 +14,32 @@ from pathlib import Path
 
 import glue
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+
+class LinearClassifier(torch.nn.Module):
+    """An exported encoder and the `linear` head beside it: one layer on the last state of the first token."""
+
+    def __init__(self, encoder, head: dict[str, torch.Tensor]):
+        super().__init__()
+        self.encoder, self.config = encoder, encoder.config
+        self.weight, self.bias = head["classifier.weight"], head["classifier.bias"]
+
+    def forward(self, **batch) -> SequenceClassifierOutput:
+        first = self.encoder(**batch).last_hidden_state[:, 0]
+        return SequenceClassifierOutput(logits=torch.nn.functional.linear(first, self.weight, self.bias))
+
+
+def load_model(export: Path) -> tuple:
+    """The exported classifier, and the names of tensors that it should have and lacks."""
+    head = export / "head.safetensors"
+    kind = AutoModel if head.exists() else AutoModelForSequenceClassification
+    model, report = kind.from_pretrained(export, dtype=torch.float32, output_loading_info=True)
+    # A `linear` head needs no pooler.
+    missing = sorted(name for name in report["missing_keys"] if not (head.exists() and name.startswith("pooler.")))
+    return (LinearClassifier(model, load_file(head)) if head.exists() else model), missing
 
 
 def read_predictions(path: Path) -> list[dict]:
@@ -69,11 +94,9 @@ def main() -> None:
     parser.add_argument("--bound", type=float, default=1e-4)
     arguments = parser.parse_args()
     tokenizer = AutoTokenizer.from_pretrained(arguments.export)
-    model, report = AutoModelForSequenceClassification.from_pretrained(
-        arguments.export, dtype=torch.float32, output_loading_info=True
-    )
+    model, missing = load_model(arguments.export)
     # A missing head would be filled with random numbers, with no more than a warning.
-    found = [f"the export lacks {name}" for name in sorted(report["missing_keys"])]
+    found = [f"the export lacks {name}" for name in missing]
     found += problems(arguments, model, tokenizer)
     for problem in found:
         print(f"error: {problem}", file=sys.stderr)

@@ -39,9 +39,17 @@ impl Weights {
         let mut weights =
             Weights { files: Vec::new(), tensors: BTreeMap::new(), config_path: folder.join("config.json") };
         for path in weight_files(folder)? {
-            weights.add(path, config.family.prefix())?;
+            weights.add(path, config.family.prefix(), "the index names this shard: copy it into the folder")?;
         }
         Ok(weights)
+    }
+
+    /// Adds the tensors of one more file, for example a head's beside its encoder.
+    ///
+    /// # Errors
+    /// As [`Weights::open`].
+    pub fn add_file(&mut self, path: &Path, config: &EncoderConfig) -> Result<(), ModelError> {
+        self.add(path.into(), config.family.prefix(), "the head of a run lies beside its encoder")
     }
 
     /// Whether there is a tensor of this name.
@@ -124,8 +132,7 @@ impl Weights {
         Ok(hasher.finalize().to_hex().to_string())
     }
 
-    fn add(&mut self, path: PathBuf, prefix: &str) -> Result<(), ModelError> {
-        let hint = "the index names this shard: copy it into the folder";
+    fn add(&mut self, path: PathBuf, prefix: &str, hint: &str) -> Result<(), ModelError> {
         let file = File::open(&path).map_err(|source| ModelError::read(&path, source, hint))?;
         // SAFETY: the map is only ever read as bytes, so any content is valid. A file that another process shortens
         // under us would raise SIGBUS, as it does for every user of safetensors; checkpoints are replaced by rename.

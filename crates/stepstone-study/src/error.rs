@@ -40,7 +40,10 @@ impl StudyError {
     /// What to do about it, where there is something to say.
     pub fn hint(&self) -> Option<String> {
         match self {
-            StudyError::Train(error) | StudyError::Recipe { source: error, .. } => error.hint(),
+            StudyError::Train(error) => error.hint(),
+            StudyError::Recipe { .. } => {
+                Some("`stepstone plan FILE --resolved` shows where each value comes from".into())
+            }
             StudyError::Missing { .. } => Some("`stepstone init` writes a study file to start from".into()),
             StudyError::File { hint, .. } | StudyError::Process { hint, .. } => hint.clone(),
             StudyError::Edited { .. } => {

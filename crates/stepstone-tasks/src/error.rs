@@ -1,5 +1,6 @@
 //! What can be wrong with data files.
 
+use crate::foreign::{Compression, Damage, Foreign};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -26,12 +27,22 @@ pub enum DataError {
     NoFolder { task: &'static str, data: PathBuf, tried: Vec<String> },
     #[error("{} has no file {}", folder.display(), one_of(tried))]
     NoFile { folder: PathBuf, tried: Vec<String> },
-    #[error("{} does not exist", path.display())]
+    #[error("{} does not exist, expected a folder that holds one folder per task", data.display())]
+    NoData { task: &'static str, data: PathBuf },
+    #[error("{} does not exist, expected a file of rows", path.display())]
     Missing { path: PathBuf },
+    #[error("{} is a folder, expected a file of rows", path.display())]
+    Folder { path: PathBuf },
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{}: {found}, expected {expected}", path.display())]
-    Content { path: PathBuf, found: String, expected: String },
+    #[error("{}: the {compression} data {damage}, expected a whole file", path.display())]
+    Packed { path: PathBuf, compression: Compression, damage: Damage },
+    #[error("{}: {found}, expected rows of UTF-8 text", path.display())]
+    NotText { path: PathBuf, found: Foreign },
+    #[error("{}:{line}: byte 0x{byte:02x} at offset {offset} is no UTF-8, expected UTF-8 text", path.display())]
+    NotUtf8 { path: PathBuf, line: usize, offset: usize, byte: u8 },
+    #[error("{}: no rows, expected at least one", path.display())]
+    NoRows { path: PathBuf },
     #[error("{}", BadRows(rows))]
     BadRows { rows: Vec<BadRow> },
 }
@@ -40,14 +51,26 @@ impl DataError {
     /// What to do about it, where there is something to say.
     pub fn hint(&self) -> Option<String> {
         match self {
-            DataError::NoFolder { task, .. } => {
+            DataError::NoData { task, .. } | DataError::NoFolder { task, .. } => {
                 Some(format!("--data names a folder that holds one folder per task, such as `{task}/`"))
             }
-            DataError::NoFile { .. } => Some("copy the official files of the task into the folder".into()),
+            DataError::NoFile { .. } | DataError::NoRows { .. } => {
+                Some("copy the official files of the task into the folder".into())
+            }
+            DataError::Packed { .. } => {
+                Some("copy or download it again, and compare it with its published checksum".into())
+            }
+            DataError::NotText { found, .. } => Some(found.remedy().into()),
+            DataError::NotUtf8 { .. } => {
+                Some("if it is in an older encoding, convert it: `iconv -f WINDOWS-1252 -t UTF-8 FILE`".into())
+            }
             DataError::BadRows { .. } => {
                 Some("correct the rows, or compare the file with its published checksum".into())
             }
-            DataError::Missing { .. } | DataError::Read { .. } | DataError::Content { .. } => None,
+            DataError::Missing { .. } | DataError::Folder { .. } => {
+                Some("name a file laid out as the task's own files, plain or compressed with gzip or zstd".into())
+            }
+            DataError::Read { .. } => None,
         }
     }
 }

@@ -6,6 +6,7 @@
 mod catalogue;
 mod error;
 mod example;
+mod foreign;
 mod load;
 mod metric;
 mod read;
@@ -16,7 +17,8 @@ mod tokenizer;
 pub use catalogue::{UnknownTask, find, tasks};
 pub use error::{BadRow, DataError};
 pub use example::{Example, Text};
+pub use foreign::{Compression, Damage, Foreign};
 pub use load::{DevPart, TaskData, load, load_prediction_file};
 pub use metric::{Metric, NamedScore};
-pub use task::{Columns, Fields, Layout, Task};
+pub use task::{Columns, Fields, Hub, Layout, Task};
 pub use tokenizer::{Feature, Tokenizer, TokenizerError, TokenizerFamily};

@@ -74,7 +74,7 @@ pub struct DevPart {
 /// If the folder or a file is missing or unreadable, or if any row is bad; all bad rows of a file are in the error.
 pub fn load(task: &'static Task, data: &Path) -> Result<TaskData, DataError> {
     if !data.is_dir() {
-        return Err(DataError::Missing { path: data.into() });
+        return Err(DataError::NoData { task: task.name, data: data.into() });
     }
     let tried = || task.folders.iter().map(ToString::to_string).collect();
     let folder = task.folders.iter().map(|name| data.join(name)).find(|folder| folder.is_dir());
@@ -84,7 +84,7 @@ pub fn load(task: &'static Task, data: &Path) -> Result<TaskData, DataError> {
     let mut read = |names: &[&str], split: &str| {
         let path = first_existing(&folder, names)?;
         let examples = read_file(&path, &mut hasher)
-            .and_then(|text| read_rows(task, layout_of(task, &path), &path, &text, split, Labels::Required))?;
+            .and_then(|text| read_rows(task, layout_of(task, &path, &text), &path, &text, split, Labels::Required))?;
         files.push(path);
         Ok::<_, DataError>(examples)
     };
@@ -109,7 +109,7 @@ pub fn load(task: &'static Task, data: &Path) -> Result<TaskData, DataError> {
 /// As [`load`].
 pub fn load_prediction_file(task: &'static Task, path: &Path) -> Result<Vec<Example>, DataError> {
     let text = read_file(path, &mut blake3::Hasher::new())?;
-    read_rows(task, layout_of(task, path), path, &text, "row", Labels::Optional)
+    read_rows(task, layout_of(task, path, &text), path, &text, "row", Labels::Optional)
 }
 
 fn first_existing(folder: &Path, names: &[&str]) -> Result<PathBuf, DataError> {
@@ -121,12 +121,14 @@ fn first_existing(folder: &Path, names: &[&str]) -> Result<PathBuf, DataError> {
     })
 }
 
-/// The layout for this file's extension; the task's last where none fits.
-fn layout_of(task: &'static Task, path: &Path) -> &'static Columns {
+/// The first layout that the first line shows; else the last for this file's extension; else the task's last.
+fn layout_of(task: &'static Task, path: &Path, text: &str) -> &'static Columns {
+    let first_line = text.lines().next().unwrap_or_default();
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let name = name.strip_suffix(".gz").or(name.strip_suffix(".zst")).unwrap_or(&name);
-    let fits = task.layouts.iter().find(|layout| name.ends_with(&format!(".{}", layout.extension)));
-    &fits.unwrap_or(&task.layouts[task.layouts.len() - 1]).columns
+    let shown = task.layouts.iter().find(|layout| layout.columns.shows_in(first_line));
+    let named = || task.layouts.iter().rfind(|layout| name.ends_with(&format!(".{}", layout.extension)));
+    &shown.or_else(named).unwrap_or(&task.layouts[task.layouts.len() - 1]).columns
 }
 
 #[cfg(test)]

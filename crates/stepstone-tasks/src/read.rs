@@ -49,8 +49,7 @@ pub(crate) fn read_rows(
         return Err(DataError::BadRows { rows: reader.bad });
     }
     if reader.examples.is_empty() {
-        let expected = "at least one row".to_string();
-        return Err(DataError::Content { path: path.into(), found: "no rows".into(), expected });
+        return Err(DataError::NoRows { path: path.into() });
     }
     unique_ids(&mut reader.examples, split);
     Ok(reader.examples)
@@ -142,7 +141,10 @@ impl Reader<'_> {
             let object = match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(line) {
                 Ok(object) => object,
                 Err(error) => {
-                    self.refuse(number + 1, format!("no JSON object: {error}"));
+                    // Its own line is always 1 here.
+                    let what = error.to_string();
+                    let what = what.split(" at line ").next().unwrap_or_default();
+                    self.refuse(number + 1, format!("{what} at column {}, expected a JSON object", error.column()));
                     continue;
                 }
             };

@@ -11,6 +11,8 @@ pub struct Task {
     pub citation: &'static str,
     /// The data's licence, as far as its owners state one.
     pub licence: &'static str,
+    /// Where the Hugging Face hub has the data.
+    pub hub: Hub,
     /// Folder names under the data folder, the official one first.
     pub folders: &'static [&'static str],
     /// Names of the training file; the first that exists is read.
@@ -25,6 +27,15 @@ pub struct Task {
     pub metric: Metric,
     /// Header (where there is one) and one line in the official layout, for the table test.
     pub sample: &'static str,
+}
+
+/// A data set of the Hugging Face hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hub {
+    /// Repository, `owner/name`.
+    pub dataset: &'static str,
+    /// Configuration in it.
+    pub config: &'static str,
 }
 
 /// The layout of one kind of file.
@@ -50,6 +61,20 @@ pub enum Columns {
     },
     /// One JSON object per line.
     Json(Fields<&'static str>),
+}
+
+impl Columns {
+    /// Whether a file's first line can only be of this layout.
+    pub(crate) fn shows_in(&self, first_line: &str) -> bool {
+        match self {
+            Columns::Header(fields) => {
+                let mut texts = [Some(fields.text), fields.pair].into_iter().flatten();
+                texts.all(|text| first_line.split('\t').any(|name| name == text))
+            }
+            Columns::Json(_) => first_line.starts_with('{'),
+            Columns::Numbered { .. } => false,
+        }
+    }
 }
 
 /// The fields of a row, by name or by number.

@@ -1,54 +1,84 @@
 //! Bytes of a file to text: compression by magic bytes, byte-order mark, strict UTF-8.
 
-use crate::error::{BadRow, DataError};
-use std::io::Read;
+use crate::error::DataError;
+use crate::foreign::{Compression, Damage, Foreign};
+use ruzstd::decoding::StreamingDecoder;
+use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use std::error::Error;
+use std::io::{self, Read};
 use std::path::Path;
 
 /// A file's text, and its decompressed bytes hashed into `hasher`.
 pub(crate) fn read_file(path: &Path, hasher: &mut blake3::Hasher) -> Result<String, DataError> {
-    let failed = |source: std::io::Error| match source.kind() {
-        std::io::ErrorKind::NotFound => DataError::Missing { path: path.into() },
+    let bytes = std::fs::read(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => DataError::Missing { path: path.into() },
+        io::ErrorKind::IsADirectory => DataError::Folder { path: path.into() },
         _ => DataError::Read { path: path.into(), source },
+    })?;
+    let bytes = match Compression::of(&bytes) {
+        None => bytes,
+        Some(compression) => unpack(compression, &bytes).map_err(|error| DataError::Packed {
+            path: path.into(),
+            compression,
+            damage: if ends_early(&error) { Damage::CutOff } else { Damage::Corrupt },
+        })?,
     };
-    let bytes = decompress(std::fs::read(path).map_err(failed)?).map_err(failed)?;
     hasher.update(&bytes);
     decode(path, bytes)
 }
 
-fn decompress(bytes: Vec<u8>) -> std::io::Result<Vec<u8>> {
+fn unpack(compression: Compression, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    match compression {
+        Compression::Gzip => {
+            let mut plain = Vec::new();
+            flate2::read::MultiGzDecoder::new(bytes).read_to_end(&mut plain)?;
+            Ok(plain)
+        }
+        Compression::Zstd => unpack_zstd(bytes),
+    }
+}
+
+/// All frames, one after the other: `cat a.zst b.zst` is a whole file, too.
+fn unpack_zstd(mut bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut plain = Vec::new();
-    match bytes.as_slice() {
-        [0x1f, 0x8b, ..] => flate2::read::MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut plain)?,
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => ruzstd::decoding::StreamingDecoder::new(bytes.as_slice())
-            .map_err(std::io::Error::other)?
-            .read_to_end(&mut plain)?,
-        _ => return Ok(bytes),
-    };
+    while !bytes.is_empty() {
+        let mut frame = match StreamingDecoder::new(&mut bytes) {
+            Ok(frame) => frame,
+            Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
+                bytes = bytes.get(length as usize..).ok_or(io::ErrorKind::UnexpectedEof)?;
+                continue;
+            }
+            Err(error) => return Err(io::Error::other(error)),
+        };
+        frame.read_to_end(&mut plain)?;
+        let (stated, found) = (frame.decoder.get_checksum_from_data(), frame.decoder.get_calculated_checksum());
+        if stated.is_some() && stated != found {
+            return Err(io::Error::other("the checksum of the content is another"));
+        }
+    }
     Ok(plain)
 }
 
+/// Whether the bytes ended before what they hold did.
+fn ends_early(error: &io::Error) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
 fn decode(path: &Path, bytes: Vec<u8>) -> Result<String, DataError> {
-    let content = |found: &str, expected: &str| DataError::Content {
-        path: path.into(),
-        found: found.into(),
-        expected: expected.into(),
-    };
-    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err(content("UTF-16 text", "UTF-8: convert it, for example with `iconv -f UTF-16 -t UTF-8`"));
-    }
-    if bytes.starts_with(b"version https://git-lfs") {
-        return Err(content("a git-lfs pointer", "the file it points to: run `git lfs pull` where it came from"));
-    }
-    if bytes.starts_with(b"<!DOCTYPE") || bytes.starts_with(b"<html") {
-        return Err(content("an HTML page", "data: an error page was saved in place of the file"));
+    if let Some(found) = Foreign::of(&bytes) {
+        return Err(DataError::NotText { path: path.into(), found });
     }
     let text = String::from_utf8(bytes).map_err(|error| {
-        let valid = error.utf8_error().valid_up_to();
-        let before = &error.as_bytes()[..valid];
-        let line = before.split(|b| *b == b'\n').count();
-        let byte = error.as_bytes()[valid];
-        let problem = format!("byte 0x{byte:02x} at offset {valid} is no UTF-8, expected UTF-8 text");
-        DataError::BadRows { rows: vec![BadRow { path: path.into(), line, problem }] }
+        let offset = error.utf8_error().valid_up_to();
+        let line = 1 + error.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n').count();
+        DataError::NotUtf8 { path: path.into(), line, offset, byte: error.as_bytes()[offset] }
     })?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(text))
 }

@@ -1,12 +1,14 @@
 //! Texts to token ids, by the tokenizer files of a Hugging Face folder.
 
 use crate::example::Text;
+use serde::Deserialize;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use tokenizers::models::{bpe::BPE, wordpiece::WordPiece};
 use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::{bert::BertPreTokenizer, byte_level::ByteLevel};
 use tokenizers::processors::{bert::BertProcessing, roberta::RobertaProcessing};
-use tokenizers::{AddedToken, EncodeInput, TruncationParams, TruncationStrategy};
+use tokenizers::{AddedToken, EncodeInput, Encoding, PostProcessor};
 
 /// The files that make a tokenizer; an export copies those that exist.
 const FILES: [&str; 7] = [
@@ -47,8 +49,22 @@ pub enum TokenizerError {
     Missing { folder: PathBuf },
     #[error("{}: {found}, expected {expected}", path.display())]
     Corrupt { path: PathBuf, found: String, expected: String },
+    #[error("`max_length` is {max_length}, expected {least} or more: a pair has {special} special tokens", special = least - 1)]
+    TooShort { max_length: usize, least: usize },
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
+}
+
+impl TokenizerError {
+    /// What to do about it, where there is something to say.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            TokenizerError::Missing { .. } => Some("copy the tokenizer files of the model into the folder".into()),
+            TokenizerError::Corrupt { .. } => Some("copy or download the file again and compare its checksum".into()),
+            TokenizerError::TooShort { .. } => Some("set it with --max-length".into()),
+            TokenizerError::Read { .. } => None,
+        }
+    }
 }
 
 /// A loaded tokenizer, cut at a fixed length.
@@ -62,10 +78,10 @@ pub struct Tokenizer {
 
 impl Tokenizer {
     /// Loads the tokenizer of `folder`. `max_length` tokens, special ones included, are kept of an input; a pair is
-    /// cut at its longer text, token by token (`longest_first` of transformers).
+    /// cut at its longer text first (`longest_first` of transformers).
     ///
     /// # Errors
-    /// If there is no tokenizer, it is corrupt, or it adds no special tokens.
+    /// If there is no tokenizer, it is corrupt or adds no special tokens, or `max_length` has no room for a pair's.
     pub fn load(folder: &Path, family: TokenizerFamily, max_length: usize) -> Result<Tokenizer, TokenizerError> {
         let files: Vec<PathBuf> = FILES.iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect();
         let mut hasher = blake3::Hasher::new();
@@ -79,9 +95,11 @@ impl Tokenizer {
                 let path = folder.join("tokenizer.json");
                 (path.clone(), tokenizers::Tokenizer::from_file(&path))
             }
-            TokenizerFamily::Bert if has("vocab.txt") => (folder.join("vocab.txt"), word_piece(folder)),
+            TokenizerFamily::Bert if has("vocab.txt") => {
+                (folder.join("vocab.txt"), word_piece(folder, &Config::read(folder)?))
+            }
             TokenizerFamily::Roberta if has("vocab.json") && has("merges.txt") => {
-                (folder.join("vocab.json"), byte_level_bpe(folder))
+                (folder.join("vocab.json"), byte_level_bpe(folder, &Config::read(folder)?))
             }
             TokenizerFamily::Bert | TokenizerFamily::Roberta => {
                 return Err(TokenizerError::Missing { folder: folder.into() });
@@ -93,13 +111,16 @@ impl Tokenizer {
             expected: expected.into(),
         };
         let mut inner = made.map_err(|error| corrupt(error.to_string(), "a tokenizer"))?;
-        if inner.get_post_processor().is_none() {
+        let special = inner.get_post_processor().map_or(0, |processor| processor.added_tokens(true));
+        if special == 0 {
             return Err(corrupt("no post_processor".into(), "one that adds the special tokens"));
         }
+        if max_length <= special {
+            return Err(TokenizerError::TooShort { max_length, least: special + 1 });
+        }
+        // A published file may carry the padding and truncation of its own training run.
         inner.with_padding(None);
-        let truncation =
-            TruncationParams { max_length, strategy: TruncationStrategy::LongestFirst, ..TruncationParams::default() };
-        inner.with_truncation(Some(truncation)).map_err(|error| corrupt(error.to_string(), "a usable max_length"))?;
+        inner.with_truncation(None).map_err(|error| corrupt(error.to_string(), "a tokenizer"))?;
         Ok(Tokenizer { inner, max_length, files, digest: hasher.finalize().to_hex().to_string() })
     }
 
@@ -108,17 +129,44 @@ impl Tokenizer {
     /// # Errors
     /// If the tokenizer's model fails, for example on an unknown token without an `unk_token`.
     pub fn encode(&self, text: &Text) -> Result<Feature, TokenizerError> {
-        let input: EncodeInput = match text {
-            Text::Single(text) => text.as_str().into(),
-            Text::Pair(first, second) => (first.as_str(), second.as_str()).into(),
+        let encoding = self.inner.encode_fast(input(text), true).map_err(|error| self.failed(text, &*error))?;
+        let kept = self.kept(&encoding);
+        let select = |values: &[u32]| kept.iter().map(|token| values[*token]).collect();
+        let truncated = kept.len() < encoding.len();
+        Ok(Feature { ids: select(encoding.get_ids()), type_ids: select(encoding.get_type_ids()), truncated })
+    }
+
+    /// Where each token of one input comes from, `[tokens]`: its characters, counted in its own text; 0..0 for special
+    /// tokens. Spans in a text become spans of tokens through these.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn offsets(&self, text: &Text) -> Result<Vec<Range<usize>>, TokenizerError> {
+        let encoding = self.inner.encode_char_offsets(input(text), true).map_err(|error| self.failed(text, &*error))?;
+        let offset = |token: usize| encoding.get_offsets()[token].0..encoding.get_offsets()[token].1;
+        Ok(self.kept(&encoding).into_iter().map(offset).collect())
+    }
+
+    /// The tokens that stay: the special ones, and the first ones of each text.
+    fn kept(&self, encoding: &Encoding) -> Vec<usize> {
+        let texts = encoding.get_sequence_ids();
+        let lengths = [0, 1].map(|text| texts.iter().filter(|of| **of == Some(text)).count());
+        let special = texts.len() - lengths[0] - lengths[1];
+        let mut left = longest_first(lengths, self.max_length - special);
+        let mut stays = |text: usize| {
+            let stays = left[text] > 0;
+            left[text] -= usize::from(stays);
+            stays
         };
-        let encoding = self.inner.encode(input, true).map_err(|error| TokenizerError::Corrupt {
+        (0..texts.len()).filter(|token| texts[*token].is_none_or(&mut stays)).collect()
+    }
+
+    fn failed(&self, text: &Text, error: &(dyn std::error::Error + Send + Sync)) -> TokenizerError {
+        TokenizerError::Corrupt {
             path: self.files.first().cloned().unwrap_or_default(),
             found: format!("{error} for {text:?}"),
             expected: "a token for every text".into(),
-        })?;
-        let truncated = !encoding.get_overflowing().is_empty();
-        Ok(Feature { ids: encoding.get_ids().to_vec(), type_ids: encoding.get_type_ids().to_vec(), truncated })
+        }
     }
 
     /// The cut.
@@ -142,67 +190,128 @@ impl Tokenizer {
     }
 }
 
-type Made = Result<tokenizers::Tokenizer, Box<dyn std::error::Error + Send + Sync>>;
+/// How many tokens stay of two texts that have room for `room`: the longer one is cut until both are as long, then both,
+/// and of an odd number the second gets one more unless the first was longer.
+///
+/// Source: `truncate_encodings` of tokenizers 0.23, on whole texts. The crate itself stops tokenising a text once it has
+/// `max_length` tokens, and then takes the wrong one of two long texts for the longer.
+fn longest_first(lengths: [usize; 2], room: usize) -> [usize; 2] {
+    let [first, second] = lengths;
+    if first + second <= room {
+        return lengths;
+    }
+    let (shorter, longer) = (first.min(second), first.max(second));
+    let longer = longer.min(shorter.max(room.saturating_sub(shorter)));
+    let (shorter, longer) = if shorter + longer <= room { (shorter, longer) } else { (room / 2, room / 2 + room % 2) };
+    if first > second { [longer, shorter] } else { [shorter, longer] }
+}
 
-/// As `BertTokenizer`: lower-cased unless tokenizer_config.json says otherwise.
-fn word_piece(folder: &Path) -> Made {
-    let config = config(folder);
-    let flag = |key: &str| config.get(key).and_then(serde_json::Value::as_bool);
+fn input(text: &Text) -> EncodeInput<'_> {
+    match text {
+        Text::Single(text) => text.as_str().into(),
+        Text::Pair(first, second) => (first.as_str(), second.as_str()).into(),
+    }
+}
+
+/// What tokenizer_config.json says of a tokenizer without tokenizer.json. Names and defaults as in transformers.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Config {
+    do_lower_case: Option<bool>,
+    tokenize_chinese_chars: Option<bool>,
+    strip_accents: Option<bool>,
+    add_prefix_space: Option<bool>,
+    unk_token: Option<SpecialToken>,
+    sep_token: Option<SpecialToken>,
+    pad_token: Option<SpecialToken>,
+    cls_token: Option<SpecialToken>,
+    mask_token: Option<SpecialToken>,
+}
+
+/// Older files write the text, newer ones an object.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum SpecialToken {
+    Text(String),
+    Object { content: String },
+}
+
+impl Config {
+    /// The file of `folder`; the defaults if there is none.
+    fn read(folder: &Path) -> Result<Config, TokenizerError> {
+        let path = folder.join("tokenizer_config.json");
+        match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| TokenizerError::Corrupt {
+                path,
+                found: error.to_string(),
+                expected: "the settings of a tokenizer".into(),
+            }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Config::default()),
+            Err(source) => Err(TokenizerError::Read { path, source }),
+        }
+    }
+}
+
+fn name_of<'a>(token: Option<&'a SpecialToken>, default: &'a str) -> &'a str {
+    match token {
+        None => default,
+        Some(SpecialToken::Text(text) | SpecialToken::Object { content: text }) => text,
+    }
+}
+
+type Made<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// As `BertTokenizer` of transformers 5.23: lower-cased unless tokenizer_config.json says otherwise.
+fn word_piece(folder: &Path, config: &Config) -> Made<tokenizers::Tokenizer> {
     let vocab = WordPiece::read_file(&folder.join("vocab.txt").to_string_lossy())?;
-    let id = |token: &str| {
-        vocab.get(token).copied().map(|id| (token.to_string(), id)).ok_or_else(|| format!("vocab.txt has no {token}"))
-    };
-    let (sep, cls) = (id("[SEP]")?, id("[CLS]")?);
-    let model = WordPiece::builder().vocab(vocab).unk_token("[UNK]".into()).build()?;
+    let unk = name_of(config.unk_token.as_ref(), "[UNK]");
+    let sep = name_of(config.sep_token.as_ref(), "[SEP]");
+    let pad = name_of(config.pad_token.as_ref(), "[PAD]");
+    let cls = name_of(config.cls_token.as_ref(), "[CLS]");
+    let mask = name_of(config.mask_token.as_ref(), "[MASK]");
+    let model = WordPiece::builder().vocab(vocab).unk_token(unk.into()).build()?;
     let mut tokenizer = tokenizers::Tokenizer::new(model);
     let normalizer = BertNormalizer::new(
         true,
-        flag("tokenize_chinese_chars").unwrap_or(true),
-        flag("strip_accents"),
-        flag("do_lower_case").unwrap_or(true),
+        config.tokenize_chinese_chars.unwrap_or(true),
+        config.strip_accents,
+        config.do_lower_case.unwrap_or(true),
     );
     tokenizer.with_normalizer(Some(normalizer))?;
     tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
-    tokenizer.with_post_processor(Some(BertProcessing::new(sep, cls)));
-    add_specials(&mut tokenizer, &["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])?;
+    let processor = BertProcessing::new(with_id(&tokenizer, sep)?, with_id(&tokenizer, cls)?);
+    tokenizer.with_post_processor(Some(processor));
+    add_specials(&mut tokenizer, &[pad, unk, cls, sep, mask])?;
     Ok(tokenizer)
 }
 
-/// As `RobertaTokenizer`: no space is put in front unless tokenizer_config.json says so.
-fn byte_level_bpe(folder: &Path) -> Made {
-    let config = config(folder);
-    let prefix_space = config.get("add_prefix_space").and_then(serde_json::Value::as_bool).unwrap_or(false);
-    let name = |file: &str| folder.join(file).to_string_lossy().into_owned();
-    let model = BPE::from_file(&name("vocab.json"), &name("merges.txt")).build()?;
+/// As `RobertaTokenizer` of transformers 5.23: no space is put in front unless tokenizer_config.json says so.
+fn byte_level_bpe(folder: &Path, config: &Config) -> Made<tokenizers::Tokenizer> {
+    let prefix_space = config.add_prefix_space.unwrap_or(false);
+    let file = |name: &str| folder.join(name).to_string_lossy().into_owned();
+    let model = BPE::from_file(&file("vocab.json"), &file("merges.txt")).build()?;
     let mut tokenizer = tokenizers::Tokenizer::new(model);
-    let id = |token: &str| {
-        tokenizer
-            .token_to_id(token)
-            .map(|id| (token.to_string(), id))
-            .ok_or_else(|| format!("vocab.json has no {token}"))
-    };
-    let (sep, cls) = (id("</s>")?, id("<s>")?);
+    let unk = name_of(config.unk_token.as_ref(), "<unk>");
+    let sep = name_of(config.sep_token.as_ref(), "</s>");
+    let pad = name_of(config.pad_token.as_ref(), "<pad>");
+    let cls = name_of(config.cls_token.as_ref(), "<s>");
+    let mask = name_of(config.mask_token.as_ref(), "<mask>");
     tokenizer.with_pre_tokenizer(Some(ByteLevel::new(prefix_space, true, true)));
-    tokenizer.with_post_processor(Some(RobertaProcessing::new(sep, cls).add_prefix_space(prefix_space)));
-    add_specials(&mut tokenizer, &["<s>", "<pad>", "</s>", "<unk>"])?;
-    tokenizer.add_special_tokens([AddedToken::from("<mask>", true).lstrip(true)])?;
+    let processor = RobertaProcessing::new(with_id(&tokenizer, sep)?, with_id(&tokenizer, cls)?);
+    tokenizer.with_post_processor(Some(processor.trim_offsets(true).add_prefix_space(prefix_space)));
+    add_specials(&mut tokenizer, &[cls, pad, sep, unk, mask])?;
     Ok(tokenizer)
 }
 
-fn add_specials(
-    tokenizer: &mut tokenizers::Tokenizer,
-    tokens: &[&str],
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+fn with_id(tokenizer: &tokenizers::Tokenizer, token: &str) -> Made<(String, u32)> {
+    let id = tokenizer.token_to_id(token).ok_or_else(|| format!("no special token `{token}`"))?;
+    Ok((token.into(), id))
+}
+
+/// Makes those that the vocabulary has whole tokens, wherever they stand in a text.
+fn add_specials(tokenizer: &mut tokenizers::Tokenizer, tokens: &[&str]) -> Made<()> {
     let known: Vec<AddedToken> =
         tokens.iter().filter(|t| tokenizer.token_to_id(t).is_some()).map(|t| AddedToken::from(*t, true)).collect();
     tokenizer.add_special_tokens(known)?;
     Ok(())
-}
-
-/// tokenizer_config.json, or nothing.
-fn config(folder: &Path) -> serde_json::Map<String, serde_json::Value> {
-    std::fs::read(folder.join("tokenizer_config.json"))
-        .ok()
-        .and_then(|b| serde_json::from_slice(&b).ok())
-        .unwrap_or_default()
 }

@@ -27,6 +27,12 @@ pub enum TrainError {
     Lost { id: String },
     #[error("{} does not exist, expected the folder of a run", path.display())]
     MissingRun { path: PathBuf },
+    #[error("there is no run `{name}`: no folder of that name, and no id in {} begins with it", store.display())]
+    NoRun { name: String, store: PathBuf },
+    #[error("`{name}` begins the ids of {} runs, expected of one: {}", found.len(), list(found))]
+    SeveralRuns { name: String, found: Vec<PathBuf> },
+    #[error("{} is not finished, expected a run with scores.json", run.display())]
+    Unfinished { run: PathBuf },
     #[error("{} holds another run, {found}", path.display())]
     OtherRun { path: PathBuf, found: String },
     #[error("{}: {found}, expected {expected}", path.display())]
@@ -43,26 +49,50 @@ impl TrainError {
     /// What to do about it, where there is something to say.
     pub fn hint(&self) -> Option<String> {
         match self {
+            TrainError::Model(ModelError::Write { source, .. }) | TrainError::Write { source, .. } => {
+                write_hint(source).map(String::from)
+            }
+            TrainError::Create { .. } => Some(NAME_ANOTHER_FOLDER.into()),
             TrainError::Model(error) => error.hint(),
             TrainError::Data(error) => error.hint(),
             TrainError::Task(error) => Some(error.hint()),
+            TrainError::Tokenizer(error) => error.hint(),
+            TrainError::Recipe { key, .. } => Some(format!("set it with --{}", key.replace('_', "-"))),
             TrainError::Vocabulary { .. } => Some("tokenizer files and weights must come from the same model".into()),
             TrainError::NotFinite { .. } => {
                 Some("try a smaller --learning-rate; the log holds every step before".into())
             }
             TrainError::OtherRun { .. } => Some("name another folder with --out, or remove this one".into()),
             TrainError::BadRun { .. } => Some("remove the run folder and train again".into()),
-            TrainError::Lost { .. }
-            | TrainError::MissingRun { .. }
-            | TrainError::Tokenizer(_)
-            | TrainError::Recipe { .. }
-            | TrainError::Create { .. }
-            | TrainError::Write { .. }
-            | TrainError::Threads { .. } => None,
+            TrainError::Lost { .. } => None,
+            TrainError::Threads { .. } => Some("try fewer with --threads".into()),
+            TrainError::MissingRun { .. } | TrainError::NoRun { .. } => {
+                Some("name the folder that `stepstone train` printed, or the beginning of its id".into())
+            }
+            TrainError::SeveralRuns { .. } => Some("give more of the id".into()),
+            TrainError::Unfinished { .. } => {
+                Some("give the command that trained it once more: it goes on where it was".into())
+            }
         }
     }
 
     pub(crate) fn write(path: &Path) -> impl FnOnce(io::Error) -> TrainError + '_ {
         move |source| TrainError::Write { path: path.into(), source }
     }
+}
+
+const NAME_ANOTHER_FOLDER: &str = "name a folder in a place where you may write";
+
+fn write_hint(error: &io::Error) -> Option<&'static str> {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Some("make room and run the same command again: what is saved is whole, and a run goes on from there")
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Some(NAME_ANOTHER_FOLDER),
+        _ => None,
+    }
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }

@@ -5,6 +5,7 @@
 
 mod batches;
 mod error;
+mod export;
 mod folder;
 mod identify;
 mod measure;
@@ -18,10 +19,11 @@ mod start;
 mod trainer;
 
 pub use error::TrainError;
+pub use export::export;
 pub use folder::{FORMAT, FailureRecord, Identity, RunFolder, RunRecord, Scores, Timing};
 pub use identify::{EncoderIdentity, Lengths};
 pub use measure::Rates;
-pub use predict::{Prediction, export, predict};
+pub use predict::{Prediction, find_run, predict};
 pub use recipe::{Layer, Overrides, Recipe, Source, Warmup};
 pub use role::Role;
 pub use run::{Run, RunRequest};

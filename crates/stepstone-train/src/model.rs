@@ -10,6 +10,9 @@ use stepstone_models::{
 /// Counter stream of new tensors; the tensor's place in the layout is added.
 const INITIAL_STREAM: u32 = 1 << 20;
 
+/// Beside `model.safetensors`: a head that no class of transformers has.
+pub(crate) const HEAD_FILE: &str = "head.safetensors";
+
 /// Whether heads start anew (training) or are part of what is loaded (prediction).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heads {
@@ -60,8 +63,8 @@ fn initialize(part: &Part, config: &EncoderConfig, head: HeadKind, seed: u64, st
     }
 }
 
-/// Writes `parameters` as a Hugging Face folder. A `linear` head is no class of transformers: it goes into
-/// `head.safetensors` beside the encoder.
+/// Writes `parameters` as a Hugging Face folder. A `linear` head is no class of transformers: it goes into [`HEAD_FILE`]
+/// beside the encoder.
 pub(crate) fn save(
     dir: &Path,
     model: &Classifier,
@@ -86,7 +89,7 @@ pub(crate) fn save(
     folder.save(dir)?;
     if head == HeadKind::Linear {
         let tensors: Vec<NamedTensor> = model.layout.parts().filter(apart).map(tensor).collect();
-        write_safetensors(&dir.join("head.safetensors"), &tensors, ("format", "pt".into()))?;
+        write_safetensors(&dir.join(HEAD_FILE), &tensors, ("format", "pt".into()))?;
     }
     Ok(())
 }

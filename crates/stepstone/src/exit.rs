@@ -142,14 +142,18 @@ fn code(error: &TrainError) -> u8 {
     match error {
         TrainError::Model(error) => model_code(error),
         TrainError::Data(error) => data_code(error),
-        TrainError::Tokenizer(TokenizerError::Missing { .. }) | TrainError::MissingRun { .. } => NO_INPUT,
+        TrainError::Tokenizer(TokenizerError::Missing { .. })
+        | TrainError::MissingRun { .. }
+        | TrainError::NoRun { .. }
+        | TrainError::Unfinished { .. } => NO_INPUT,
+        TrainError::SeveralRuns { .. } => USAGE,
         TrainError::Tokenizer(TokenizerError::Corrupt { .. })
         | TrainError::Vocabulary { .. }
         | TrainError::BadRun { .. } => DATA,
         TrainError::Tokenizer(TokenizerError::Read { source, .. }) => read_code(source),
         TrainError::Task(_) => USAGE,
-        TrainError::Recipe { .. } => CONFIG,
         TrainError::Lost { .. } => WORK_LEFT,
+        TrainError::Recipe { .. } | TrainError::Tokenizer(TokenizerError::TooShort { .. }) => CONFIG,
         TrainError::NotFinite { .. } => FAILED,
         TrainError::OtherRun { .. } | TrainError::Create { .. } => CANNOT_CREATE,
         TrainError::Write { source, .. } => write_code(source),
@@ -170,8 +174,16 @@ fn model_code(error: &ModelError) -> u8 {
 
 fn data_code(error: &DataError) -> u8 {
     match error {
-        DataError::NoFolder { .. } | DataError::NoFile { .. } | DataError::Missing { .. } => NO_INPUT,
-        DataError::Content { .. } | DataError::BadRows { .. } => DATA,
+        DataError::NoFolder { .. }
+        | DataError::NoFile { .. }
+        | DataError::NoData { .. }
+        | DataError::Missing { .. }
+        | DataError::Folder { .. } => NO_INPUT,
+        DataError::Packed { .. }
+        | DataError::NotText { .. }
+        | DataError::NotUtf8 { .. }
+        | DataError::NoRows { .. }
+        | DataError::BadRows { .. } => DATA,
         DataError::Read { source, .. } => read_code(source),
     }
 }

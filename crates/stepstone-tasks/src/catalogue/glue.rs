@@ -1,7 +1,7 @@
 //! GLUE (Wang et al. 2019): CoLA, SST-2, MNLI, RTE.
 
 use crate::metric::Metric;
-use crate::task::{Columns, Fields, Layout, Task};
+use crate::task::{Columns, Fields, Hub, Layout, Task};
 
 const PREMISE_HYPOTHESIS: Columns =
     Columns::Json(Fields { id: Some("idx"), text: "premise", pair: Some("hypothesis"), label: "label" });
@@ -12,13 +12,21 @@ pub(super) const TASKS: &[Task] = &[
         name: "cola",
         citation: "Warstadt, Singh and Bowman 2019, Neural Network Acceptability Judgments",
         licence: "research use; sentences quoted from published works",
+        hub: Hub { dataset: "nyu-mll/glue", config: "cola" },
         folders: &["cola", "CoLA"],
         train: &["train.tsv"],
         dev: &[("", &["dev.tsv"])],
-        layouts: &[Layout {
-            extension: "tsv",
-            columns: Columns::Numbered { width: 4, fields: Fields { id: None, text: 3, pair: None, label: 1 } },
-        }],
+        layouts: &[
+            // The published test file, the only one with a header.
+            Layout {
+                extension: "tsv",
+                columns: Columns::Header(Fields { id: Some("index"), text: "sentence", pair: None, label: "label" }),
+            },
+            Layout {
+                extension: "tsv",
+                columns: Columns::Numbered { width: 4, fields: Fields { id: None, text: 3, pair: None, label: 1 } },
+            },
+        ],
         labels: &["0", "1"],
         metric: Metric::MatthewsCorrelation,
         sample: "xx00\t0\t*\tThe sofa the cat slept.",
@@ -27,6 +35,7 @@ pub(super) const TASKS: &[Task] = &[
         name: "mnli",
         citation: "Williams, Nangia and Bowman 2018, MultiNLI",
         licence: "OANC, CC BY-SA 3.0, CC BY 3.0 by part",
+        hub: Hub { dataset: "nyu-mll/glue", config: "mnli" },
         folders: &["mnli", "MNLI"],
         train: &["train.tsv"],
         dev: &[("matched", &["dev_matched.tsv"]), ("mismatched", &["dev_mismatched.tsv"])],
@@ -47,6 +56,7 @@ pub(super) const TASKS: &[Task] = &[
         name: "rte",
         citation: "Dagan et al. 2006; Bar Haim et al. 2006; Giampiccolo et al. 2007; Bentivogli et al. 2009",
         licence: "research use (GLUE and SuperGLUE redistribution)",
+        hub: Hub { dataset: "nyu-mll/glue", config: "rte" },
         folders: &["rte", "RTE", "superglue_rte"],
         train: &["train.jsonl", "train.tsv"],
         dev: &[("", &["val.jsonl", "dev.jsonl", "dev.tsv"])],
@@ -70,6 +80,7 @@ pub(super) const TASKS: &[Task] = &[
         name: "sst2",
         citation: "Socher et al. 2013, Recursive Deep Models for Semantic Compositionality",
         licence: "research use; no licence stated",
+        hub: Hub { dataset: "nyu-mll/glue", config: "sst2" },
         folders: &["sst2", "SST-2", "sst-2"],
         train: &["train.tsv"],
         dev: &[("", &["dev.tsv"])],

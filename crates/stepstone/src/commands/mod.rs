@@ -16,6 +16,9 @@ pub(crate) mod worker;
 use std::io;
 use std::path::PathBuf;
 
+/// Where runs lie unless --out names another folder.
+const STORE: &str = "runs";
+
 /// As many threads as the machine has cores.
 fn all_cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)

@@ -2,17 +2,18 @@
 
 use crate::exit::{self, Failure};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use stepstone_train::find_run;
 
 /// Label the rows of a file with a finished run, as JSON lines.
 ///
-/// The file is laid out as the task's own files; its labels may be absent.
+/// The file is laid out as the task's own files, plain or compressed; its labels may be absent.
 ///
-/// Example: stepstone predict runs/0123456789abcdef new.tsv
+/// Example: stepstone predict 0123 new.tsv > labels.jsonl
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Args {
-    /// Folder of a finished run
+    /// Folder of a finished run, or the beginning of its id in runs/
     run: PathBuf,
     /// Rows to label
     file: PathBuf,
@@ -24,7 +25,8 @@ pub(crate) struct Args {
 /// Writes one JSON object per row to `out`.
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let threads = args.threads.unwrap_or_else(super::all_cores);
-    let predictions = stepstone_train::predict(&args.run, &args.file, threads)
+    let predictions = find_run(&args.run, Path::new(super::STORE))
+        .and_then(|run| stepstone_train::predict(&run, &args.file, threads))
         .map_err(|error| Failure::new(format!("cannot label {}", args.file.display()), &error))?;
     for prediction in predictions {
         let line = serde_json::to_string(&prediction).map_err(|error| Failure::output(error.into()))?;

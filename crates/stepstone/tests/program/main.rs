@@ -1,4 +1,9 @@
-//! The real program, from the outside.
+//! The real program, from the outside: commands in, files, messages and exit codes out.
 
+mod bad_input;
+#[cfg(unix)]
+mod bad_output;
+mod predict;
 mod study;
+mod train;
 mod workplace;

@@ -1,0 +1,4 @@
+//! Task files and tokenizer folders from the outside. One program, for each costs a link of every dependency.
+
+mod files;
+mod tokenizers;

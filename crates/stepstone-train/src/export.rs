@@ -1,0 +1,168 @@
+//! A finished run as a folder for others: the model, and a card that says where it comes from and how good it is.
+
+use crate::error::TrainError;
+use crate::folder::{RunRecord, Scores};
+use crate::model::HEAD_FILE;
+use crate::predict::{finished, task_of};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use stepstone_models::{EncoderConfig, HeadKind, ModelError, write_atomically};
+use stepstone_tasks::Task;
+
+/// Copies the model of a finished run to `dir`, with a model card. If that fails, `dir` is left as it was.
+///
+/// # Errors
+/// If the run is not finished, `dir` exists and is not empty, or a write fails.
+pub fn export(run: &Path, dir: &Path) -> Result<(), TrainError> {
+    let card = Card::of(run)?.text();
+    let source = run.join("model");
+    let entries = fs::read_dir(&source).map_err(|error| ModelError::Read { path: source.clone(), source: error })?;
+    let mut files: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    files.sort();
+    let existed = dir.is_dir();
+    if fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(ModelError::NotEmpty { path: dir.into() }.into());
+    }
+    fs::create_dir_all(dir).map_err(|source| TrainError::Create { path: dir.into(), source })?;
+    let mut targets = Vec::new();
+    let mut write = || {
+        for file in &files {
+            let target = dir.join(file.file_name().unwrap_or_default());
+            targets.push(target.clone());
+            fs::copy(file, &target).map_err(TrainError::write(&target))?;
+        }
+        let readme = dir.join("README.md");
+        targets.push(readme.clone());
+        write_atomically(&readme, card.as_bytes()).map_err(TrainError::write(&readme))
+    };
+    write().inspect_err(|_| {
+        // What cannot be taken back is no worse than what is reported.
+        targets.iter().for_each(|target| drop(fs::remove_file(target)));
+        if !existed {
+            let _ = fs::remove_dir(dir);
+        }
+    })
+}
+
+/// What a model card says.
+struct Card {
+    task: &'static Task,
+    record: RunRecord,
+    scores: Scores,
+    encoder: EncoderConfig,
+    /// The runs that this one started from, the first one first, as far as their folders lie beside it.
+    before: Vec<(RunRecord, Scores)>,
+}
+
+impl Card {
+    fn of(run: &Path) -> Result<Card, TrainError> {
+        let (record, scores) = finished(run)?;
+        let mut before: Vec<(RunRecord, Scores)> = Vec::new();
+        let store = run.canonicalize().ok().and_then(|run| run.parent().map(Path::to_path_buf)).unwrap_or_default();
+        let mut start = record.identity.encoder.clone();
+        while let Some(id) = start.strip_prefix("run:") {
+            let Ok(found) = finished(&store.join(id)) else { break };
+            start.clone_from(&found.0.identity.encoder);
+            before.insert(0, found);
+        }
+        let encoder = EncoderConfig::read(&run.join("model"))?;
+        Ok(Card { task: task_of(run, &record)?, record, scores, encoder, before })
+    }
+
+    fn text(&self) -> String {
+        let mut card = self.front_matter();
+        let _ = write!(card, "\n# {} fine-tuned by stepstone\n\n", self.task.name);
+        let _ = writeln!(card, "Run `{}`, seed {}.", self.record.id, self.record.identity.seed);
+        for section in [self.lineage(), self.scores(), self.training()] {
+            card.push_str(&section);
+        }
+        card
+    }
+
+    /// What the hub reads. Source: `model-index` of the hub's model card specification.
+    fn front_matter(&self) -> String {
+        let (pipeline, library) = match self.record.identity.recipe.head {
+            HeadKind::Hf => ("text-classification", "transformers"),
+            HeadKind::Linear => ("feature-extraction", "transformers"),
+        };
+        let mut text = format!(
+            "---\nlibrary_name: {library}\npipeline_tag: {pipeline}\ndatasets:\n- {0}\ntags:\n- stepstone\n\
+             - intermediate-task-transfer\nmodel-index:\n- name: \"{1}\"\n  results:\n  - task: {{type: text-classification}}\n    \
+             dataset: {{type: {0}, name: {2}, config: {3}, split: validation}}\n    metrics:\n",
+            self.task.hub.dataset, self.record.id, self.task.name, self.task.hub.config
+        );
+        for score in &self.scores.scores {
+            let _ = writeln!(text, "    - {{type: {}, value: {}}}", score.name, score.value);
+        }
+        text + "---\n"
+    }
+
+    /// Encoder, then each training on the way, with its data, their licence and digest.
+    fn lineage(&self) -> String {
+        let first = self.before.first().map_or(&self.record, |(record, _)| record);
+        let mut text = String::from("\n## Lineage\n\n| stage | what | licence | blake3 |\n|---|---|---|---|\n");
+        let shape = format!(
+            "{}, {} layers of width {}",
+            self.encoder.family.encoder_architecture(),
+            self.encoder.num_hidden_layers,
+            self.encoder.hidden_size
+        );
+        let _ = writeln!(text, "| encoder | {shape} | its publisher's | files `{}` |", first.identity.encoder);
+        for (record, scores) in self.before.iter().map(|(r, s)| (r, s)).chain([(&self.record, &self.scores)]) {
+            let task = stepstone_tasks::find(&record.identity.task);
+            let (citation, licence) = task.map_or(("", "unknown"), |task| (task.citation, task.licence));
+            let _ = writeln!(
+                text,
+                "| {} | {} training examples ({citation}) | {licence} | data `{}`, run `{}`, seed {} |",
+                scores.task, scores.n_train, record.identity.data, record.id, record.identity.seed
+            );
+        }
+        text
+    }
+
+    fn scores(&self) -> String {
+        let scores = &self.scores;
+        let mut text = format!(
+            "\n## Scores\n\nOn the {} examples of the dev split of {}, which also chose the checkpoint.\n\n\
+             | metric | value |\n|---|---|\n",
+            scores.n_dev, scores.task
+        );
+        for score in scores.scores.iter().chain(&scores.parts) {
+            let _ = writeln!(text, "| {} | {:.4} |", score.name, score.value);
+        }
+        let _ = writeln!(text, "| best constant answer, {} | {:.4} |", self.task.metric.name(), scores.majority_score);
+        text
+    }
+
+    fn training(&self) -> String {
+        let (recipe, scores) = (&self.record.identity.recipe, &self.scores);
+        let mut text = format!(
+            "\n## Training\n\nAdamW, learning rate {}, weight decay {}, batch {}, {} steps (best after {}), max_length {}.\n",
+            recipe.learning_rate,
+            recipe.weight_decay,
+            recipe.batch_size,
+            scores.steps,
+            scores.best_step,
+            recipe.max_length
+        );
+        match recipe.head {
+            HeadKind::Hf => {
+                let _ = writeln!(text, "Load it with `AutoModelForSequenceClassification`.");
+            }
+            HeadKind::Linear => {
+                let _ = writeln!(
+                    text,
+                    "\n## The head\n\n`model.safetensors` is the encoder alone, without the pooler that this head does not use: \
+                     load it with `AutoModel`. The head is one \
+                     linear layer on the last state of the first token, logits = state x weight^T + bias; transformers \
+                     has no class for it. `{HEAD_FILE}` holds `classifier.weight` [{labels}, {hidden}] and \
+                     `classifier.bias` [{labels}]; the labels stand in `id2label` of config.json.",
+                    labels = scores.n_classes,
+                    hidden = self.encoder.hidden_size
+                );
+            }
+        }
+        text
+    }
+}

@@ -1,0 +1,128 @@
+//! Outputs that cannot be made: a read-only folder, a full disk. Nothing already written is lost.
+
+use crate::workplace::{TRAIN, command, stepstone, train, workplace};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn message(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Nobody in particular: a user whom the permissions of files bind, which root is not.
+const NOBODY: u32 = 65_534;
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("permissions");
+}
+
+/// The output of the program run by a user whom permissions bind; None, said aloud, where there is no such user to be.
+fn bound_by_permissions(place: &Path, arguments: &[&str]) -> Option<Output> {
+    let root = fs::metadata(place).expect("place").uid() == 0;
+    if !root {
+        return Some(stepstone(place, arguments));
+    }
+    // A copy, for the build folder may be closed to others.
+    let program = place.join("stepstone");
+    fs::copy(env!("CARGO_BIN_EXE_stepstone"), &program).expect("copies");
+    set_mode(&program, 0o755);
+    let mut command = Command::new(program);
+    match command.current_dir(place).args(arguments).uid(NOBODY).gid(NOBODY).output() {
+        Ok(output) => Some(output),
+        Err(error) => {
+            eprintln!("SKIPPED: cannot run as user {NOBODY}: {error}");
+            None
+        }
+    }
+}
+
+#[test]
+fn a_read_only_output_folder_gets_73_and_is_named() {
+    let place = workplace();
+    let at = place.path();
+    assert!(train(at, &["--out", "done"]).status.success());
+    fs::create_dir(at.join("closed")).expect("folder");
+    set_mode(at, 0o755); // a temporary folder is its owner's alone
+    set_mode(&at.join("closed"), 0o555);
+    let train_into = |out| [&TRAIN[..], &["--out", out]].concat();
+    let table = [
+        (train_into("closed"), "cannot write closed/run.json"),
+        (train_into("closed/run"), "cannot create closed/run"),
+        (vec!["export", "done", "closed/exported"], "cannot create closed/exported"),
+        (vec!["export", "done", "closed"], "cannot write closed/"),
+    ];
+    for (arguments, want) in table {
+        let Some(output) = bound_by_permissions(at, &arguments) else { return };
+        let message = message(&output);
+        assert_eq!(output.status.code(), Some(73), "{arguments:?}: {message}");
+        assert!(message.contains(want), "{arguments:?}: {message}");
+        assert!(message.contains("hint: "), "{arguments:?}: {message}");
+        assert_eq!(fs::read_dir(at.join("closed")).expect("closed").count(), 0, "{arguments:?} left something behind");
+    }
+}
+
+#[test]
+fn an_output_that_is_in_the_way_gets_73() {
+    let place = workplace();
+    fs::write(place.path().join("file"), "x").expect("file");
+    for out in ["file/run", "file", "/proc/run"] {
+        let output = train(place.path(), &["--out", out]);
+        assert_eq!(output.status.code(), Some(73), "{out}: {}", message(&output));
+        assert!(message(&output).contains(out), "{out}: {}", message(&output));
+    }
+    assert_eq!(fs::read_to_string(place.path().join("file")).expect("file"), "x");
+}
+
+/// Every byte written to the log is refused, as /dev/full does.
+#[test]
+fn a_full_disk_is_an_io_error_that_names_the_file() {
+    let place = workplace();
+    fs::create_dir(place.path().join("run")).expect("folder");
+    std::os::unix::fs::symlink("/dev/full", place.path().join("run/log.jsonl")).expect("link");
+    let output = train(place.path(), &["--out", "run"]);
+    assert_eq!(output.status.code(), Some(74), "{output:?}");
+    assert!(message(&output).contains("cannot write run/log.jsonl"), "{output:?}");
+    fs::remove_file(place.path().join("run/log.jsonl")).expect("link");
+    assert!(train(place.path(), &["--out", "run"]).status.success(), "goes on once there is room");
+    for arguments in [vec!["predict", "run", "data/sst2/dev.tsv"], [&TRAIN[..], &["--out", "run"]].concat()] {
+        let full = fs::File::options().write(true).open("/dev/full").expect("device");
+        let output = command(place.path(), &arguments).stdout(full).output().expect("runs");
+        assert_eq!(output.status.code(), Some(74), "{arguments:?}: {}", message(&output));
+        assert!(message(&output).contains("cannot write the output"), "{arguments:?}: {}", message(&output));
+    }
+}
+
+/// A disk that is truly full: it has room for one resume point, 590 KB, and not for the second beside it.
+#[test]
+fn a_disk_that_fills_up_during_a_run_loses_nothing_already_written() {
+    let place = workplace();
+    let at = place.path();
+    fs::create_dir(at.join("disk")).expect("folder");
+    let script = "mount -t tmpfs -o size=900k none disk || exit 99; \"$@\"; code=$?; cp -r disk kept; exit $code";
+    let arguments = [&TRAIN[..], &["--out", "disk/run", "--resume-seconds", "0", "--threads", "1"]].concat();
+    let output = Command::new("unshare")
+        .current_dir(at)
+        .args(["--map-root-user", "--mount", "sh", "-c", script, "sh", env!("CARGO_BIN_EXE_stepstone")])
+        .args(&arguments)
+        .output();
+    let output = match output {
+        Ok(output) if output.status.code() != Some(99) && !message(&output).starts_with("unshare") => output,
+        other => {
+            eprintln!("SKIPPED: cannot mount a small disk here: {other:?}");
+            return;
+        }
+    };
+    assert_eq!(output.status.code(), Some(74), "{}", message(&output));
+    assert!(message(&output).contains("No space left on device"), "{}", message(&output));
+    assert!(message(&output).contains("disk/run/"), "{}", message(&output));
+    assert!(message(&output).contains("hint: "), "{}", message(&output));
+    let again = train(at, &["--out", "kept/run", "--threads", "1"]);
+    assert!(again.status.success(), "{}", message(&again));
+    let log = fs::read_to_string(at.join("kept/run/log.jsonl")).expect("log");
+    assert!(log.contains(r#""event":"resume","step":6"#), "goes on from what was saved: {log}");
+    assert!(train(at, &["--out", "whole", "--threads", "1"]).status.success());
+    let read = |run: &str| fs::read(at.join(run).join("scores.json")).expect("scores");
+    assert_eq!(read("kept/run"), read("whole"));
+}

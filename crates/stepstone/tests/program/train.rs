@@ -1,0 +1,68 @@
+//! The main job through the real program, on a tiny random encoder and a made-up data set.
+
+use crate::workplace::{TRAIN, train, workplace};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+#[test]
+fn a_run_learns_and_its_files_are_the_same_for_any_number_of_threads() {
+    let place = workplace();
+    for threads in ["1", "2", "3"] {
+        let output = train(place.path(), &["--out", threads, "--threads", threads]);
+        assert!(output.status.success(), "{output:?}");
+    }
+    for file in ["scores.json", "predictions.jsonl", "model/model.safetensors", "model/config.json"] {
+        let read = |run: &str| fs::read(place.path().join(run).join(file)).expect(file);
+        assert!(read("1") == read("2") && read("1") == read("3"), "{file}");
+    }
+    let scores = fs::read_to_string(place.path().join("1/scores.json")).expect("scores");
+    let scores: serde_json::Value = serde_json::from_str(&scores).expect("JSON");
+    assert_eq!(scores["scores"][0]["value"], 1.0, "{scores}");
+    let again = train(place.path(), &["--out", "1"]);
+    assert!(again.status.success() && String::from_utf8_lossy(&again.stdout).contains("accuracy"));
+}
+
+#[test]
+fn weights_get_the_permissions_of_any_other_new_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = workplace();
+    assert!(train(place.path(), &["--out", "run"]).status.success());
+    let mode = |file: &str| fs::metadata(place.path().join("run").join(file)).expect(file).permissions().mode();
+    assert_eq!(mode("model/model.safetensors"), mode("scores.json"));
+}
+
+/// Events of a run's log with their step.
+fn events(place: &Path, event: &str) -> Vec<u64> {
+    let log = fs::read_to_string(place.join("killed/log.jsonl")).unwrap_or_default();
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    lines.filter(|line| line["event"] == event).filter_map(|line| line["step"].as_u64()).collect()
+}
+
+#[test]
+fn a_run_killed_after_its_second_resume_point_ends_with_the_bytes_of_an_uninterrupted_one() {
+    let place = workplace();
+    // Long enough that the kill falls inside; a resume point at every evaluation.
+    let long = ["--resume-seconds", "0", "--evaluations", "100", "--max-steps", "1000", "--threads", "1"];
+    let arguments: Vec<&str> = TRAIN.iter().copied().filter(|a| !["--max-steps", "60"].contains(a)).collect();
+    let run = |out: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stepstone"));
+        command.current_dir(place.path()).args(&arguments).args(long).args(["--out", out]);
+        command
+    };
+    assert!(run("whole").output().expect("runs").status.success());
+    let mut child = run("killed").stderr(std::process::Stdio::null()).spawn().expect("starts");
+    while events(place.path(), "saved").len() < 2 {
+        assert!(child.try_wait().expect("child").is_none(), "the run ended before it was killed");
+    }
+    child.kill().expect("kill -9");
+    child.wait().expect("child");
+    assert!(!place.path().join("killed/scores.json").exists(), "the kill fell inside the run");
+    assert!(run("killed").output().expect("runs").status.success());
+    let resumed = events(place.path(), "resume");
+    assert!(resumed.len() == 1 && resumed[0] >= 20, "resumed at {resumed:?}");
+    for file in ["scores.json", "predictions.jsonl", "model/model.safetensors", "run.json"] {
+        let read = |run: &str| fs::read(place.path().join(run).join(file)).expect(file);
+        assert!(read("whole") == read("killed"), "{file}");
+    }
+}

@@ -1,0 +1,13 @@
+//! The repository itself: arrows between crates, tidiness, licences and sources of dependencies.
+
+mod floors;
+mod licences;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+
+/// The repository's root.
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).expect("crates/stepstone lies two folders below the root").into()
+}

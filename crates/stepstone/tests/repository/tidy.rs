@@ -1,0 +1,133 @@
+//! Rules of the house that the compiler does not know. Each message says what to do.
+
+use crate::root;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Longest file in lines; a reader holds no longer one in the head.
+const LONGEST: usize = 600;
+
+/// Files that may be longer, each with its reason.
+const LONGER: [(&str, &str); 0] = [];
+
+/// Folders of a user's machine, which no file of a repository may name.
+const MACHINE_FOLDERS: [&str; 7] = ["home", "root", "Users", "work", "opt", "mnt", "tmp"];
+
+/// The problems of one file: `line: what is wrong; what to do`.
+fn problems(path: &str, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let rust = path.ends_with(".rs");
+    if rust && !text.starts_with("//! ") {
+        found.push("1: says nothing about the file; begin with `//! ` and what the file is for".into());
+    }
+    let length = text.lines().count();
+    let exempt = LONGER.iter().any(|(longer, _)| *longer == path);
+    if rust && length > LONGEST && !exempt {
+        found.push(format!(
+            "{length}: is over {LONGEST} lines; split the file by concept, or give its reason in LONGER"
+        ));
+    }
+    if length <= LONGEST && exempt {
+        found.push(format!("{length}: is no longer over {LONGEST} lines; take it out of LONGER"));
+    }
+    let mut prints_allowed = path.starts_with("crates/stepstone/") || path.contains("/tests/") || !rust;
+    for (number, line) in text.lines().enumerate().map(|(index, line)| (index + 1, line)) {
+        let code = line.split("//").next().unwrap_or_default();
+        prints_allowed |= code.contains("#[cfg(test)]"); // tests stand last
+        if rust && code.trim() == "#[ignore]" {
+            found.push(format!("{number}: ignores a test without a reason; write `#[ignore = \"why\"]` or delete it"));
+        }
+        if !prints_allowed && let Some(printer) = printer(code) {
+            found.push(format!("{number}: calls {printer}; return the text or emit a tracing event"));
+        }
+        if let Some(folder) = machine_folder(line) {
+            found
+                .push(format!("{number}: names {folder} of one machine; take the path from an argument or a variable"));
+        }
+    }
+    found
+}
+
+/// The macro that prints in a line of code.
+fn printer(code: &str) -> Option<&'static str> {
+    ["eprintln!", "println!", "eprint!", "print!", "dbg!"].into_iter().find(|name| {
+        let starts = code.match_indices(name).map(|(start, _)| start);
+        let mut whole = starts.filter(|start| !code[..*start].ends_with(|c: char| c.is_alphanumeric() || c == '_'));
+        whole.next().is_some()
+    })
+}
+
+/// An absolute path below one of [`MACHINE_FOLDERS`]; addresses on the web and paths below a variable are none.
+fn machine_folder(line: &str) -> Option<String> {
+    MACHINE_FOLDERS.iter().map(|folder| format!("/{folder}/")).find(|folder| {
+        let mut starts = line.match_indices(folder.as_str()).map(|(start, _)| start);
+        starts.any(|start| !line[..start].ends_with(|c: char| c.is_alphanumeric() || "._-}/~*".contains(c)))
+    })
+}
+
+/// Files that people write, below `folder`; build outputs, run folders and hidden tools' folders are none.
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    let entries = fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable").path());
+    for path in entries {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir()
+            && (!name.starts_with('.') || name == ".ci")
+            && !["target", "runs", "__pycache__"].contains(&&*name)
+        {
+            files(&path, found);
+        } else if path.is_file() {
+            let extension = path.extension().unwrap_or_default().to_string_lossy().into_owned();
+            let written = ["rs", "md", "toml", "py", "sh", "yml", "txt"].contains(&&*extension);
+            let fixture = path.components().any(|part| part.as_os_str() == "golden" || part.as_os_str() == "snapshots");
+            if (written && (!fixture || extension == "rs" || extension == "py")) || path.ends_with(".ci/run") {
+                found.push(path);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_file_keeps_the_rules_of_the_house() {
+    let root = root();
+    let mut paths = Vec::new();
+    files(&root, &mut paths);
+    paths.sort();
+    assert!(paths.iter().any(|path| path.ends_with(file!())), "the walk misses this very file");
+    let all = paths.iter().flat_map(|path| {
+        let name = path.strip_prefix(&root).expect("below the root").to_string_lossy().replace('\\', "/");
+        let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{name}: {error}"));
+        problems(&name, &text).into_iter().map(move |problem| format!("{name}:{problem}"))
+    });
+    let all: Vec<String> = all.collect();
+    assert!(all.is_empty(), "\n{}\n", all.join("\n"));
+}
+
+#[test]
+fn each_rule_finds_its_breach() {
+    let print = "println";
+    let long = format!("//! Long.\n{}", "\n".repeat(LONGEST));
+    let home = format!("let path = \"{}/me/data\";", "/home");
+    let table: [(&str, String, Option<&str>); 12] = [
+        ("crates/x/src/a.rs", "//! Good.\nfn f() {}\n".into(), None),
+        ("crates/x/src/a.rs", "use std::fs;\n".into(), Some("1: says nothing")),
+        ("crates/x/src/a.rs", long, Some("601: is over 600 lines")),
+        ("crates/x/src/a.rs", "//! A.\n    #[ignore]\n".into(), Some("2: ignores a test")),
+        ("crates/x/src/a.rs", "//! A.\n#[ignore = \"needs a GPU\"]\n".into(), None),
+        ("crates/x/src/a.rs", format!("//! A.\n    {print}!(\"x\");\n"), Some("2: calls println!")),
+        ("crates/x/src/a.rs", format!("//! A.\n    e{print}!(\"x\");\n"), Some("2: calls eprintln!")),
+        ("crates/x/src/a.rs", format!("//! A.\n// {print}!(\"x\");\n"), None),
+        ("crates/x/src/a.rs", format!("//! A.\n#[cfg(test)]\nmod tests {{ {print}!() }}\n"), None),
+        ("crates/stepstone/src/main.rs", format!("//! A.\n    {print}!(\"x\");\n"), None),
+        ("docs/a.md", home, Some("1: names ")),
+        ("docs/a.md", "https://example.org/home/x and $HOME/work/x".into(), None),
+    ];
+    for (path, text, want) in table {
+        let found = problems(path, &text);
+        match want {
+            None => assert!(found.is_empty(), "{text:?}: {found:?}"),
+            Some(want) => {
+                assert!(found.len() == 1 && found[0].starts_with(want), "{text:?}: {found:?}, expected {want}");
+            }
+        }
+    }
+}
