@@ -119,7 +119,7 @@ impl EncoderConfig {
                 Some(_) => Some(keys.number("classifier_dropout", 0.0, 0.0..1.0)? as f32),
             },
             initializer_range: keys.number("initializer_range", 0.02, 0.0..10.0)? as f32,
-            pad_token_id: keys.number("pad_token_id", f64::from(u8::from(roberta)), 0.0..1e6)? as u32,
+            pad_token_id: keys.whole("pad_token_id", usize::from(roberta), 0)? as u32,
             json: Map::new(),
         };
         if !config.hidden_size.is_multiple_of(config.num_attention_heads) {
@@ -143,11 +143,16 @@ struct Keys {
 
 impl Keys {
     fn size(&self, key: &str, default: usize) -> Result<usize, ModelError> {
+        self.whole(key, default, 1)
+    }
+
+    fn whole(&self, key: &str, default: usize, least: u64) -> Result<usize, ModelError> {
+        const LARGEST: u64 = 100_000_000;
         match self.json.get(key) {
             None | Some(Value::Null) => Ok(default),
             Some(value) => match value.as_u64() {
-                Some(n @ 1..=100_000_000) => Ok(n as usize),
-                _ => Err(self.wrong(key, "a whole number from 1 on")),
+                Some(n) if (least..=LARGEST).contains(&n) => Ok(n as usize),
+                _ => Err(self.wrong(key, &format!("a whole number from {least} to {LARGEST}"))),
             },
         }
     }

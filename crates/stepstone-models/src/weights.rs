@@ -3,7 +3,7 @@
 use crate::config::EncoderConfig;
 use crate::error::ModelError;
 use memmap2::Mmap;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Component, Path, PathBuf};
@@ -31,16 +31,18 @@ struct Entry {
 }
 
 impl Weights {
-    /// Opens the weights of `folder`.
+    /// Opens the weights of `folder`. After this, every size in `config` is that of a tensor on disk.
     ///
     /// # Errors
-    /// If there are none, a file is corrupt, a shard is missing, or one tensor stands there twice.
+    /// If there are none, a file is corrupt, a shard is missing, one tensor stands there twice, or they are those of a
+    /// model of other sizes than `config`.
     pub fn open(folder: &Path, config: &EncoderConfig) -> Result<Weights, ModelError> {
         let mut weights =
             Weights { files: Vec::new(), tensors: BTreeMap::new(), config_path: folder.join("config.json") };
         for path in weight_files(folder)? {
             weights.add(path, config.family.prefix(), "the index names this shard: copy it into the folder")?;
         }
+        weights.check_sizes(config)?;
         Ok(weights)
     }
 
@@ -72,22 +74,14 @@ impl Weights {
     /// # Errors
     /// If it is missing, has another shape than `shape` or an unsupported type, or holds a value that is not finite.
     pub fn read(&self, name: &str, shape: &[usize], out: &mut [f32]) -> Result<(), ModelError> {
-        let Some(entry) = self.tensors.get(name) else {
-            let path = self.files.first().map_or_else(|| self.config_path.clone(), |(path, _)| path.clone());
-            let found = "is missing".to_string();
-            return Err(ModelError::Tensor { path, tensor: name.into(), found, expected: format!("shape {shape:?}") });
-        };
-        let (path, map) = &self.files[entry.file];
+        let entry = self.entry(name, shape)?;
         let wrong = |found: String, expected: String| ModelError::Tensor {
-            path: path.clone(),
+            path: self.files[entry.file].0.clone(),
             tensor: entry.on_disk.clone(),
             found,
             expected,
         };
-        if entry.shape != shape {
-            return Err(wrong(format!("has shape {:?}", entry.shape), format!("{shape:?} by config.json")));
-        }
-        let bytes = &map[entry.data.clone()];
+        let bytes = &self.files[entry.file].1[entry.data.clone()];
         match entry.dtype {
             Dtype::F32 => convert(bytes, out, f32::from_le_bytes),
             Dtype::F16 => convert(bytes, out, |b| half::f16::from_le_bytes(b).to_f32()),
@@ -100,11 +94,41 @@ impl Weights {
         }
     }
 
-    /// Refuses weights with more than `layers` layers: they are another model's.
-    ///
-    /// # Errors
-    /// If there is a tensor of layer `layers`, counted from 0.
-    pub fn check_layers(&self, layers: usize) -> Result<(), ModelError> {
+    /// The tensor of this name, if it has this shape.
+    fn entry(&self, name: &str, shape: &[usize]) -> Result<&Entry, ModelError> {
+        let Some(entry) = self.tensors.get(name) else {
+            let path = self.files.first().map_or_else(|| self.config_path.clone(), |(path, _)| path.clone());
+            let found = "is missing".to_string();
+            return Err(ModelError::Tensor { path, tensor: name.into(), found, expected: format!("shape {shape:?}") });
+        };
+        if entry.shape != shape {
+            return Err(ModelError::Tensor {
+                path: self.files[entry.file].0.clone(),
+                tensor: entry.on_disk.clone(),
+                found: format!("has shape {:?}", entry.shape),
+                expected: format!("{shape:?} by config.json"),
+            });
+        }
+        Ok(entry)
+    }
+
+    /// Compares each size of the config with one tensor that shows it, so that nobody takes memory for a wrong one.
+    fn check_sizes(&self, config: &EncoderConfig) -> Result<(), ModelError> {
+        let (hidden, layers) = (config.hidden_size, config.num_hidden_layers);
+        let last = format!("encoder.layer.{}.intermediate.dense.weight", layers.saturating_sub(1));
+        for (name, rows) in [
+            ("embeddings.word_embeddings.weight", config.vocab_size),
+            ("embeddings.position_embeddings.weight", config.max_position_embeddings),
+            ("embeddings.token_type_embeddings.weight", config.type_vocab_size),
+            (&last, config.intermediate_size),
+        ] {
+            self.entry(name, &[rows, hidden])?;
+        }
+        self.check_layers(layers)
+    }
+
+    /// Refuses weights with more than `layers` layers.
+    fn check_layers(&self, layers: usize) -> Result<(), ModelError> {
         let next = format!("encoder.layer.{layers}.");
         let Some((tensor, entry)) = self.tensors.iter().find(|(name, _)| name.starts_with(&next)) else {
             return Ok(());
@@ -142,7 +166,12 @@ impl Weights {
             found,
             expected: "a whole safetensors file".into(),
         };
-        let parsed = SafeTensors::deserialize(&map).map_err(|error| corrupt(error.to_string()))?;
+        let parsed = SafeTensors::deserialize(&map).map_err(|error| match error {
+            SafeTensorError::MetadataIncompleteBuffer => {
+                corrupt(format!("{} bytes, not as many as its header names", map.len()))
+            }
+            other => corrupt(other.to_string()),
+        })?;
         let mut tensors = Vec::new();
         for (on_disk, view) in parsed.tensors() {
             let start = view.data().as_ptr() as usize - map.as_ptr() as usize;
@@ -211,6 +240,9 @@ fn shards(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, ModelError> {
     let parsed: Index =
         serde_json::from_slice(&bytes).map_err(|e| corrupt(e.to_string(), "an index with `weight_map`"))?;
     let names: BTreeSet<String> = parsed.weight_map.into_values().collect();
+    if names.is_empty() {
+        return Err(corrupt("no shard".into(), "at least one"));
+    }
     let mut files = Vec::new();
     for name in names {
         if !Path::new(&name).components().all(|part| matches!(part, Component::Normal(_))) {

@@ -42,7 +42,6 @@ pub(crate) fn load(
         }
         device.load(Arena::Parameters, part.param.offset, &data);
     }
-    weights.check_layers(config.num_hidden_layers)?;
     Ok(new)
 }
 

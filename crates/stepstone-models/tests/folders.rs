@@ -1,0 +1,402 @@
+//! Hugging Face folders as they come, good and bad. Every fixture is written by the test that reads it.
+
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+use stepstone_models::{Classifier, EncoderConfig, HeadKind, ModelError, Weights};
+use tempfile::TempDir;
+
+const HIDDEN: usize = 4;
+
+/// The config of a BERT of one layer, with these keys changed.
+fn config_json(changes: &Value) -> Value {
+    let mut json = json!({
+        "model_type": "bert", "vocab_size": 10, "hidden_size": HIDDEN, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "intermediate_size": 8, "max_position_embeddings": 6, "type_vocab_size": 2,
+    });
+    let changes = changes.as_object().expect("an object").clone();
+    json.as_object_mut().expect("an object").extend(changes);
+    json
+}
+
+/// A tensor on its way to a file.
+#[derive(Clone)]
+struct Tensor {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl Tensor {
+    fn f32(name: &str, shape: &[usize], values: &[f32]) -> Tensor {
+        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        Tensor { name: name.into(), dtype: Dtype::F32, shape: shape.into(), bytes }
+    }
+}
+
+/// Every tensor of the tiny BERT with a pooler, canonical names, each value a different small multiple of 1/8.
+fn tensors() -> Vec<Tensor> {
+    let folder = tempfile::tempdir().expect("folder");
+    let config = read_config(&folder, &config_json(&json!({}))).expect("config");
+    let model = Classifier::new(&config, HeadKind::Hf, 2);
+    let encoder = model.layout.parts().filter(|part| !part.name.starts_with("classifier"));
+    let tensor = |(number, part): (usize, &stepstone_engine::Part)| {
+        let values: Vec<f32> = (0..part.param.len()).map(|i| ((i + number) % 64) as f32 / 8.0 - 3.0).collect();
+        Tensor::f32(&part.name, &part.shape, &values)
+    };
+    encoder.enumerate().map(tensor).collect()
+}
+
+fn serialize(tensors: &[Tensor]) -> Vec<u8> {
+    let view = |t: &Tensor| TensorView::new(t.dtype, t.shape.clone(), &t.bytes).map(|v| v.data().to_vec());
+    assert!(tensors.iter().all(|t| view(t).is_ok()));
+    let views = tensors.iter().map(|t| (&t.name, TensorView::new(t.dtype, t.shape.clone(), &t.bytes).expect("fits")));
+    safetensors::serialize(views, None).expect("serializes")
+}
+
+fn read_config(folder: &TempDir, json: &Value) -> Result<EncoderConfig, ModelError> {
+    fs::write(folder.path().join("config.json"), json.to_string()).expect("config");
+    EncoderConfig::read(folder.path())
+}
+
+/// A folder with the tiny config and these files.
+fn folder(files: &[(&str, &[u8])]) -> TempDir {
+    let folder = tempfile::tempdir().expect("folder");
+    fs::write(folder.path().join("config.json"), config_json(&json!({})).to_string()).expect("config");
+    for (name, bytes) in files {
+        fs::write(folder.path().join(name), bytes).expect("file");
+    }
+    folder
+}
+
+fn open(folder: &TempDir) -> Result<Weights, ModelError> {
+    Weights::open(folder.path(), &EncoderConfig::read(folder.path()).expect("config"))
+}
+
+fn open_tensors(tensors: &[Tensor]) -> Result<Weights, ModelError> {
+    open(&folder(&[("model.safetensors", &serialize(tensors))]))
+}
+
+/// The message and the hint, with FOLDER in the folder's place.
+fn told(error: &ModelError, folder: &Path) -> String {
+    let text = format!("{error}\nhint: {}", error.hint().unwrap_or_default());
+    text.replace(&folder.display().to_string(), "FOLDER")
+}
+
+/// Reads every tensor of `want` and compares.
+fn assert_holds(weights: &Weights, want: &[Tensor], what: &str) {
+    for tensor in want {
+        let values: Vec<f32> = tensor.bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        let mut got = vec![f32::NAN; values.len()];
+        weights.read(&tensor.name, &tensor.shape, &mut got).expect(what);
+        assert_eq!(got, values, "{what}: {}", tensor.name);
+    }
+    assert_eq!(weights.names().count(), want.len(), "{what}");
+}
+
+#[test]
+fn half_precision_is_read_as_the_values_it_stands_for() {
+    let word = tensors().into_iter().next().expect("the word table");
+    let bits: [(Dtype, [(u16, f32); 5]); 2] = [
+        (
+            Dtype::F16,
+            [(0x3c00, 1.0), (0xc000, -2.0), (0x3555, 0.333_251_95), (0x0001, 5.960_464_5e-8), (0x7bff, 65_504.0)],
+        ),
+        (
+            Dtype::BF16,
+            [(0x3f80, 1.0), (0xc000, -2.0), (0x3eab, 0.333_984_38), (0x0001, 9.183_55e-41), (0x7f7f, 3.389_531_4e38)],
+        ),
+    ];
+    for (dtype, table) in bits {
+        let pattern: Vec<(u16, f32)> = table.iter().copied().cycle().take(10 * HIDDEN).collect();
+        let bytes = pattern.iter().flat_map(|(bits, _)| bits.to_le_bytes()).collect();
+        let mut all = tensors();
+        all[0] = Tensor { dtype, bytes, ..word.clone() };
+        let mut got = vec![f32::NAN; 10 * HIDDEN];
+        open_tensors(&all).expect("opens").read(&word.name, &word.shape, &mut got).expect("reads");
+        assert_eq!(got, pattern.iter().map(|(_, value)| *value).collect::<Vec<f32>>(), "{dtype:?}");
+    }
+}
+
+#[test]
+fn other_types_and_values_that_are_not_finite_are_refused() {
+    let mut all = tensors();
+    let word = all[0].clone();
+    let refused = |all: &[Tensor]| {
+        let folder = folder(&[("model.safetensors", &serialize(all))]);
+        let error = open(&folder).expect("opens").read(&word.name, &word.shape, &mut [0.0; 10 * HIDDEN]);
+        told(&error.expect_err("refused"), folder.path())
+    };
+    all[0] = Tensor { dtype: Dtype::I32, ..word.clone() };
+    insta::assert_snapshot!(refused(&all), @r"
+    FOLDER/model.safetensors: tensor `embeddings.word_embeddings.weight` is I32, expected F32, F16 or BF16
+    hint: config.json and the weights must come from the same model
+    ");
+    all[0] = word.clone();
+    all[0].bytes[12..16].copy_from_slice(&f32::NAN.to_le_bytes());
+    insta::assert_snapshot!(refused(&all), @r"
+    FOLDER/model.safetensors: tensor `embeddings.word_embeddings.weight` holds NaN at element 3, expected finite numbers
+    hint: config.json and the weights must come from the same model
+    ");
+}
+
+#[test]
+fn family_prefix_and_old_names_of_layer_norms_make_no_difference() {
+    let want = tensors();
+    let renamed = |rename: &dyn Fn(&str) -> String| -> Vec<Tensor> {
+        want.iter().map(|t| Tensor { name: rename(&t.name), ..t.clone() }).collect()
+    };
+    let old =
+        |name: &str| name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta");
+    assert_holds(&open_tensors(&want).expect("opens"), &want, "today's names");
+    let prefixed = renamed(&|name| format!("bert.{name}"));
+    assert_holds(&open_tensors(&prefixed).expect("opens"), &want, "with prefix");
+    let ancient = renamed(&|name| format!("bert.{}", old(name)));
+    assert_holds(&open_tensors(&ancient).expect("opens"), &want, "with prefix, gamma and beta");
+}
+
+#[test]
+fn one_tensor_under_two_names_is_refused() {
+    let mut all = tensors();
+    all.push(Tensor { name: format!("bert.{}", all[0].name), ..all[0].clone() });
+    let error = open_tensors(&all).expect_err("refused").to_string();
+    assert!(error.contains("tensor `embeddings.word_embeddings.weight` stands there twice"), "{error}");
+}
+
+#[test]
+fn weights_without_a_pooler_open_and_say_so() {
+    let all: Vec<Tensor> = tensors().into_iter().filter(|t| !t.name.starts_with("pooler")).collect();
+    let weights = open_tensors(&all).expect("opens");
+    assert!(!weights.contains("pooler.dense.weight"));
+    let error =
+        weights.read("pooler.dense.weight", &[HIDDEN, HIDDEN], &mut [0.0; HIDDEN * HIDDEN]).expect_err("missing");
+    assert!(error.to_string().ends_with("tensor `pooler.dense.weight` is missing, expected shape [4, 4]"), "{error}");
+}
+
+/// Two shards and the index that names them; the last argument changes the index.
+fn sharded(change: impl Fn(&mut Value)) -> (TempDir, Vec<Tensor>) {
+    let all = tensors();
+    let (first, second) = all.split_at(all.len() / 2);
+    let name = |n: usize| format!("model-0000{n}-of-00002.safetensors");
+    let mut map = serde_json::Map::new();
+    for (n, part) in [(1, first), (2, second)] {
+        map.extend(part.iter().map(|t| (t.name.clone(), json!(name(n)))));
+    }
+    let mut index = json!({"metadata": {}, "weight_map": map});
+    change(&mut index);
+    let folder = folder(&[
+        (&name(1), &serialize(first)),
+        (&name(2), &serialize(second)),
+        ("model.safetensors.index.json", index.to_string().as_bytes()),
+    ]);
+    (folder, all)
+}
+
+#[test]
+fn shards_are_found_through_the_index() {
+    let (folder, all) = sharded(|_| {});
+    assert_holds(&open(&folder).expect("opens"), &all, "sharded");
+}
+
+#[test]
+fn a_bad_index_or_a_missing_shard_is_told() {
+    let (folder, _) = sharded(|_| {});
+    fs::remove_file(folder.path().join("model-00002-of-00002.safetensors")).expect("removes");
+    insta::assert_snapshot!(told(&open(&folder).expect_err("refused"), folder.path()), @r"
+    FOLDER/model-00002-of-00002.safetensors does not exist
+    hint: the index names this shard: copy it into the folder
+    ");
+    let (folder, _) = sharded(|index| index["weight_map"]["x"] = json!("../elsewhere.safetensors"));
+    insta::assert_snapshot!(told(&open(&folder).expect_err("refused"), folder.path()), @r"
+    FOLDER/model.safetensors.index.json: shard `../elsewhere.safetensors`, expected a file inside the folder
+    hint: copy or download the file again and compare its checksum
+    ");
+    for text in ["", "{", "[]", "{}", r#"{"weight_map": {"x": 3}}"#, r#"{"weight_map": {}}"#, "\u{0}"] {
+        let (folder, _) = sharded(|_| {});
+        fs::write(folder.path().join("model.safetensors.index.json"), text).expect("index");
+        let error = open(&folder).expect_err(text);
+        assert!(matches!(error, ModelError::Corrupt { .. }), "{text}: {error}");
+    }
+}
+
+#[test]
+fn pickled_weights_alone_are_refused_with_the_conversion() {
+    let folder = folder(&[("pytorch_model.bin", b"\x80\x02")]);
+    insta::assert_snapshot!(told(&open(&folder).expect_err("refused"), folder.path()), @r#"
+    FOLDER/model.safetensors does not exist
+    hint: there is only pytorch_model.bin; convert it once: python -c "import sys, torch; from safetensors.torch import save_file; d = sys.argv[1]; save_file({k: v.clone().contiguous() for k, v in torch.load(d + '/pytorch_model.bin', map_location='cpu', weights_only=True).items()}, d + '/model.safetensors', {'format': 'pt'})" FOLDER
+    "#);
+    let empty = self::folder(&[]);
+    insta::assert_snapshot!(told(&open(&empty).expect_err("refused"), empty.path()), @r"
+    FOLDER/model.safetensors does not exist
+    hint: a model is a Hugging Face folder with config.json, model.safetensors and tokenizer files
+    ");
+}
+
+/// The tiny BERT's file, and where its data start.
+fn whole_file() -> (Vec<u8>, usize) {
+    let whole = serialize(&tensors());
+    let header = u64::from_le_bytes(*whole.first_chunk().expect("8 bytes")) as usize;
+    (whole, 8 + header)
+}
+
+#[test]
+fn a_file_cut_anywhere_is_corrupt() {
+    let (whole, header) = whole_file();
+    let folder = folder(&[]);
+    let path = folder.path().join("model.safetensors");
+    for length in (0..whole.len()).filter(|length| *length < header + 8 || length % 37 == 0) {
+        fs::write(&path, &whole[..length]).expect("writes");
+        let error = open(&folder).expect_err("cut");
+        assert!(matches!(error, ModelError::Corrupt { .. }), "cut to {length} of {}: {error}", whole.len());
+    }
+    fs::write(&path, &whole[..whole.len() - 1]).expect("writes");
+    insta::assert_snapshot!(told(&open(&folder).expect_err("cut"), folder.path()), @r"
+    FOLDER/model.safetensors: 3263 bytes, not as many as its header names, expected a whole safetensors file
+    hint: copy or download the file again and compare its checksum
+    ");
+}
+
+#[test]
+fn a_damaged_header_is_an_error_or_harmless() {
+    let all = tensors();
+    let (whole, header) = whole_file();
+    let folder = folder(&[]);
+    for at in 0..header {
+        for damage in [b'9', 0xff] {
+            let mut bytes = whole.clone();
+            bytes[at] = damage;
+            fs::write(folder.path().join("model.safetensors"), &bytes).expect("writes");
+            let Ok(weights) = open(&folder) else { continue };
+            for tensor in &all {
+                let mut out = vec![0.0; tensor.shape.iter().product()];
+                let _ = weights.read(&tensor.name, &tensor.shape, &mut out); // an answer, not a panic
+            }
+        }
+    }
+}
+
+#[test]
+fn impossible_headers_are_corrupt() {
+    let file = |header: &str, data: usize| {
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(header.as_bytes());
+        bytes.resize(bytes.len() + data, 0);
+        bytes
+    };
+    let tensor = |shape: &str, offsets: &str| {
+        file(
+            &format!(
+                r#"{{"embeddings.word_embeddings.weight":{{"dtype":"F32","shape":{shape},"data_offsets":{offsets}}}}}"#
+            ),
+            16,
+        )
+    };
+    let table = [
+        ("a header of 2^64 - 1 bytes", u64::MAX.to_le_bytes().to_vec()),
+        ("a header longer than the file", [&1000u64.to_le_bytes()[..], b"{}"].concat()),
+        ("no JSON", file("model", 0)),
+        ("no object", file("[]", 0)),
+        ("no UTF-8", [&2u64.to_le_bytes()[..], b"\xff\xfe"].concat()),
+        ("an unknown type", file(r#"{"x":{"dtype":"F33","shape":[1],"data_offsets":[0,4]}}"#, 4)),
+        ("a negative size", tensor("[-4]", "[0,16]")),
+        ("sizes that overflow", tensor("[4294967296,4294967296,4]", "[0,16]")),
+        ("another size than its bytes", tensor("[5]", "[0,16]")),
+        ("bytes beyond the end", tensor("[8]", "[0,32]")),
+        ("bytes that run backward", tensor("[4]", "[16,0]")),
+        ("bytes with a gap before them", tensor("[2]", "[8,16]")),
+        ("nesting without end", file(&"[".repeat(100_000), 0)),
+    ];
+    for (what, bytes) in table {
+        let error = open(&folder(&[("model.safetensors", &bytes)])).expect_err(what);
+        assert!(matches!(error, ModelError::Corrupt { .. }), "{what}: {error}");
+    }
+}
+
+#[test]
+fn a_config_of_another_model_is_told_before_memory_is_taken() {
+    let table = [
+        (
+            json!({"vocab_size": 11}),
+            "tensor `embeddings.word_embeddings.weight` has shape [10, 4], expected [11, 4] by config.json",
+        ),
+        (json!({"vocab_size": 100_000_000}), "tensor `embeddings.word_embeddings.weight` has shape [10, 4]"),
+        (json!({"hidden_size": 100_000_000}), "tensor `embeddings.word_embeddings.weight` has shape [10, 4]"),
+        (json!({"max_position_embeddings": 512}), "tensor `embeddings.position_embeddings.weight` has shape [6, 4]"),
+        (json!({"type_vocab_size": 1}), "tensor `embeddings.token_type_embeddings.weight` has shape [2, 4]"),
+        (
+            json!({"intermediate_size": 100_000_000}),
+            "tensor `encoder.layer.0.intermediate.dense.weight` has shape [8, 4]",
+        ),
+        (json!({"num_hidden_layers": 2}), "tensor `encoder.layer.1.intermediate.dense.weight` is missing"),
+        (
+            json!({"num_hidden_layers": 100_000_000}),
+            "tensor `encoder.layer.99999999.intermediate.dense.weight` is missing",
+        ),
+    ];
+    let folder = folder(&[("model.safetensors", &serialize(&tensors()))]);
+    for (change, want) in table {
+        let config = read_config(&folder, &config_json(&change)).expect("a possible config");
+        let error = Weights::open(folder.path(), &config).expect_err(want).to_string();
+        assert!(error.contains(want), "{change}: {error}");
+    }
+    let mut deeper = tensors();
+    let second: Vec<Tensor> = deeper.iter().filter(|t| t.name.starts_with("encoder.layer.0.")).cloned().collect();
+    deeper.extend(second.into_iter().map(|t| Tensor { name: t.name.replace("layer.0", "layer.1"), ..t }));
+    let error = open_tensors(&deeper).expect_err("one layer more than config.json says").to_string();
+    assert!(error.contains("belongs to layer 1, expected layers 0 to 0 by num_hidden_layers"), "{error}");
+}
+
+#[test]
+fn impossible_configs_name_the_key() {
+    let table = [
+        (
+            json!({"num_attention_heads": 0}),
+            "key `num_attention_heads` is `0`, expected a whole number from 1 to 100000000",
+        ),
+        (json!({"num_attention_heads": 3}), "key `num_attention_heads` is `3`, expected a divisor of hidden_size 4"),
+        (
+            json!({"num_attention_heads": 65, "hidden_size": 130}),
+            "key `num_attention_heads` is `65`, expected at most 64",
+        ),
+        (json!({"hidden_size": 0}), "key `hidden_size` is `0`"),
+        (json!({"hidden_size": -4}), "key `hidden_size` is `-4`"),
+        (json!({"hidden_size": 4.5}), "key `hidden_size` is `4.5`"),
+        (json!({"hidden_size": "4"}), "key `hidden_size` is `\"4\"`"),
+        (json!({"hidden_size": u64::MAX}), "key `hidden_size` is `18446744073709551615`"),
+        (json!({"num_hidden_layers": 0}), "key `num_hidden_layers` is `0`"),
+        (json!({"vocab_size": [10]}), "key `vocab_size` is `[10]`"),
+        (json!({"max_position_embeddings": 1e300}), "key `max_position_embeddings` is `1e+300`"),
+        (
+            json!({"model_type": "roberta", "max_position_embeddings": 2}),
+            "key `max_position_embeddings` is `2`, expected more than pad_token_id + 1",
+        ),
+        (json!({"pad_token_id": 0.5}), "key `pad_token_id` is `0.5`"),
+        (json!({"pad_token_id": -1}), "key `pad_token_id` is `-1`"),
+        (json!({"layer_norm_eps": -1e-12}), "key `layer_norm_eps` is `-1e-12`"),
+        (json!({"hidden_dropout_prob": 1.0}), "key `hidden_dropout_prob` is `1.0`"),
+        (json!({"classifier_dropout": "none"}), "key `classifier_dropout` is `\"none\"`"),
+        (json!({"hidden_act": "relu"}), "key `hidden_act` is `\"relu\"`, expected `gelu`, the only one supported"),
+        (json!({"position_embedding_type": "relative_key"}), "key `position_embedding_type`"),
+        (json!({"is_decoder": true}), "key `is_decoder` is `true`"),
+        (json!({"model_type": "gpt2"}), "key `model_type` is `\"gpt2\"`, expected `bert` or `roberta`"),
+        (json!({"model_type": null}), "key `model_type` is `null`"),
+    ];
+    for (change, want) in table {
+        let folder = tempfile::tempdir().expect("folder");
+        let error = read_config(&folder, &config_json(&change)).expect_err(want);
+        assert!(error.to_string().contains(want), "{change}: {error}");
+    }
+}
+
+#[test]
+fn a_config_that_is_no_json_object_is_corrupt() {
+    let nested = "[".repeat(100_000);
+    for bytes in [&b""[..], b"{", b"[]", b"null", b"\xff", nested.as_bytes()] {
+        let folder = folder(&[("config.json", bytes)]);
+        let error = EncoderConfig::read(folder.path()).expect_err("refused");
+        assert!(matches!(error, ModelError::Corrupt { .. }), "{error}");
+    }
+}
