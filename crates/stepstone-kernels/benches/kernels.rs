@@ -78,7 +78,7 @@ fn peak(bencher: Bencher<'_, '_>, threads: usize) {
 }
 
 mod linear {
-    use super::*;
+    use super::{Bencher, ItemsCount, LAYERS, Shape, THREADS, TOKENS, gemm, pool, random};
 
     fn flops(shape: Shape) -> ItemsCount {
         ItemsCount::new(2 * shape.rows * shape.inputs * shape.outputs)
@@ -115,7 +115,7 @@ mod linear {
 }
 
 mod heads {
-    use super::*;
+    use super::{Bencher, Dropout, ItemsCount, Qkv, QkvGradient, THREADS, attention, pool, random};
 
     const HEADS: [(usize, usize); 3] = [(4, 64), (12, 32), (12, 64)];
 
@@ -172,7 +172,7 @@ mod heads {
 }
 
 mod norm {
-    use super::*;
+    use super::{Bencher, Dropout, ItemsCount, Saved, THREADS, TOKENS, layer_norm, pool, random};
 
     const EPSILON: f32 = 1e-12;
 
@@ -218,7 +218,7 @@ mod norm {
 }
 
 mod update {
-    use super::*;
+    use super::{AdamW, Bencher, ItemsCount, THREADS, optimizer, pool};
 
     const LEN: usize = 11_000 * optimizer::CHUNK; // the parameters of S
 
