@@ -16,8 +16,8 @@ pub enum StudyError {
     Read { path: PathBuf, source: io::Error },
     #[error("{}:{line}:{column}: {problem}", path.display())]
     File { path: PathBuf, line: usize, column: usize, problem: String, hint: Option<String> },
-    #[error("[task.{task}]: {source}", source = .source)]
-    Recipe { task: String, source: TrainError },
+    #[error("the recipe of {task} is impossible")]
+    Recipe { task: String, source: Box<TrainError> },
     #[error("{} has been edited since this worker started", path.display())]
     Edited { path: PathBuf },
     #[error("run {found} is not run {planned} that the study planned: its data or its encoder has changed")]

@@ -40,9 +40,12 @@ pub struct Study {
     pub keep_models: bool,
     /// Tasks with their roles, in the order of the file.
     pub tasks: Vec<(String, Role)>,
-    /// Values of the recipe by the table they stand in: all runs, a role, a task, a task in a role.
-    recipe: BTreeMap<(Option<String>, Option<Role>), Overrides>,
+    /// Values of the recipe.
+    recipe: Recipes,
 }
+
+/// Overrides by the table they stand in: of a task or of all, in a role or in all.
+type Recipes = BTreeMap<(Option<String>, Option<Role>), Overrides>;
 
 /// Paths of the command line that replace those of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -221,17 +224,13 @@ impl Reader<'_> {
                 tasks.push((name, role));
             }
         }
-        match tasks.iter().any(|(_, role)| *role != Role::Intermediate) {
-            true => Ok(tasks),
-            false => Err(self.error(at, "[tasks] names no target and no probe, expected one at least".into(), None)),
+        if tasks.iter().all(|(_, role)| *role == Role::Intermediate) {
+            return Err(self.error(at, "[tasks] names no target and no probe, expected one at least".into(), None));
         }
+        Ok(tasks)
     }
 
-    fn recipes(
-        &self,
-        root: &mut DeTable<'_>,
-        tasks: &[(String, Role)],
-    ) -> Result<BTreeMap<(Option<String>, Option<Role>), Overrides>, StudyError> {
+    fn recipes(&self, root: &mut DeTable<'_>, tasks: &[(String, Role)]) -> Result<Recipes, StudyError> {
         let mut recipes = BTreeMap::new();
         if let Some((table, _)) = self.table(root, "recipe")? {
             self.recipe(table, None, &mut recipes)?;
@@ -249,12 +248,7 @@ impl Reader<'_> {
     }
 
     /// One table of values, and the tables by role inside it.
-    fn recipe(
-        &self,
-        mut table: DeTable<'_>,
-        task: Option<&str>,
-        recipes: &mut BTreeMap<(Option<String>, Option<Role>), Overrides>,
-    ) -> Result<(), StudyError> {
+    fn recipe(&self, mut table: DeTable<'_>, task: Option<&str>, recipes: &mut Recipes) -> Result<(), StudyError> {
         for role in ROLES {
             if let Some((mut inner, _)) = self.table(&mut table, &role.to_string())? {
                 let overrides = self.overrides(&mut inner, task, Some(role))?;

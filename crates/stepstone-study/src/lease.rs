@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// After this long without a heartbeat a lease is dead.
-pub const EXPIRY: Duration = Duration::from_secs(120);
+pub const EXPIRY: Duration = Duration::from_mins(2);
 
 /// Content of a lease.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -68,29 +68,29 @@ impl Plan {
         for (name, role) in &study.tasks {
             builder.task(name, *role)?;
         }
-        let with_role = |role: Role| {
-            move |(_, (_, r)): &(usize, &(String, Role))| (*r == Role::Intermediate) == (role == Role::Intermediate)
+        let tasks = |intermediate: bool| {
+            let all = study.tasks.iter().enumerate();
+            all.filter(move |(_, (_, role))| (*role == Role::Intermediate) == intermediate).map(|(task, _)| task)
         };
-        let numbered = || study.tasks.iter().enumerate();
         let mut parents = Vec::new();
-        for (task, (name, _)) in numbered().filter(with_role(Role::Intermediate)) {
+        for task in tasks(true) {
             for seed in 0..study.restarts {
-                parents.push(builder.run(task, name, None, seed)?);
+                parents.push(builder.run(task, &study.tasks[task].0, None, seed)?);
             }
         }
-        for (task, _) in numbered().filter(with_role(Role::Target)) {
+        for task in tasks(false) {
             for seed in 0..study.baseline_restarts {
                 builder.run(task, NONE, None, seed)?;
             }
         }
         for parent in parents {
-            for (task, _) in numbered().filter(with_role(Role::Target)) {
-                let (row, seed) = (builder.runs[parent].intermediate.clone(), builder.runs[parent].seed);
-                builder.run(task, &row, Some(parent), seed)?;
+            let PlannedRun { intermediate, seed, .. } = builder.runs[parent].clone();
+            for task in tasks(false) {
+                builder.run(task, &intermediate, Some(parent), seed)?;
             }
         }
         let (tasks, runs) = (builder.tasks, builder.runs);
-        Ok(Plan { tasks, runs, study })
+        Ok(Plan { study, tasks, runs })
     }
 
     /// The store of its runs.
@@ -145,7 +145,7 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn task(&mut self, name: &str, role: Role) -> Result<(), StudyError> {
-        let at = |source| StudyError::Recipe { task: format!("{name}.{role}"), source };
+        let at = |source| StudyError::Recipe { task: format!("{name} as {role}"), source: Box::new(source) };
         let task = stepstone_tasks::find(name).map_err(|error| StudyError::Train(error.into()))?;
         let data = match self.data.remove(name) {
             Some(data) => data,

@@ -77,7 +77,7 @@ fn decode(path: &Path, bytes: Vec<u8>) -> Result<String, DataError> {
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let offset = error.utf8_error().valid_up_to();
-        let line = 1 + error.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n').count();
+        let line = error.as_bytes()[..offset].split(|byte| *byte == b'\n').count();
         DataError::NotUtf8 { path: path.into(), line, offset, byte: error.as_bytes()[offset] }
     })?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(text))

@@ -46,10 +46,11 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// Standard output could not be written.
+    /// Standard output could not be written. A reader that has closed it, such as `head`, has seen enough: no error.
     #[expect(clippy::needless_pass_by_value, reason = "map_err hands the error over")]
     pub(crate) fn output(error: io::Error) -> Failure {
-        Failure { code: IO, what: "cannot write the output".into(), causes: vec![error.to_string()], hint: None }
+        let code = if error.kind() == io::ErrorKind::BrokenPipe { OK } else { IO };
+        Failure { code, what: "cannot write the output".into(), causes: vec![error.to_string()], hint: None }
     }
 
     /// The system refused something that has nothing to do with the user's files.

@@ -62,6 +62,7 @@ fn main() -> ExitCode {
     let flushed = out.flush().map_err(exit::Failure::output);
     match result.and_then(|code| flushed.map(|()| code)) {
         Ok(code) => ExitCode::from(code),
+        Err(failure) if failure.code == exit::OK => ExitCode::from(exit::OK),
         Err(failure) => {
             let _ = write!(io::stderr(), "{failure}"); // nobody is left to be told
             ExitCode::from(failure.code)
