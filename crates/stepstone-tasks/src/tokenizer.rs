@@ -152,7 +152,7 @@ impl Tokenizer {
         let texts = encoding.get_sequence_ids();
         let lengths = [0, 1].map(|text| texts.iter().filter(|of| **of == Some(text)).count());
         let special = texts.len() - lengths[0] - lengths[1];
-        let mut left = longest_first(lengths, self.max_length - special);
+        let mut left = longest_first(lengths, self.max_length.saturating_sub(special));
         let mut stays = |text: usize| {
             let stays = left[text] > 0;
             left[text] -= usize::from(stays);

@@ -46,7 +46,8 @@ fn bad_data_files_are_answered_with_place_finding_expectation_and_remedy() {
     for (name, bytes) in table {
         show(&mut report, name, &train_with(place.path(), "data/sst2/train.tsv", bytes));
     }
-    let many: String = (0..15).map(|i| format!("wa\t{i}\n")).collect();
+    let row = |label| format!("wa\t{label}\n");
+    let many: String = (0..15).map(row).collect();
     let many = train_with(place.path(), "data/sst2/dev.tsv", format!("sentence\tlabel\n{many}").as_bytes());
     show(&mut report, "more bad rows than are shown", &many);
     insta::assert_snapshot!(report);

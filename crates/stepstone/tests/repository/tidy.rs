@@ -16,7 +16,7 @@ const MACHINE_FOLDERS: [&str; 7] = ["home", "root", "Users", "work", "opt", "mnt
 /// The problems of one file: `line: what is wrong; what to do`.
 fn problems(path: &str, text: &str) -> Vec<String> {
     let mut found = Vec::new();
-    let rust = path.ends_with(".rs");
+    let rust = Path::new(path).extension().is_some_and(|extension| extension == "rs");
     if rust && !text.starts_with("//! ") {
         found.push("1: says nothing about the file; begin with `//! ` and what the file is for".into());
     }
