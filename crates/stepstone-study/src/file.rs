@@ -233,14 +233,14 @@ impl Reader<'_> {
     fn recipes(&self, root: &mut DeTable<'_>, tasks: &[(String, Role)]) -> Result<Recipes, StudyError> {
         let mut recipes = BTreeMap::new();
         if let Some((table, _)) = self.table(root, "recipe")? {
-            self.recipe(table, None, &mut recipes)?;
+            self.recipe(table, None, tasks, &mut recipes)?;
         }
         if let Some((mut by_task, _)) = self.table(root, "task")? {
             let names: Vec<&str> = tasks.iter().map(|(name, _)| name.as_str()).collect();
             self.known(&by_task, "[task], which has the tasks of this study", &names)?;
             for name in names {
                 if let Some((table, _)) = self.table(&mut by_task, name)? {
-                    self.recipe(table, Some(name), &mut recipes)?;
+                    self.recipe(table, Some(name), tasks, &mut recipes)?;
                 }
             }
         }
@@ -248,9 +248,20 @@ impl Reader<'_> {
     }
 
     /// One table of values, and the tables by role inside it.
-    fn recipe(&self, mut table: DeTable<'_>, task: Option<&str>, recipes: &mut Recipes) -> Result<(), StudyError> {
+    fn recipe(
+        &self,
+        mut table: DeTable<'_>,
+        task: Option<&str>,
+        tasks: &[(String, Role)],
+        recipes: &mut Recipes,
+    ) -> Result<(), StudyError> {
         for role in ROLES {
-            if let Some((mut inner, _)) = self.table(&mut table, &role.to_string())? {
+            if let Some((mut inner, at)) = self.table(&mut table, &role.to_string())? {
+                let plays = |task: &str| tasks.iter().any(|(name, r)| name == task && *r == role);
+                if let Some(task) = task.filter(|task| !plays(task)) {
+                    let problem = format!("task `{task}` is no {role} in this study, so these values act on nothing");
+                    return Err(self.error(at, problem, None));
+                }
                 let overrides = self.overrides(&mut inner, task, Some(role))?;
                 recipes.insert((task.map(String::from), Some(role)), overrides);
             }
@@ -374,6 +385,7 @@ mod tests {
             ("[recipe.target]\nlr = 1.0", "10:1: unknown key `lr` in [recipe.target]", "learning_rate"),
             ("[task.rt]\nepochs = 1", "9:7: unknown key `rt` in [task]", "did you mean `rte`?"),
             ("[task.rte]\nepochs = \"many\"", "10:10: `epochs`: invalid type", ""),
+            ("[task.rte.probe]\nepochs = 1", "9:2: task `rte` is no probe in this study", ""),
         ];
         for (text, problem, hint) in more {
             let error = read(&format!("{STUDY}{text}")).expect_err(text);

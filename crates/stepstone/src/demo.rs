@@ -54,8 +54,8 @@ target = ["rte"]
 probe = ["cola"]
 
 [recipe]
-learning_rate = 1e-3
-max_steps = 200
+learning_rate = 5e-4
+max_steps = 300
 evaluations = 5
 max_length = 32
 "#;
@@ -164,9 +164,8 @@ impl Draw {
     /// One of 0..n.
     fn below(&mut self, n: usize) -> usize {
         self.next += 1;
-        // The fraction of a normal number's thousandfold is as good as uniform for a handful of words.
-        let draw = (rng::normal(SEED, (1 << 16) + self.stream, self.next).abs() * 1e6) as usize;
-        draw % n
+        let draw = rng::uniform(SEED, (1 << 16) + self.stream, self.next);
+        ((draw * n as f64) as usize).min(n - 1)
     }
 
     fn word(&mut self, words: &[&'static str]) -> &'static str {

@@ -70,6 +70,9 @@ fn train(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let ended =
         ended.map_err(|error| Failure::study(format!("cannot go on with {}", args.study.study.display()), &error))?;
     let counts = Tally::read(&plan, &plan.store(), &mut Leases::new(lease_expiry)).counts();
+    if counts.failed > 0 && !args.watched {
+        let _ = writeln!(io::stderr(), "{} runs have failed; `stepstone run` tries them again", counts.failed);
+    }
     Ok(match ended {
         Ended::Stopped => exit::WORK_LEFT,
         Ended::Finished if counts.failed + counts.blocked > 0 => exit::FAILED,

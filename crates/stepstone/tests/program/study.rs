@@ -121,11 +121,19 @@ enum Phase {
     Write,
 }
 
-/// The phases of all runs that have neither ended nor been saved by a clean stop.
-fn phases(out: &Path) -> Vec<Phase> {
-    let mut last = BTreeMap::new();
+/// Lines of each run's log.
+fn log_lengths(out: &Path) -> BTreeMap<PathBuf, usize> {
+    let mut lengths = BTreeMap::new();
+    events(out).into_iter().for_each(|(run, ..)| *lengths.entry(run).or_default() += 1);
+    lengths
+}
+
+/// The phases of the runs that have written to their logs since `before` and have not ended.
+fn phases(out: &Path, before: &BTreeMap<PathBuf, usize>) -> Vec<Phase> {
+    let mut runs: BTreeMap<PathBuf, (String, usize)> = BTreeMap::new();
     events(out).into_iter().for_each(|(run, event, _)| {
-        last.insert(run, event);
+        let (last, lines) = runs.entry(run).or_default();
+        (*last, *lines) = (event, *lines + 1);
     });
     let phase = |event: &str| match event {
         "start" | "resume" | "step" | "evaluation" | "saved" => Some(Phase::Step),
@@ -133,7 +141,8 @@ fn phases(out: &Path) -> Vec<Phase> {
         "saving" | "writing" => Some(Phase::Write),
         _ => None,
     };
-    last.values().filter_map(|event| phase(event)).collect()
+    let busy = runs.iter().filter(|(run, (_, lines))| *lines > before.get(*run).copied().unwrap_or(0));
+    busy.filter_map(|(_, (event, _))| phase(event)).collect()
 }
 
 fn start_study(place: &Path, out: &str) -> Child {
@@ -148,23 +157,20 @@ fn kill_group(study: &mut Child) {
     study.wait().expect("ends");
 }
 
-/// Processes of a program whose command line holds `word`, among the descendants of this test's study.
-fn processes(out: &str, word: &str) -> Vec<i32> {
-    let mut found = Vec::new();
+/// `kill -9` to the first process of the study's group with this command.
+fn kill_one(study: &Child, command: &str) {
     for entry in fs::read_dir("/proc").expect("proc").filter_map(Result::ok) {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        if line.contains(word) && line.contains(out) {
-            found.push(pid);
+        let (stat, line) = (fs::read_to_string(entry.path().join("stat")), fs::read(entry.path().join("cmdline")));
+        // Fields 3 to 5 of stat, after the name: state, parent, process group.
+        let group =
+            stat.unwrap_or_default().rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(2)?.parse().ok());
+        let line = String::from_utf8_lossy(&line.unwrap_or_default()).replace('\0', " ");
+        if group == Some(study.id()) && line.contains(&format!(" {command} ")) {
+            let pid = rustix::process::Pid::from_raw(pid).expect("a process id");
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL); // it may just have ended
+            return;
         }
-    }
-    found
-}
-
-fn kill(pid: i32) {
-    if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
 }
 
@@ -192,6 +198,7 @@ fn a_study_killed_again_and_again_ends_with_the_bytes_of_an_uninterrupted_one() 
         let name = format!("killed-{studies}");
         let out = place.path().join(&name);
         loop {
+            let before = log_lengths(&out);
             let mut study = start_study(place.path(), &name);
             let ended = if enough(&fell, kills) {
                 Some(study.wait().expect("ends"))
@@ -203,7 +210,7 @@ fn a_study_killed_again_and_again_ends_with_the_bytes_of_an_uninterrupted_one() 
                 while started.elapsed() < Duration::from_secs(60) {
                     ended = study.try_wait().expect("child");
                     let busy = started.elapsed() > Duration::from_millis(400 + 37 * (kills as u64 % 5));
-                    if ended.is_some() || (busy && phases(&out).iter().any(|phase| Some(*phase) == wanted)) {
+                    if ended.is_some() || (busy && phases(&out, &before).iter().any(|phase| Some(*phase) == wanted)) {
                         break;
                     }
                 }
@@ -219,15 +226,13 @@ fn a_study_killed_again_and_again_ends_with_the_bytes_of_an_uninterrupted_one() 
                 }
                 None => {
                     kills += 1;
-                    match kills % 4 {
-                        0 => processes(&name, "worker").first().copied().map_or((), kill),
-                        1 => {
-                            let pid = study.id() as i32;
-                            kill(pid);
-                        }
+                    match kills % 5 {
+                        0 => kill_one(&study, "train-job"),
+                        1 => kill_one(&study, "worker"),
+                        2 => kill_one(&study, "run"),
                         _ => kill_group(&mut study),
                     }
-                    phases(&out).into_iter().for_each(|phase| *fell.entry(phase).or_default() += 1);
+                    phases(&out, &before).into_iter().for_each(|phase| *fell.entry(phase).or_default() += 1);
                     kill_group(&mut study);
                 }
             }
