@@ -5,8 +5,10 @@
 
 use crate::exp::exp;
 use crate::philox::Dropout;
-use crate::simd::{LANES, lane_sum, vectorize};
+use crate::simd::lane_sum;
 use crate::threads::Threads;
+use crate::tile::{Left, Tiled, cover, sum};
+use pulp::{Simd, WithSimd};
 
 /// Heads of an attention; the scale of scores is 1 / sqrt(head_dim).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,10 +68,7 @@ pub fn forward(
     let items = outs.into_iter().zip(lses).enumerate().collect();
     threads.for_each(items, |(number, (out, lse)): (usize, (&mut [f32], Option<&mut [f32]>))| {
         let sequence = sequences.get(number);
-        vectorize(
-            #[inline(always)]
-            || sequence.forward(shape, dropout, out, lse),
-        );
+        pulp::Arch::new().dispatch(Forward { sequence, shape, dropout, out, lse });
     });
 }
 
@@ -108,10 +107,7 @@ pub fn backward(
         let rows = sequence.first_query..sequence.first_query + sequence.queries;
         let (out, d_out) = (&out[rows.start * h..rows.end * h], &d_out[rows.start * h..rows.end * h]);
         let lse = &lse[rows.start * shape.heads..rows.end * shape.heads];
-        vectorize(
-            #[inline(always)]
-            || sequence.backward(shape, dropout, out, d_out, lse, d_q, d_kv),
-        );
+        pulp::Arch::new().dispatch(Backward { sequence, shape, dropout, out, d_out, lse, d_q, d_kv });
     });
 }
 
@@ -202,105 +198,174 @@ struct Sequence<'a> {
     fused: bool,
 }
 
-impl Sequence<'_> {
+/// The forward pass of one sequence.
+struct Forward<'a> {
+    sequence: Sequence<'a>,
+    shape: Shape,
+    dropout: Option<(&'a Dropout, &'a [u32])>,
+    out: &'a mut [f32],
+    lse: Option<&'a mut [f32]>,
+}
+
+impl WithSimd for Forward<'_> {
+    type Output = ();
+
     #[inline(always)]
-    fn forward(&self, shape: Shape, dropout: Option<(&Dropout, &[u32])>, out: &mut [f32], mut lse: Option<&mut [f32]>) {
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Forward { sequence, shape, dropout, out, mut lse } = self;
         let (d, h) = (shape.head_dim, shape.heads * shape.head_dim);
-        if self.keys == 0 {
+        if sequence.keys == 0 {
             out.fill(0.0);
             lse.into_iter().for_each(|lse| lse.fill(0.0));
             return;
         }
-        let (keys, dim) = (padded(self.keys), padded(d));
+        let (keys, dim) = (padded::<S>(sequence.keys), padded::<S>(d));
         let scale = 1.0 / (d as f32).sqrt();
         let mut k_t = vec![0.0; d * keys];
-        let (mut q, mut v) = (vec![0.0; self.queries * dim], vec![0.0; self.keys * dim]);
-        let mut scores = vec![0.0; self.queries * keys];
-        let (mut context, mut mask) = (vec![0.0; self.queries * dim], vec![0.0; keys]);
+        let (mut q, mut v) = (vec![0.0; sequence.queries * dim], vec![0.0; sequence.keys * dim]);
+        let mut scores = vec![0.0; sequence.queries * keys];
+        let (mut context, mut mask) = (vec![0.0; sequence.queries * dim], vec![0.0; keys]);
         for head in 0..shape.heads {
-            self.k.transpose(head * d, d, keys, &mut k_t);
-            self.q.copy(head * d, d, dim, &mut q);
-            self.v.copy(head * d, d, dim, &mut v);
-            product(self.queries, d, Left { data: &q, row: dim, column: 1 }, &k_t, keys, &mut scores);
-            for i in 0..self.queries {
-                let row = &mut scores[i * keys..][..self.keys];
+            sequence.k.transpose(head * d, d, keys, &mut k_t);
+            sequence.q.copy(head * d, d, dim, &mut q);
+            sequence.v.copy(head * d, d, dim, &mut v);
+            simd.vectorize(Product {
+                rows: sequence.queries,
+                depth: d,
+                width: keys,
+                left: Left::Rows { data: &q, stride: dim },
+                right: &k_t,
+                c: &mut scores,
+            });
+            for i in 0..sequence.queries {
+                let row = &mut scores[i * keys..][..sequence.keys];
                 let log_sum = softmax(row, scale);
                 if let Some(lse) = &mut lse {
                     lse[i * shape.heads + head] = log_sum;
                 }
                 if let Some((dropout, row_keys)) = dropout {
-                    let mask = &mut mask[..self.keys];
-                    dropout.with_head(head as u32).fill(row_keys[self.first_query + i], mask);
+                    let mask = &mut mask[..sequence.keys];
+                    dropout.with_head(head as u32).fill(row_keys[sequence.first_query + i], mask);
                     row.iter_mut().zip(&*mask).for_each(|(p, m)| *p *= m);
                 }
             }
-            product(self.queries, self.keys, Left { data: &scores, row: keys, column: 1 }, &v, dim, &mut context);
-            for i in 0..self.queries {
+            simd.vectorize(Product {
+                rows: sequence.queries,
+                depth: sequence.keys,
+                width: dim,
+                left: Left::Rows { data: &scores, stride: keys },
+                right: &v,
+                c: &mut context,
+            });
+            for i in 0..sequence.queries {
                 out[i * h + head * d..][..d].copy_from_slice(&context[i * dim..][..d]);
             }
         }
     }
+}
+
+/// The backward pass of one sequence.
+struct Backward<'a> {
+    sequence: Sequence<'a>,
+    shape: Shape,
+    dropout: Option<(&'a Dropout, &'a [u32])>,
+    out: &'a [f32],
+    d_out: &'a [f32],
+    lse: &'a [f32],
+    d_q: &'a mut [f32],
+    d_kv: &'a mut [f32],
+}
+
+impl WithSimd for Backward<'_> {
+    type Output = ();
 
     #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "what forward had, what it gave, and the gradients of both")]
-    fn backward(
-        &self,
-        shape: Shape,
-        dropout: Option<(&Dropout, &[u32])>,
-        out: &[f32],
-        d_out: &[f32],
-        lse: &[f32],
-        d_q: &mut [f32],
-        d_kv: &mut [f32],
-    ) {
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Backward { sequence, shape, dropout, out, d_out, lse, d_q, d_kv } = self;
         let (d, h) = (shape.head_dim, shape.heads * shape.head_dim);
-        if self.keys == 0 {
+        if sequence.keys == 0 {
             d_q.fill(0.0);
             return;
         }
-        let (keys, dim, queries) = (padded(self.keys), padded(d), self.queries);
+        let (keys, dim, queries) = (padded::<S>(sequence.keys), padded::<S>(d), sequence.queries);
         let scale = 1.0 / (d as f32).sqrt();
         let (mut k_t, mut v_t) = (vec![0.0; d * keys], vec![0.0; d * keys]);
-        let (mut q, mut k, mut d_o) = (vec![0.0; queries * dim], vec![0.0; self.keys * dim], vec![0.0; queries * dim]);
+        let (mut q, mut k, mut d_o) =
+            (vec![0.0; queries * dim], vec![0.0; sequence.keys * dim], vec![0.0; queries * dim]);
         let (mut p, mut d_s) = (vec![0.0; queries * keys], vec![0.0; queries * keys]);
         let mut mask = vec![1.0; keys];
-        let mut result = vec![0.0; queries.max(self.keys) * dim];
+        let mut result = vec![0.0; queries.max(sequence.keys) * dim];
         let d_out_view = View { data: d_out, stride: h, offset: 0 };
         for head in 0..shape.heads {
             let at = head * d;
-            self.k.transpose(at, d, keys, &mut k_t);
-            self.v.transpose(at, d, keys, &mut v_t);
-            self.q.copy(at, d, dim, &mut q);
-            self.k.copy(at, d, dim, &mut k);
+            sequence.k.transpose(at, d, keys, &mut k_t);
+            sequence.v.transpose(at, d, keys, &mut v_t);
+            sequence.q.copy(at, d, dim, &mut q);
+            sequence.k.copy(at, d, dim, &mut k);
             d_out_view.copy(at, d, dim, &mut d_o);
-            product(queries, d, Left { data: &q, row: dim, column: 1 }, &k_t, keys, &mut p);
-            product(queries, d, Left { data: &d_o, row: dim, column: 1 }, &v_t, keys, &mut d_s);
+            simd.vectorize(Product {
+                rows: queries,
+                depth: d,
+                width: keys,
+                left: Left::Rows { data: &q, stride: dim },
+                right: &k_t,
+                c: &mut p,
+            });
+            simd.vectorize(Product {
+                rows: queries,
+                depth: d,
+                width: keys,
+                left: Left::Rows { data: &d_o, stride: dim },
+                right: &v_t,
+                c: &mut d_s,
+            });
             for i in 0..queries {
                 let (o, d_o) = (&out[i * h + at..][..d], &d_out[i * h + at..][..d]);
                 let mean = lane_sum(d, |c| o[c] * d_o[c]);
-                let (p, d_s) = (&mut p[i * keys..][..self.keys], &mut d_s[i * keys..][..self.keys]);
-                let mask = &mut mask[..self.keys];
+                let (p, d_s) = (&mut p[i * keys..][..sequence.keys], &mut d_s[i * keys..][..sequence.keys]);
+                let mask = &mut mask[..sequence.keys];
                 if let Some((dropout, row_keys)) = dropout {
-                    dropout.with_head(head as u32).fill(row_keys[self.first_query + i], mask);
+                    dropout.with_head(head as u32).fill(row_keys[sequence.first_query + i], mask);
                 }
                 let log_sum = lse[i * shape.heads + head];
-                for j in 0..self.keys {
+                for j in 0..sequence.keys {
                     let probability = exp(p[j].mul_add(scale, -log_sum));
                     d_s[j] = probability * d_s[j].mul_add(mask[j], -mean) * scale;
                     p[j] = probability * mask[j];
                 }
             }
-            let (k_block, v_block, k_stride) = if self.fused { (h, 2 * h, 3 * h) } else { (0, h, 2 * h) };
+            let (k_block, v_block, k_stride) = if sequence.fused { (h, 2 * h, 3 * h) } else { (0, h, 2 * h) };
             // d_q = d_scores K
-            product(queries, self.keys, Left { data: &d_s, row: keys, column: 1 }, &k, dim, &mut result);
-            scatter(queries, d, dim, &result, if self.fused { 3 * h } else { h }, at, d_q);
-            let kv_target = if self.fused { &mut *d_q } else { &mut *d_kv };
+            simd.vectorize(Product {
+                rows: queries,
+                depth: sequence.keys,
+                width: dim,
+                left: Left::Rows { data: &d_s, stride: keys },
+                right: &k,
+                c: &mut result,
+            });
+            scatter(queries, d, dim, &result, if sequence.fused { 3 * h } else { h }, at, d_q);
+            let kv_target = if sequence.fused { &mut *d_q } else { &mut *d_kv };
             // d_k = d_scores^T Q
-            product(self.keys, queries, Left { data: &d_s, row: 1, column: keys }, &q, dim, &mut result);
-            scatter(self.keys, d, dim, &result, k_stride, k_block + at, kv_target);
+            simd.vectorize(Product {
+                rows: sequence.keys,
+                depth: queries,
+                width: dim,
+                left: Left::Columns { data: &d_s, stride: keys },
+                right: &q,
+                c: &mut result,
+            });
+            scatter(sequence.keys, d, dim, &result, k_stride, k_block + at, kv_target);
             // d_v = dropout(P)^T d_out
-            product(self.keys, queries, Left { data: &p, row: 1, column: keys }, &d_o, dim, &mut result);
-            scatter(self.keys, d, dim, &result, k_stride, v_block + at, kv_target);
+            simd.vectorize(Product {
+                rows: sequence.keys,
+                depth: queries,
+                width: dim,
+                left: Left::Columns { data: &p, stride: keys },
+                right: &d_o,
+                c: &mut result,
+            });
+            scatter(sequence.keys, d, dim, &result, k_stride, v_block + at, kv_target);
         }
     }
 }
@@ -345,50 +410,52 @@ fn scatter(rows: usize, d: usize, width: usize, from: &[f32], stride: usize, off
     }
 }
 
-fn padded(n: usize) -> usize {
-    n.next_multiple_of(LANES)
+/// Whole tiles.
+fn padded<S: Simd>(n: usize) -> usize {
+    n.next_multiple_of(2 * S::F32_LANES)
 }
 
-/// The left operand of [`product`]: element (i, k) is `data[i * row + k * column]`.
-#[derive(Clone, Copy)]
-struct Left<'a> {
-    data: &'a [f32],
-    row: usize,
-    column: usize,
+/// c = left right with left `[rows, depth]`, right `[depth, width]`, c `[rows, width]`; width is in whole tiles.
+struct Product<'a> {
+    rows: usize,
+    depth: usize,
+    width: usize,
+    left: Left<'a>,
+    right: &'a [f32],
+    c: &'a mut [f32],
 }
 
-/// c = a b with a `[m, depth]`, b `[depth, width]`, c `[m, width]`; width a multiple of the lanes. One accumulator per
-/// element, depth ascending.
-#[inline(always)]
-fn product(m: usize, depth: usize, a: Left<'_>, b: &[f32], width: usize, c: &mut [f32]) {
-    const ROWS: usize = 6;
-    let whole = m / ROWS * ROWS;
-    for i in (0..whole).step_by(ROWS) {
-        for j in (0..width).step_by(LANES) {
-            tile::<ROWS>(i, j, depth, a, b, width, c);
-        }
-    }
-    for i in whole..m {
-        for j in (0..width).step_by(LANES) {
-            tile::<1>(i, j, depth, a, b, width, c);
-        }
+impl WithSimd for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        cover(simd, self.rows, &mut self);
     }
 }
 
-#[inline(always)]
-fn tile<const ROWS: usize>(i: usize, j: usize, depth: usize, a: Left<'_>, b: &[f32], width: usize, c: &mut [f32]) {
-    let mut sums = [[0.0f32; LANES]; ROWS];
-    for (k, b_row) in b.chunks_exact(width).take(depth).enumerate() {
-        let b_lanes: &[f32; LANES] = b_row[j..].first_chunk().expect("width is a multiple of the lanes");
-        for (r, sums) in sums.iter_mut().enumerate() {
-            let value = a.data[(i + r) * a.row + k * a.column];
-            for lane in 0..LANES {
-                sums[lane] = value.mul_add(b_lanes[lane], sums[lane]);
+impl Tiled for Product<'_> {
+    #[inline(always)]
+    fn tile<S: Simd, const ROWS: usize>(&mut self, simd: S, row: usize) {
+        let (right, _) = S::as_simd_f32s(self.right);
+        let vectors = self.width / S::F32_LANES;
+        for j in (0..vectors).step_by(2) {
+            let mut sums = [[simd.splat_f32s(0.0); 2]; ROWS];
+            sum(
+                simd,
+                self.left,
+                row,
+                0,
+                self.depth,
+                #[inline(always)]
+                |k| [right[k * vectors + j], right[k * vectors + j + 1]],
+                &mut sums,
+            );
+            for (r, sums) in sums.iter().enumerate() {
+                let (row, _) = S::as_mut_simd_f32s(&mut self.c[(row + r) * self.width..][..self.width]);
+                row[j..j + 2].copy_from_slice(sums);
             }
         }
-    }
-    for (r, sums) in sums.iter().enumerate() {
-        c[(i + r) * width + j..][..LANES].copy_from_slice(sums);
     }
 }
 

@@ -18,6 +18,7 @@ pub mod rows;
 mod simd;
 pub mod tanh;
 pub mod threads;
+mod tile;
 
 #[cfg(test)]
 mod testing;

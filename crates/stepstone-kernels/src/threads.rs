@@ -1,11 +1,14 @@
 //! A pool of threads that belongs to one device; rayon's global pool is never used.
 
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
+use std::sync::{Mutex, PoisonError};
 
 /// Runs independent work items; with one thread, in order on the caller's.
 #[derive(Debug)]
 pub struct Threads {
     pool: Option<rayon::ThreadPool>,
+    /// Memory that stays from call to call: fresh pages would cost as much as what is written to them.
+    scratch: Mutex<Vec<f32>>,
 }
 
 impl Threads {
@@ -15,10 +18,10 @@ impl Threads {
     /// If the system refuses to start them.
     pub fn new(count: usize) -> Result<Threads, std::io::Error> {
         if count <= 1 {
-            return Ok(Threads { pool: None });
+            return Ok(Threads { pool: None, scratch: Mutex::default() });
         }
         let pool = rayon::ThreadPoolBuilder::new().num_threads(count).build().map_err(std::io::Error::other)?;
-        Ok(Threads { pool: Some(pool) })
+        Ok(Threads { pool: Some(pool), scratch: Mutex::default() })
     }
 
     /// Number of threads.
@@ -44,6 +47,16 @@ impl Threads {
             }
             _ => items.into_iter().map(work).collect(),
         }
+    }
+
+    /// Lends `len` floats, with whatever an earlier call left in them. Not to be called from inside `work`.
+    pub(crate) fn with_scratch<R>(&self, len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+        // What a panic left is as good as what a call left.
+        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        if scratch.len() < len {
+            scratch.resize(len, 0.0);
+        }
+        work(&mut scratch[..len])
     }
 }
 

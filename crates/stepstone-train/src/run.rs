@@ -12,7 +12,7 @@ use stepstone_models::{EncoderConfig, Family, Weights};
 use stepstone_tasks::{Task, TaskData, Tokenizer, TokenizerFamily, load};
 
 /// Raised when a change of the program moves a score.
-pub(crate) const NUMERICS: u32 = 2;
+pub(crate) const NUMERICS: u32 = 3;
 /// Width of the arithmetic.
 pub(crate) const PRECISION: &str = "f32";
 /// Kind of device.

@@ -1,0 +1,61 @@
+//! Products through the `gemm` crate, for machines that have no vectors of f32.
+
+use super::panels::Right;
+use crate::tile::Left;
+
+/// c = left right, or c += left right; shapes `[rows, depth]`, `[depth, columns]`, `[rows, columns]`. One thread; the
+/// order of each sum is a function of the shape.
+pub(super) fn product(left: Left<'_>, right: Right<'_>, depth: usize, columns: usize, accumulate: bool, c: &mut [f32]) {
+    let rows = c.len() / columns;
+    let a = match left {
+        Left::Rows { data, stride } => Matrix { data, row_stride: stride, column_stride: 1 },
+        Left::Columns { data, stride } => Matrix { data, row_stride: 1, column_stride: stride },
+    };
+    let b = match right {
+        Right::Rows(data) => Matrix { data, row_stride: columns, column_stride: 1 },
+        Right::Columns(data) => Matrix { data, row_stride: 1, column_stride: depth },
+    };
+    assert!(rows > 0 && depth > 0 && c.len() == rows * columns, "gemm: {} values for {columns} columns", c.len());
+    a.check(rows, depth);
+    b.check(depth, columns);
+    // SAFETY: `check` has shown that the last element of either view lies in its slice, hence every element does; `c`
+    // is a contiguous [rows, columns] matrix borrowed exclusively, so it overlaps neither; one thread is used.
+    unsafe {
+        gemm::gemm(
+            rows,
+            columns,
+            depth,
+            c.as_mut_ptr(),
+            1,
+            columns as isize,
+            accumulate,
+            a.data.as_ptr(),
+            a.column_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.column_stride as isize,
+            b.row_stride as isize,
+            1.0f32,
+            1.0f32,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
+/// A strided view; element (r, c) is `data[r * row_stride + c * column_stride]`.
+#[derive(Clone, Copy)]
+struct Matrix<'a> {
+    data: &'a [f32],
+    row_stride: usize,
+    column_stride: usize,
+}
+
+impl Matrix<'_> {
+    fn check(self, rows: usize, columns: usize) {
+        let last = (rows - 1) * self.row_stride + (columns - 1) * self.column_stride;
+        assert!(last < self.data.len(), "gemm: a view of {rows} x {columns} leaves its data");
+    }
+}

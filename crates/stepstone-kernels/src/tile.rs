@@ -1,0 +1,103 @@
+//! Register tiles, of which every product is made: a few rows of a result, two vectors wide.
+
+use pulp::Simd;
+
+/// Two vectors: the columns of a tile.
+pub(crate) type Pair<S> = [<S as Simd>::f32s; 2];
+
+/// The left operand of a product, `[rows, depth]`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Left<'a> {
+    /// Element (row, k) at `row * stride + k`.
+    Rows {
+        /// From the first row on.
+        data: &'a [f32],
+        stride: usize,
+    },
+    /// Element (row, k) at `k * stride + row`.
+    Columns {
+        /// From the first row on.
+        data: &'a [f32],
+        stride: usize,
+    },
+}
+
+/// A product that is computed tile by tile.
+pub(crate) trait Tiled {
+    /// Computes rows `row..row + ROWS`, all columns.
+    fn tile<S: Simd, const ROWS: usize>(&mut self, simd: S, row: usize);
+}
+
+/// Computes all `rows`, in the tallest tiles that the registers hold.
+#[inline(always)]
+pub(crate) fn cover<S: Simd>(simd: S, rows: usize, product: &mut impl Tiled) {
+    let mut row = 0;
+    if S::F32_LANES == 16 {
+        while row + 12 <= rows {
+            product.tile::<S, 12>(simd, row); // 24 sums in AVX-512's 32 registers
+            row += 12;
+        }
+    }
+    while row + 6 <= rows {
+        product.tile::<S, 6>(simd, row); // 12 sums in AVX2's 16 registers
+        row += 6;
+    }
+    if row + 4 <= rows {
+        product.tile::<S, 4>(simd, row);
+        row += 4;
+    }
+    if row + 2 <= rows {
+        product.tile::<S, 2>(simd, row);
+        row += 2;
+    }
+    if row < rows {
+        product.tile::<S, 1>(simd, row);
+    }
+}
+
+/// sums[r] += sum over k in `first_k..first_k + depth` of left[row + r][k] * right(k - first_k).
+///
+/// k ascends and each step is one fused multiply-add, so the bits of an element depend neither on the tile's size nor on
+/// the vectors' width.
+#[inline(always)]
+pub(crate) fn sum<S: Simd, const ROWS: usize>(
+    simd: S,
+    left: Left<'_>,
+    row: usize,
+    first_k: usize,
+    depth: usize,
+    right: impl Fn(usize) -> Pair<S>,
+    sums: &mut [Pair<S>; ROWS],
+) {
+    match left {
+        Left::Rows { data, stride } => {
+            let mut rows = [&data[..0]; ROWS];
+            for (r, slice) in rows.iter_mut().enumerate() {
+                // Cut to `depth`, so that no index in the loop needs a check.
+                *slice = &data[(row + r) * stride + first_k..][..depth];
+            }
+            for k in 0..depth {
+                let mut values = [0.0; ROWS];
+                for r in 0..ROWS {
+                    values[r] = rows[r][k];
+                }
+                step(simd, values, right(k), sums);
+            }
+        }
+        Left::Columns { data, stride } => {
+            for k in 0..depth {
+                let values = data[(first_k + k) * stride + row..].first_chunk();
+                step(simd, *values.expect("the rows of a tile lie within the stride"), right(k), sums);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn step<S: Simd, const ROWS: usize>(simd: S, left: [f32; ROWS], right: Pair<S>, sums: &mut [Pair<S>; ROWS]) {
+    for r in 0..ROWS {
+        let value = simd.splat_f32s(left[r]);
+        sums[r][0] = simd.mul_add_f32s(value, right[0], sums[r][0]);
+        sums[r][1] = simd.mul_add_f32s(value, right[1], sums[r][1]);
+    }
+}
