@@ -116,7 +116,8 @@ fn causes(error: &dyn Error) -> Vec<String> {
 
 fn study_code(error: &StudyError) -> u8 {
     match error {
-        StudyError::Train(error) | StudyError::Recipe { source: error, .. } => code(error),
+        StudyError::Train(error) => code(error),
+        StudyError::Recipe { source, .. } => code(source),
         StudyError::Missing { .. } => NO_INPUT,
         StudyError::Read { source, .. } => read_code(source),
         StudyError::File { .. } | StudyError::Edited { .. } => CONFIG,
