@@ -3,7 +3,9 @@
 pub mod analysis;
 pub mod averages;
 pub mod cells;
+pub mod coefficient;
 pub mod comparison;
+pub mod correlations;
 pub mod degenerate;
 pub mod grid;
 pub mod input;
@@ -17,7 +19,9 @@ pub mod options;
 pub mod permutation;
 pub mod ranks;
 pub mod report;
+pub mod rng;
 pub mod special;
+pub mod table;
 
 pub use analysis::{Analysis, analyze};
 pub use input::{InputError, Observations, parse, read};
