@@ -161,6 +161,32 @@ pub fn correlate(table: &ScoreTable, mode: Mode, options: &Options) -> Correlati
     Correlations { rows: table.rows.len(), clusters: table.intermediates.len(), family_sizes, pairs }
 }
 
+/// How many correlations are significant in a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Significant {
+    /// Rows of the table.
+    pub rows: usize,
+    /// Pairs that are correlated.
+    pub pairs: usize,
+    /// Pairs with a Holm-adjusted p below alpha in the family `distinct`.
+    pub distinct: usize,
+    /// Pairs with a Holm-adjusted p below alpha in the family `means`.
+    pub means: usize,
+}
+
+/// Counts the significant correlations of a table without the rows of some intermediates: do they rest on these?
+pub fn significant_without(table: &ScoreTable, left_out: &[&str], options: &Options) -> Significant {
+    let plain = Options { permutations: 0, bootstraps: 0, ..options.clone() };
+    let found = correlate(&table.without(left_out), Mode::Drop, &plain);
+    let below = |p: Option<f64>| p.is_some_and(|p| p < options.alpha.value());
+    Significant {
+        rows: found.rows,
+        pairs: found.pairs.len(),
+        distinct: found.pairs.iter().filter(|pair| below(pair.holm_distinct)).count(),
+        means: found.pairs.iter().filter(|pair| below(pair.holm_means)).count(),
+    }
+}
+
 /// Pairs of table columns: targets a < b, then targets x probes.
 fn pair_columns(table: &ScoreTable) -> Vec<(usize, usize)> {
     let targets = table.columns.iter().take_while(|column| column.role == Role::Target).count();

@@ -1,5 +1,6 @@
 //! From observations.csv to statistics to a report; knows no other crate of ours.
 
+pub mod additivity;
 pub mod analysis;
 pub mod averages;
 pub mod cells;
@@ -7,6 +8,7 @@ pub mod coefficient;
 pub mod comparison;
 pub mod correlations;
 pub mod degenerate;
+pub mod expected_best;
 pub mod grid;
 pub mod input;
 pub mod json;
@@ -17,7 +19,10 @@ pub mod multiple;
 pub mod observation;
 pub mod options;
 pub mod permutation;
+pub mod power;
 pub mod ranks;
+pub mod relation;
+pub mod reliability;
 pub mod report;
 pub mod rng;
 pub mod special;

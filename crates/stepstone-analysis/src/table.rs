@@ -56,6 +56,28 @@ impl ScoreTable {
         let (intermediates, rows) = name_rows(study, &keys);
         ScoreTable { intermediates, rows, columns }
     }
+
+    /// The table without the rows of some intermediates.
+    pub fn without(&self, left_out: &[&str]) -> Self {
+        let stays: Vec<bool> = self.intermediates.iter().map(|name| !left_out.contains(&name.as_str())).collect();
+        let number = |intermediate: u32| stays[..intermediate as usize].iter().filter(|stays| **stays).count() as u32;
+        let kept: Vec<usize> =
+            (0..self.rows.len()).filter(|&row| stays[self.rows[row].intermediate as usize]).collect();
+        let rows = kept.iter().map(|&row| Row { intermediate: number(self.rows[row].intermediate), ..self.rows[row] });
+        let of_column =
+            |column: &Column| Column { scores: kept.iter().map(|&row| column.scores[row]).collect(), ..column.clone() };
+        ScoreTable {
+            intermediates: self
+                .intermediates
+                .iter()
+                .zip(&stays)
+                .filter(|(_, s)| **s)
+                .map(|(name, _)| name.clone())
+                .collect(),
+            rows: rows.collect(),
+            columns: self.columns.iter().map(of_column).collect(),
+        }
+    }
 }
 
 /// The runs of one task; `Study::runs` is sorted by task first.
@@ -128,5 +150,8 @@ mod tests {
         let drop = ScoreTable::new(&study, "none", Mode::Drop);
         assert_eq!(drop.rows, [row(0, 1), row(1, 3)]);
         assert_eq!(drop.columns[0].scores, [Some(70.0), None]);
+        let rest = keep.without(&["mnli"]);
+        assert_eq!((rest.intermediates, rest.rows), (vec!["sst2".to_owned()], vec![row(0, 3)]));
+        assert_eq!(rest.columns[1].scores, [Some(-2.5)]);
     }
 }
