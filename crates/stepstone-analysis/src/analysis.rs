@@ -4,17 +4,33 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::additivity::{Additivity, additivity};
 use crate::averages::{Averages, Deltas, averages};
+use crate::baseline::{TaskSummary, task_summaries};
+use crate::best::{Best, best};
 use crate::cells::{Cell, Difference, MapPair, cells};
+use crate::correlations::{Correlations, correlate};
 use crate::degenerate::{Degenerate, degenerate};
+use crate::findings::{Finding, findings};
 use crate::grid::Grid;
+use crate::hints::{Hints, hints};
+use crate::influence::{Influence, influence};
 use crate::input::{Outcome, Study};
-use crate::map::{Estimate, Map};
+use crate::map::Map;
 use crate::observation::Role;
 use crate::options::{Family, Method, Mode, Options};
+use crate::power::{Power, power};
+use crate::relation::Relation;
+use crate::reliability::{Reliability, reliability};
+use crate::structure::{Curve, curves, relations};
+use crate::table::ScoreTable;
 
 /// Name and version of the output's form.
 pub const SCHEMA: &str = "stepstone.analysis/1";
+
+/// Level and power that restarts are planned for, whatever the level of the tests.
+const PLANNING_ALPHA: f64 = 0.05;
+const PLANNING_POWER: f64 = 0.8;
 
 /// The analysis of one study with one encoder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,8 +57,26 @@ pub struct Analysis {
     pub cells: Vec<Cell>,
     /// Degenerate runs.
     pub degenerate: Degenerate,
+    /// Runs that may have failed without being flagged.
+    pub hints: Hints,
     /// Results that are computed once with degenerate runs and once without.
     pub modes: Modes,
+    /// What the numbers carry, in plain words.
+    pub findings: Vec<Finding>,
+}
+
+/// The analyses of a file with several studies or encoders.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Analyses<'a> {
+    schema: &'static str,
+    analyses: &'a [Analysis],
+}
+
+impl<'a> Analyses<'a> {
+    /// Lists analyses under the schema `stepstone.analyses/1`.
+    pub fn new(analyses: &'a [Analysis]) -> Self {
+        Analyses { schema: "stepstone.analyses/1", analyses }
+    }
 }
 
 /// The options that an analysis was made with.
@@ -79,50 +113,6 @@ pub struct Input {
     pub notes: Vec<String>,
 }
 
-/// A target or probe, and how the pretrained encoder does on it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TaskSummary {
-    /// The task.
-    pub task: String,
-    /// Its role.
-    pub role: Role,
-    /// Its primary metric; may be empty.
-    pub metric: String,
-    /// True if more is better.
-    pub higher_is_better: bool,
-    /// Points = score x scale.
-    pub scale: f64,
-    /// Training examples.
-    pub n_train: Option<f64>,
-    /// Baseline runs without a score.
-    pub n_failed_base: usize,
-    /// The baseline's scores with degenerate runs.
-    pub keep: Baseline,
-    /// The baseline's scores without degenerate runs.
-    pub drop: Baseline,
-}
-
-/// Scores of the pretrained encoder on a task, in points.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Baseline {
-    /// Scores.
-    pub n: usize,
-    /// Their mean.
-    pub mean: Option<f64>,
-    /// Their sample standard deviation.
-    pub sd: Option<f64>,
-}
-
-impl TaskSummary {
-    /// The baseline's scores in a mode.
-    pub fn baseline(&self, mode: Mode) -> &Baseline {
-        match mode {
-            Mode::Keep => &self.keep,
-            Mode::Drop => &self.drop,
-        }
-    }
-}
-
 /// Results with degenerate runs and without.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Modes {
@@ -149,6 +139,22 @@ pub struct Results {
     pub variance: Variances,
     /// Average gain of each intermediate.
     pub averages: Averages,
+    /// Best start for each target.
+    pub best: Vec<Best>,
+    /// Correlations between targets, and of targets with probes.
+    pub correlations: Correlations,
+    /// Significant correlations with all intermediates, and without the most damaged ones.
+    pub influence: Vec<Influence>,
+    /// How far gains are the sum of a part of the intermediate and a part of the target.
+    pub additivity: Option<Additivity>,
+    /// How well restarts of one start point agree, for each target, then each probe.
+    pub reliability: Vec<Reliability>,
+    /// Sizes against gains, and forgetting against transfer.
+    pub relations: Vec<Relation>,
+    /// Restarts that a difference needs, for each target.
+    pub power: Vec<Power>,
+    /// Expected best score of n restarts, for each target and start point.
+    pub curves: Vec<Curve>,
 }
 
 /// Priors of the variances of the two maps.
@@ -181,11 +187,15 @@ pub fn analyze(study: &Study, options: &Options) -> Analysis {
     let mut all = cells(&grid, &maps.pair(Role::Target), options);
     all.extend(cells(&grid, &maps.pair(Role::Probe), options));
     let names = |role| grid.tasks(role).into_iter().map(|task| study.tasks[task].name.clone()).collect();
-    let modes = Modes {
-        keep: results(&grid, &maps, &all, Mode::Keep, options),
-        drop: results(&grid, &maps, &all, Mode::Drop, options),
+    let degenerate = degenerate(&grid);
+    let keep = results(&grid, &maps, &all, Mode::Keep, options);
+    let drop = if all.iter().all(|cell| cell.drop.as_ref() == Some(&cell.keep)) {
+        unchanged(&keep)
+    } else {
+        results(&grid, &maps, &all, Mode::Drop, options)
     };
-    Analysis {
+    let modes = Modes { keep, drop };
+    let mut analysis = Analysis {
         schema: SCHEMA.to_owned(),
         study: study.study.clone(),
         encoder: study.encoder.clone(),
@@ -194,11 +204,15 @@ pub fn analyze(study: &Study, options: &Options) -> Analysis {
         intermediates: grid.intermediates.iter().map(|&i| grid.name(i).to_owned()).collect(),
         targets: names(Role::Target),
         probes: names(Role::Probe),
-        tasks: task_summaries(&grid, &maps),
+        tasks: task_summaries(&grid, |role, mode| maps.of(role, mode)),
         cells: all,
-        degenerate: degenerate(&grid),
+        degenerate,
+        hints: hints(study),
         modes,
-    }
+        findings: Vec::new(),
+    };
+    analysis.findings = findings(&analysis);
+    analysis
 }
 
 /// The maps of both roles in both modes.
@@ -225,12 +239,48 @@ impl Maps {
 }
 
 fn results(grid: &Grid<'_>, maps: &Maps, cells: &[Cell], mode: Mode, options: &Options) -> Results {
-    let variance = |role| variance(grid, maps.of(role, mode), cells, role);
-    let deltas = deltas(grid, cells, Role::Target, mode);
+    let map = maps.of(Role::Target, mode);
+    let probe_map = maps.of(Role::Probe, mode);
+    let deltas = |role| deltas(grid, cells, role, mode);
+    let (gains, probe_gains) = (deltas(Role::Target), deltas(Role::Probe));
+    let table = ScoreTable::new(grid.study, &options.baseline, mode);
+    let averages = averages(grid, map, &gains, options);
+    let sd = |(place, &task): (usize, &usize)| {
+        power(&grid.study.tasks[task].name, map.prior.sd(place), PLANNING_ALPHA, PLANNING_POWER)
+    };
     Results {
-        variance: Variances { target: variance(Role::Target), probe: variance(Role::Probe) },
-        averages: averages(grid, maps.of(Role::Target, mode), &deltas, options),
+        variance: Variances {
+            target: variance(grid, map, cells, Role::Target),
+            probe: variance(grid, probe_map, cells, Role::Probe),
+        },
+        best: best(grid, map, options),
+        correlations: correlate(&table, mode, options),
+        influence: influence(&table, &averages, options),
+        additivity: additive(grid, map, &gains),
+        reliability: reliability(&table),
+        relations: relations(grid, &averages, (map, &gains), (probe_map, &probe_gains), options),
+        power: map.tasks.iter().enumerate().map(sd).collect(),
+        curves: curves(grid, map, mode),
+        averages,
     }
+}
+
+/// What is computed for [`Mode::Keep`], as [`Mode::Drop`] has it where no run is degenerate.
+fn unchanged(keep: &Results) -> Results {
+    Results { correlations: keep.correlations.without_bootstrap(), ..keep.clone() }
+}
+
+fn additive(grid: &Grid<'_>, map: &Map, gains: &Deltas) -> Option<Additivity> {
+    let names =
+        |indices: &[usize], name: &dyn Fn(usize) -> String| indices.iter().map(|&i| name(i)).collect::<Vec<_>>();
+    let noise = |intermediate: usize| {
+        let cell = |place| map.estimate(place, intermediate)?.precision.map(|precision| precision.variance);
+        (0..map.tasks.len()).map(cell).collect()
+    };
+    let noise: Vec<Vec<Option<f64>>> = grid.intermediates.iter().map(|&intermediate| noise(intermediate)).collect();
+    let intermediates = names(&grid.intermediates, &|i| grid.name(i).to_owned());
+    let targets = names(&map.tasks, &|task| grid.study.tasks[task].name.clone());
+    additivity(&gains.deltas, &noise, &intermediates, &targets)
 }
 
 fn variance(grid: &Grid<'_>, map: &Map, cells: &[Cell], role: Role) -> Variance {
@@ -259,33 +309,6 @@ fn deltas(grid: &Grid<'_>, cells: &[Cell], role: Role, mode: Mode) -> Deltas {
 fn input(study: &Study) -> Input {
     let used = study.runs.iter().filter(|run| run.outcome != Outcome::Unusable).count();
     Input { rows: study.lines, used, failed: study.lines - used, notes: study.notes.clone() }
-}
-
-fn task_summaries(grid: &Grid<'_>, maps: &Maps) -> Vec<TaskSummary> {
-    let summary = |role: Role, place: usize, task: usize| {
-        let about = &grid.study.tasks[task];
-        let scores = |mode| {
-            let estimate = grid.baseline.and_then(|baseline| maps.of(role, mode).estimate(place, baseline));
-            estimate.map_or_else(Baseline::default, |estimate: &Estimate| Baseline {
-                n: estimate.n,
-                mean: Some(estimate.mean),
-                sd: estimate.sd(),
-            })
-        };
-        TaskSummary {
-            task: about.name.clone(),
-            role,
-            metric: about.metric.clone(),
-            higher_is_better: about.higher_is_better,
-            scale: about.scale,
-            n_train: about.n_train,
-            n_failed_base: grid.baseline.map_or(0, |baseline| grid.arm(task, baseline).failed),
-            keep: scores(Mode::Keep),
-            drop: scores(Mode::Drop),
-        }
-    };
-    let of = |role| grid.tasks(role).into_iter().enumerate().map(move |(place, task)| summary(role, place, task));
-    of(Role::Target).chain(of(Role::Probe)).collect()
 }
 
 impl From<&Options> for Choices {

@@ -126,7 +126,7 @@ pub struct Deltas {
 
 impl Deltas {
     /// Places of the tasks that have a delta for every intermediate that has one at all.
-    fn common(&self) -> Vec<usize> {
+    pub fn common(&self) -> Vec<usize> {
         let rows: Vec<&Vec<Option<f64>>> = self.deltas.iter().filter(|row| row.iter().any(Option::is_some)).collect();
         let tasks = rows.first().map_or(0, |row| row.len());
         (0..tasks).filter(|&place| rows.iter().all(|row| row[place].is_some())).collect()

@@ -1,11 +1,21 @@
 //! From observations.csv to statistics to a report; knows no other crate of ours.
 
+pub mod additivity;
+pub mod agreement;
 pub mod analysis;
 pub mod averages;
+pub mod baseline;
+pub mod best;
 pub mod cells;
+pub mod coefficient;
 pub mod comparison;
+pub mod correlations;
 pub mod degenerate;
+pub mod expected_best;
+pub mod findings;
 pub mod grid;
+pub mod hints;
+pub mod influence;
 pub mod input;
 pub mod json;
 pub mod map;
@@ -15,10 +25,17 @@ pub mod multiple;
 pub mod observation;
 pub mod options;
 pub mod permutation;
+pub mod power;
 pub mod ranks;
+pub mod relation;
+pub mod reliability;
 pub mod report;
+pub mod rng;
 pub mod special;
+pub mod structure;
+pub mod table;
 
 pub use analysis::{Analysis, analyze};
+pub use findings::{Finding, findings};
 pub use input::{InputError, Observations, parse, read};
 pub use options::{Alpha, Family, Method, Mode, Options};

@@ -54,7 +54,7 @@ target = ["rte"]
 probe = ["cola"]
 
 [recipe]
-learning_rate = 5e-4
+learning_rate = 1e-3
 max_steps = 300
 evaluations = 5
 max_length = 32

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use super::format::{confidence, list, markdown as escape, plain, signed};
 use super::matrix::{DegenerateMark, Mark, Matrix, Row, Tile};
 use super::words;
-use crate::analysis::{Analysis, Baseline};
+use crate::analysis::Analysis;
+use crate::baseline::Baseline;
 use crate::options::Mode;
 
 /// Columns of one table; a wider matrix becomes several tables.

@@ -1,6 +1,7 @@
 //! The transfer matrix as every form of the report shows it: rows, columns, tiles, marks and the limit of the colours.
 
-use crate::analysis::{Analysis, TaskSummary};
+use crate::analysis::Analysis;
+use crate::baseline::TaskSummary;
 use crate::cells::{Cell, CellStatus, Difference};
 use crate::observation::Role;
 use crate::options::Mode;

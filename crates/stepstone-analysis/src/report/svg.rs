@@ -49,7 +49,7 @@ pub fn svg(analysis: &Analysis, mode: Mode) -> String {
     let legend = legend::draw(&matrix, &plan);
     let height = plan.bottom + legend.height + MARGIN;
     let width = plan.width.max(MARGIN + legend.width + MARGIN);
-    let title = xml(&words::title(&matrix));
+    let title = xml(&words::title_of(analysis));
     let mut text = String::new();
     put(
         &mut text,

@@ -42,7 +42,7 @@ const LONGEST_COLUMN_NAME: usize = 12;
 pub fn transfer(analysis: &Analysis, mode: Mode, layout: Layout) -> String {
     let matrix = Matrix::new(analysis, mode);
     let mut text = String::new();
-    let _ = writeln!(text, "{}\n", cut(&safe(&words::title(&matrix)), layout.width));
+    let _ = writeln!(text, "{}\n", cut(&safe(&words::title_of(analysis)), layout.width));
     let label = label_width(&matrix);
     let columns = columns(&matrix);
     let group = |from: usize, to: usize| -> Vec<&Column<'_>> { columns[from..to].iter().collect() };

@@ -2,6 +2,7 @@
 
 use super::format::{confidence, count, p_value, plain, signed};
 use super::matrix::{Mark, Matrix, Tile};
+use crate::analysis::Analysis;
 use crate::cells::{CellStatus, Difference};
 use crate::observation::Role;
 use crate::options::{Method, Mode};
@@ -128,9 +129,8 @@ fn range((low, high): (usize, usize)) -> String {
     if low == high { low.to_string() } else { format!("{low} to {high}") }
 }
 
-/// Title of a study: its name and encoder, where the file has them.
-pub(crate) fn title(matrix: &Matrix<'_>) -> String {
-    let analysis = matrix.analysis;
+/// Title of an analysis: its name and encoder, where the file has them.
+pub(crate) fn title_of(analysis: &Analysis) -> String {
     match (analysis.study.as_str(), analysis.encoder.as_str()) {
         ("", "") => "Transfer".to_owned(),
         (study, "") => format!("Transfer: {study}"),

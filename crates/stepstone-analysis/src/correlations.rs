@@ -1,0 +1,301 @@
+//! Correlations between task scores: which tasks are good together across start points?
+//!
+//! The rows of the score table are restarts, and restarts of one intermediate task are not independent: tested as if they
+//! were, 16 to 26 % of true nulls are rejected at 0.05 (analysis.md 6.3). The headline is therefore the correlation of the
+//! intermediates' means with a cluster permutation test; the correlation over all rows stands beside it.
+
+mod cluster_bootstrap;
+mod cluster_permutation;
+mod families;
+mod frame;
+mod general_factor;
+mod leave_one_out;
+mod within;
+pub mod words;
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+pub use cluster_permutation::PermutedOn;
+pub use families::FamilySizes;
+
+use crate::coefficient::{Undefined, spearman_interval, spearman_of_ranks, tau_b, tested};
+use crate::observation::Role;
+use crate::options::{Mode, Options};
+use crate::rng;
+use crate::table::ScoreTable;
+use cluster_permutation::{Permutable, maximum_p, permutable, permute};
+use frame::{Frame, FramePair};
+use general_factor::Factors;
+
+/// All correlations of one mode.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Correlations {
+    /// Rows of the score table: restarts of intermediates.
+    pub rows: usize,
+    /// Intermediates with a row.
+    pub clusters: usize,
+    /// Sizes of the families of tests.
+    pub family_sizes: FamilySizes,
+    /// Target pairs a < b, then targets x probes.
+    pub pairs: Vec<Pair>,
+}
+
+/// What the two columns of a pair are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Two targets.
+    TargetTarget,
+    /// A target and a probe.
+    TargetProbe,
+}
+
+/// The correlations of two tasks over the rows that have both scores. `None` is undefined; p-values are two-sided.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pair {
+    /// A target.
+    pub x: String,
+    /// Another target, or a probe.
+    pub y: String,
+    /// What x and y are.
+    pub kind: Kind,
+    /// Rows with both scores.
+    pub n: usize,
+    /// Spearman's rho over rows.
+    pub rho: Option<f64>,
+    /// Its p as if rows were independent, t on n - 2 degrees of freedom.
+    pub p: Option<f64>,
+    /// Why rho is undefined.
+    pub reason: Option<Undefined>,
+    /// Pearson's r over rows.
+    pub pearson: Option<f64>,
+    /// Its p as if rows were independent.
+    pub p_pearson: Option<f64>,
+    /// Kendall's tau-b over rows.
+    pub tau_b: Option<f64>,
+    /// Its asymptotic p as if rows were independent.
+    pub p_tau: Option<f64>,
+    /// Intermediates with both scores.
+    pub k: usize,
+    /// Spearman's rho of the intermediates' means.
+    pub rho_means: Option<f64>,
+    /// Its p, t on k - 2 degrees of freedom.
+    pub p_means: Option<f64>,
+    /// Lower end of its 1 - alpha interval.
+    pub lo_means: Option<f64>,
+    /// Upper end of its 1 - alpha interval.
+    pub hi_means: Option<f64>,
+    /// Pearson's r of deviations from the intermediate's mean.
+    pub r_within: Option<f64>,
+    /// Its p on n - k - 1 degrees of freedom.
+    pub p_within: Option<f64>,
+    /// Share of the covariance that lies between intermediates; outside [0, 1] where between and within oppose.
+    pub between_share: Option<f64>,
+    /// p of the cluster permutation test.
+    pub p_perm: Option<f64>,
+    /// What it permutes.
+    pub perm_on: Option<PermutedOn>,
+    /// p against the largest correlation of all target-probe pairs under permutation; only for such pairs.
+    pub p_maxt: Option<f64>,
+    /// Lower end of the cluster bootstrap's 1 - alpha interval of rho; `keep` only.
+    pub boot_lo: Option<f64>,
+    /// Upper end of the cluster bootstrap's 1 - alpha interval of rho; `keep` only.
+    pub boot_hi: Option<f64>,
+    /// Correlation of the means' ranks with the general factor held fixed.
+    pub rho_partial: Option<f64>,
+    /// Its p on k - 3 degrees of freedom.
+    pub p_partial: Option<f64>,
+    /// Smallest correlation of means without one intermediate.
+    pub loo_min: Option<f64>,
+    /// Largest correlation of means without one intermediate.
+    pub loo_max: Option<f64>,
+    /// The intermediate whose removal moves the correlation of means most.
+    pub loo_name: Option<String>,
+    /// True if the removal of some intermediate changes the sign, or takes `p_means` across alpha.
+    pub loo_decisive: bool,
+    /// `p` adjusted by Holm in the family `distinct`.
+    pub holm_distinct: Option<f64>,
+    /// `p` adjusted by Benjamini and Hochberg in the family `distinct`.
+    pub bh_distinct: Option<f64>,
+    /// `p_means` adjusted by Holm in the family `means`.
+    pub holm_means: Option<f64>,
+    /// `p_means` adjusted by Benjamini and Hochberg in the family `means`.
+    pub bh_means: Option<f64>,
+    /// `p` adjusted by Holm in the family `acl2020`.
+    pub holm_acl2020: Option<f64>,
+}
+
+impl Correlations {
+    /// The same without the bootstrap's intervals: what mode `drop` is if no run is degenerate.
+    pub fn without_bootstrap(&self) -> Self {
+        let mut plain = self.clone();
+        plain.pairs.iter_mut().for_each(|pair| (pair.boot_lo, pair.boot_hi) = (None, None));
+        plain
+    }
+}
+
+/// Correlates every two targets, and every target with every probe. The bootstrap is run for [`Mode::Keep`] only.
+///
+/// No number depends on the number of threads or on the order in which observations came.
+pub fn correlate(table: &ScoreTable, mode: Mode, options: &Options) -> Correlations {
+    let columns = pair_columns(table);
+    let frames = frame::group(table, &columns);
+    let mut pairs: Vec<Option<Pair>> = vec![None; columns.len()];
+    for frame in &frames {
+        let found: Vec<Pair> = {
+            let factors = Factors::new(table, frame);
+            frame.pairs.par_iter().map(|pair| describe(table, frame, pair, &factors, options)).collect()
+        };
+        frame.pairs.iter().zip(found).for_each(|(pair, found)| pairs[pair.index] = Some(found));
+    }
+    // Every pair is in exactly one frame.
+    let mut pairs: Vec<Pair> = pairs.into_iter().flatten().collect();
+    permute_all(&frames, &mut pairs, options);
+    if mode == Mode::Keep {
+        resample_all(&frames, &mut pairs, options);
+    }
+    let family_sizes = families::adjust(&mut pairs, self_tested(table));
+    Correlations { rows: table.rows.len(), clusters: table.intermediates.len(), family_sizes, pairs }
+}
+
+/// How many correlations are significant in a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Significant {
+    /// Rows of the table.
+    pub rows: usize,
+    /// Pairs that are correlated.
+    pub pairs: usize,
+    /// Pairs with a Holm-adjusted p below alpha in the family `distinct`.
+    pub distinct: usize,
+    /// Pairs with a Holm-adjusted p below alpha in the family `means`.
+    pub means: usize,
+}
+
+/// Counts the significant correlations of a table without the rows of some intermediates: do they rest on these?
+pub fn significant_without(table: &ScoreTable, left_out: &[&str], options: &Options) -> Significant {
+    let plain = Options { permutations: 0, bootstraps: 0, ..options.clone() };
+    let found = correlate(&table.without(left_out), Mode::Drop, &plain);
+    let below = |p: Option<f64>| p.is_some_and(|p| p < options.alpha.value());
+    Significant {
+        rows: found.rows,
+        pairs: found.pairs.len(),
+        distinct: found.pairs.iter().filter(|pair| below(pair.holm_distinct)).count(),
+        means: found.pairs.iter().filter(|pair| below(pair.holm_means)).count(),
+    }
+}
+
+/// Pairs of table columns: targets a < b, then targets x probes.
+fn pair_columns(table: &ScoreTable) -> Vec<(usize, usize)> {
+    let targets = table.columns.iter().take_while(|column| column.role == Role::Target).count();
+    let target_pairs = (0..targets).flat_map(|a| (a + 1..targets).map(move |b| (a, b)));
+    let probe_pairs = (0..targets).flat_map(|a| (targets..table.columns.len()).map(move |b| (a, b)));
+    target_pairs.chain(probe_pairs).collect()
+}
+
+/// Everything about one pair but what is resampled or adjusted.
+fn describe(table: &ScoreTable, frame: &Frame, pair: &FramePair, factors: &Factors, options: &Options) -> Pair {
+    let (x, y) = (&frame.columns[pair.x], &frame.columns[pair.y]);
+    let [x_task, y_task] = [x, y].map(|column| &table.columns[column.table_column]);
+    let (n, k, alpha) = (frame.rows(), frame.k(), options.alpha.value());
+    let rho = spearman_of_ranks(&x.ranks, &y.ranks).map(|rho| tested(rho, n));
+    let pearson = x.centred.correlation(&y.centred).map(|r| tested(r, n)).ok();
+    let tau = tau_b(&x.ranks, &y.ranks).ok();
+    let means = spearman_of_ranks(&x.mean_ranks, &y.mean_ranks).map(|rho| tested(rho, k)).ok();
+    let interval = means.and_then(|means| spearman_interval(means.r, k, alpha));
+    let within = within::within(frame, pair);
+    let partial = means.and_then(|_| factors.partial(frame, pair));
+    let without = means.map(|means| leave_one_out::leave_one_out(frame, pair, means, alpha)).unwrap_or_default();
+    Pair {
+        x: x_task.task.clone(),
+        y: y_task.task.clone(),
+        kind: if y_task.role == Role::Target { Kind::TargetTarget } else { Kind::TargetProbe },
+        n,
+        rho: rho.ok().map(|rho| rho.r),
+        p: rho.ok().and_then(|rho| rho.p),
+        reason: rho.err(),
+        pearson: pearson.map(|pearson| pearson.r),
+        p_pearson: pearson.and_then(|pearson| pearson.p),
+        tau_b: tau.map(|tau| tau.r),
+        p_tau: tau.and_then(|tau| tau.p),
+        k,
+        rho_means: means.map(|means| means.r),
+        p_means: means.and_then(|means| means.p),
+        lo_means: interval.map(|interval| interval.0),
+        hi_means: interval.map(|interval| interval.1),
+        r_within: within.r,
+        p_within: within.p,
+        between_share: within.between_share,
+        p_perm: None,
+        perm_on: None,
+        p_maxt: None,
+        boot_lo: None,
+        boot_hi: None,
+        rho_partial: partial.as_ref().map(|partial| partial.rho),
+        p_partial: partial.and_then(|partial| partial.p),
+        loo_min: without.min,
+        loo_max: without.max,
+        loo_name: without.most.map(|intermediate| table.intermediates[intermediate as usize].clone()),
+        loo_decisive: without.decisive,
+        holm_distinct: None,
+        bh_distinct: None,
+        holm_means: None,
+        bh_means: None,
+        holm_acl2020: None,
+    }
+}
+
+/// Cluster permutation tests: each pair on its own, then target-probe pairs against the maximum over all of them.
+fn permute_all(frames: &[Frame], pairs: &mut [Pair], options: &Options) {
+    if options.permutations == 0 {
+        return;
+    }
+    let orders = by_k(frames, |k| rng::permutations(options.rng_seed, options.permutations, k));
+    let mut maxima = vec![0.0f64; options.permutations as usize];
+    let mut probes: Vec<(usize, f64)> = Vec::new();
+    for frame in frames {
+        let of_pair = |pair: &FramePair| permutable(frame, pair, pairs[pair.index].kind == Kind::TargetProbe);
+        let permutables: Vec<Permutable> = frame.pairs.par_iter().filter_map(of_pair).collect();
+        let permuted = permute(&permutables, &orders[&frame.k()], frame.k());
+        for (permutable, p) in permutables.iter().zip(permuted.p) {
+            let pair = &mut pairs[permutable.index];
+            (pair.p_perm, pair.perm_on) = (Some(p), Some(permutable.on));
+            if pair.kind == Kind::TargetProbe {
+                probes.push((permutable.index, permutable.observed));
+            }
+        }
+        maxima.iter_mut().zip(permuted.maxima).for_each(|(largest, found)| *largest = largest.max(found));
+    }
+    maxima.sort_unstable_by(f64::total_cmp);
+    probes.iter().for_each(|(index, observed)| pairs[*index].p_maxt = Some(maximum_p(&maxima, *observed)));
+}
+
+/// Cluster bootstrap intervals.
+fn resample_all(frames: &[Frame], pairs: &mut [Pair], options: &Options) {
+    let weights = by_k(frames, |k| rng::resample_weights(options.rng_seed.wrapping_add(1), options.bootstraps, k));
+    for frame in frames {
+        let intervals = cluster_bootstrap::intervals(frame, &weights[&frame.k()], options.alpha.value());
+        for (pair, interval) in frame.pairs.iter().zip(intervals) {
+            let pair = &mut pairs[pair.index];
+            (pair.boot_lo, pair.boot_hi) = (interval.map(|(lo, _)| lo), interval.map(|(_, hi)| hi));
+        }
+    }
+}
+
+/// Random draws for every number of intermediates that a frame has; each starts anew from the seed.
+fn by_k(frames: &[Frame], draw: impl Fn(usize) -> Vec<u32>) -> BTreeMap<usize, Vec<u32>> {
+    let mut draws = BTreeMap::new();
+    for frame in frames {
+        draws.entry(frame.k()).or_insert_with(|| draw(frame.k()));
+    }
+    draws
+}
+
+/// Number of targets whose correlation with themselves has a p-value.
+fn self_tested(table: &ScoreTable) -> usize {
+    let targets = table.columns.iter().filter(|column| column.role == Role::Target);
+    let scores = targets.map(|target| target.scores.iter().flatten().copied().collect::<Vec<f64>>());
+    scores.filter(|scores| crate::coefficient::spearman(scores, scores).is_ok_and(|found| found.p.is_some())).count()
+}

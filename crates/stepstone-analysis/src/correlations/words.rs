@@ -1,0 +1,38 @@
+//! What may be said about a correlation. Never that one task's skill drives another: both columns are outcomes of the
+//! same checkpoints.
+
+use super::Pair;
+
+/// The strongest words that a pair's numbers carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wording {
+    /// "Correlated across intermediates": Holm over the means is below alpha.
+    Correlated,
+    /// "Suggestive": only Benjamini and Hochberg's is.
+    Suggestive,
+    /// The number alone.
+    NumberOnly,
+}
+
+impl Wording {
+    /// The words; `None` where only the number is said.
+    pub fn words(self) -> Option<&'static str> {
+        match self {
+            Wording::Correlated => Some("correlated across intermediates"),
+            Wording::Suggestive => Some("suggestive"),
+            Wording::NumberOnly => None,
+        }
+    }
+}
+
+/// Goes by the headline family, the means of the intermediates; significant is strictly below `alpha`.
+pub fn wording(pair: &Pair, alpha: f64) -> Wording {
+    let below = |p: Option<f64>| p.is_some_and(|p| p < alpha);
+    if below(pair.holm_means) {
+        Wording::Correlated
+    } else if below(pair.bh_means) {
+        Wording::Suggestive
+    } else {
+        Wording::NumberOnly
+    }
+}

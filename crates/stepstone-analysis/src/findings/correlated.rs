@@ -1,0 +1,160 @@
+//! What goes together, in which family of tests, and which intermediates it rests on.
+
+use std::collections::BTreeMap;
+
+use super::{Context, Figure, Finding, Topic, two};
+use crate::correlations::{Correlations, Pair};
+use crate::influence::Influence;
+use crate::options::Family;
+use crate::report::format::{count, list};
+
+pub(super) fn findings(context: &Context<'_>) -> Vec<Finding> {
+    let results = context.analysis.modes.of(context.mode);
+    let correlations = &results.correlations;
+    if correlations.pairs.is_empty() {
+        return Vec::new();
+    }
+    let found = [
+        few_intermediates(correlations),
+        headline(context, correlations),
+        resting(&results.influence),
+        single(context, correlations),
+        within(context, correlations),
+        undefined(correlations),
+    ];
+    found.into_iter().flatten().collect()
+}
+
+fn finding(text: String) -> Finding {
+    Finding { topic: Topic::Correlation, text, figure: Figure::Correlations }
+}
+
+fn few_intermediates(correlations: &Correlations) -> Option<Finding> {
+    let k = correlations.clusters;
+    if k >= 4 {
+        return None;
+    }
+    let intermediates = count(k, "intermediate");
+    Some(finding(format!(
+        "With {intermediates} no correlation across intermediates can be tested: it takes at least four."
+    )))
+}
+
+/// The corrected p of a pair in a family.
+fn holm(pair: &Pair, family: Family) -> Option<f64> {
+    match family {
+        Family::Means => pair.holm_means,
+        Family::Distinct => pair.holm_distinct,
+        Family::Acl2020 => pair.holm_acl2020,
+    }
+}
+
+fn headline(context: &Context<'_>, correlations: &Correlations) -> Option<Finding> {
+    let count_in = |family| correlations.pairs.iter().filter(|pair| context.significant(holm(pair, family))).count();
+    let sizes = correlations.family_sizes;
+    let tested = sizes.means.max(sizes.distinct);
+    if tested == 0 {
+        return None;
+    }
+    let (means, distinct) = (count_in(Family::Means), count_in(Family::Distinct));
+    let by_rows = format!(
+        "{distinct} of {} pass Holm when all {} rows count as independent, {means} of {} on the means of the {}",
+        count(sizes.distinct, "pair"),
+        correlations.rows,
+        sizes.means,
+        count(correlations.clusters, "intermediate"),
+    );
+    let chosen = match context.analysis.options.family {
+        Family::Means => {
+            "The second number is the one to trust: restarts of one intermediate are not independent.".to_owned()
+        }
+        Family::Distinct => "The text goes by the first number (family distinct), which counts every intermediate's \
+                             effect once per restart."
+            .to_owned(),
+        Family::Acl2020 => format!(
+            "The text goes by the family acl2020 ({} entries, target pairs twice and targets with themselves): {} pairs.",
+            sizes.acl2020,
+            count_in(Family::Acl2020)
+        ),
+    };
+    let permuted = correlations.pairs.iter().filter(|pair| pair.p_perm.is_some_and(|p| p < context.alpha)).count();
+    Some(finding(format!(
+        "Correlations: {by_rows}. {chosen} The cluster permutation test, not corrected, has p < {} in {permuted}.",
+        context.alpha
+    )))
+}
+
+/// The same counts without the most damaged intermediates.
+fn resting(steps: &[Influence]) -> Option<Finding> {
+    let (first, last) = (steps.first()?, steps.last()?);
+    let before = first.distinct.max(first.means);
+    if steps.len() < 2 || before == 0 {
+        return None;
+    }
+    let series =
+        |get: fn(&Influence) -> usize| steps.iter().map(|step| get(step).to_string()).collect::<Vec<_>>().join(", ");
+    let verdict = if 2 * last.distinct.max(last.means) < before {
+        "The correlations rest on these few damaged intermediates: models that were damaged are bad at many things at \
+         once."
+    } else {
+        "Most of the correlations do not rest on them."
+    };
+    Some(finding(format!(
+        "Leaving out the intermediates with the lowest average gain one after the other ({}) leaves {} significant pairs \
+         over rows and {} over means, the first of each with all. {verdict}",
+        list(&last.left_out),
+        series(|step| step.distinct),
+        series(|step| step.means),
+    )))
+}
+
+/// Pairs that a single intermediate decides.
+fn single(context: &Context<'_>, correlations: &Correlations) -> Option<Finding> {
+    let shown: Vec<&Pair> = correlations.pairs.iter().filter(|pair| context.significant(pair.holm_means)).collect();
+    let decided: Vec<&&Pair> = shown.iter().filter(|pair| pair.loo_decisive).collect();
+    let mut names: BTreeMap<&str, usize> = BTreeMap::new();
+    for name in decided.iter().filter_map(|pair| pair.loo_name.as_deref()) {
+        *names.entry(name).or_insert(0) += 1;
+    }
+    let (name, times) = names.into_iter().max_by(|a, b| a.1.cmp(&b.1).then_with(|| b.0.cmp(a.0)))?;
+    Some(finding(format!(
+        "Of the {} correlated across intermediates, {} would change sign or lose p < {} without one intermediate; \
+         most often {name} ({times}).",
+        count(shown.len(), "pair"),
+        decided.len(),
+        context.alpha
+    )))
+}
+
+/// Whether restarts of one intermediate move two tasks together.
+fn within(context: &Context<'_>, correlations: &Correlations) -> Option<Finding> {
+    let defined: Vec<(&Pair, f64)> =
+        correlations.pairs.iter().filter_map(|pair| Some((pair, pair.p_within?))).collect();
+    if defined.is_empty() {
+        return None;
+    }
+    let p: Vec<f64> = defined.iter().map(|(_, p)| *p).collect();
+    let below = crate::multiple::holm(&p).into_iter().filter(|p| *p < context.alpha).count();
+    let mut shares: Vec<f64> = correlations.pairs.iter().filter_map(|pair| pair.between_share).collect();
+    shares.sort_unstable_by(f64::total_cmp);
+    let share = shares.get(shares.len() / 2).map_or_else(String::new, |share| {
+        format!(" The covariance of the median pair is {} between intermediates.", two(*share))
+    });
+    Some(finding(format!(
+        "Among restarts of the same intermediate {below} of {} are correlated (Holm).{share}",
+        count(defined.len(), "pair")
+    )))
+}
+
+fn undefined(correlations: &Correlations) -> Option<Finding> {
+    let undefined = correlations.pairs.iter().filter(|pair| pair.rho.is_none()).count();
+    if undefined == 0 {
+        return None;
+    }
+    Some(finding(format!(
+        "{} of {} have no defined correlation (a constant column, or fewer than three common rows); they are outside \
+         every family.",
+        undefined,
+        count(correlations.pairs.len(), "pair")
+    )))
+}

@@ -1,0 +1,39 @@
+//! The terminal summary: the transfer matrix, then the findings, fitted to a width.
+
+use super::format::terminal as safe;
+use super::terminal::{self, Color, Layout, wrap};
+use crate::analysis::Analysis;
+
+/// What `stepstone analyze` prints: findings under the transfer matrix, each with the part of the report it stands on.
+pub fn summary(analysis: &Analysis, layout: Layout) -> String {
+    let mut text = terminal::transfer(analysis, analysis.options.mode, layout);
+    text.push('\n');
+    text.push_str(&emphasis("Findings", layout));
+    text.push('\n');
+    for finding in &analysis.findings {
+        let line = format!("{} [{}]", finding.text, finding.figure.title());
+        text.push_str(&item(&line, layout.width));
+    }
+    if analysis.findings.is_empty() {
+        text.push_str("Nothing can be said about these observations.\n");
+    }
+    let input = &analysis.input;
+    text.push('\n');
+    let read = format!("Read: {} observations, {} with a score, {} without.", input.rows, input.used, input.failed);
+    text.push_str(&wrap(&read, layout.width));
+    input.notes.iter().for_each(|note| text.push_str(&item(note, layout.width)));
+    text
+}
+
+/// A paragraph behind a hyphen, indented where it goes on.
+pub fn item(line: &str, width: usize) -> String {
+    let body = wrap(&safe(line), width.saturating_sub(2));
+    format!("- {}\n", body.trim_end().replace('\n', "\n  "))
+}
+
+fn emphasis(words: &str, layout: Layout) -> String {
+    match layout.color {
+        Color::None => words.to_owned(),
+        Color::Ansi256 => format!("\u{1b}[1m{words}\u{1b}[0m"),
+    }
+}
