@@ -6,9 +6,9 @@ use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use stepstone_analysis::observation::write_observations;
-use stepstone_analysis::report::terminal::{self, Color, Layout};
-use stepstone_analysis::report::{markdown, svg};
-use stepstone_analysis::{Analysis, Method, Mode, Options, analyze, parse};
+use stepstone_analysis::report;
+use stepstone_analysis::report::terminal::{Color, Layout};
+use stepstone_analysis::{Method, Mode, Options, analyze, parse};
 use stepstone_models::write_atomically;
 use stepstone_study::{EXPIRY, Leases, Plan, StudyError, observations};
 
@@ -43,18 +43,13 @@ pub(crate) fn write_results(plan: &Plan, out: &mut impl Write) -> Result<(), Fai
     let options = Options { method: Method::Welch, ..Options::default() };
     for study in &observed.studies {
         let analysis = analyze(study, &options);
-        write(plan, "report.md", &report(plan, &analysis))?;
-        write(plan, "transfer.svg", &svg(&analysis, Mode::Keep))?;
+        write(plan, "report.md", &format!("{}\n![Transfer matrix](transfer.svg)\n", report::report(&analysis)))?;
+        write(plan, "transfer.svg", &report::svg(&analysis, Mode::Keep))?;
         let layout = Layout { color: color(), ..Layout::default() };
-        write!(out, "{}", terminal::transfer(&analysis, Mode::Keep, layout)).map_err(Failure::output)?;
+        write!(out, "{}", report::summary(&analysis, layout)).map_err(Failure::output)?;
     }
     writeln!(out, "\nobservations.csv, report.md and transfer.svg lie in {}", plan.study.out.display())
         .map_err(Failure::output)
-}
-
-fn report(plan: &Plan, analysis: &Analysis) -> String {
-    let (scores, transfer) = (markdown::scores(analysis, Mode::Keep), markdown::transfer(analysis, Mode::Keep));
-    format!("# {}\n\n{transfer}\n![Transfer](transfer.svg)\n\n{scores}", plan.study.name)
 }
 
 fn write(plan: &Plan, name: &str, text: &str) -> Result<PathBuf, Failure> {
