@@ -43,14 +43,17 @@ mod tests {
     use super::*;
     use stepstone_study::{Study, StudyPaths};
 
+    /// A line `# key = value` is an example: it must be right, too.
+    fn example(line: &str) -> Option<&str> {
+        line.strip_prefix("# ").filter(|rest| rest.contains(" = "))
+    }
+
     #[test]
     fn the_template_is_a_study_also_with_every_comment_taken_away() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("study.toml");
         write(&path).expect("writes");
         Study::read(&path, &StudyPaths::default()).expect("a study");
-        // A line `# key = value` is an example: it must be right, too.
-        let example = |line: &str| line.strip_prefix("# ").filter(|rest| rest.contains(" = ") || rest.starts_with('['));
         let text: Vec<&str> = TEMPLATE.lines().map(|line| example(line).unwrap_or(line)).collect();
         fs::write(&path, text.join("\n")).expect("file");
         let study = Study::read(&path, &StudyPaths::default()).expect("a study");
