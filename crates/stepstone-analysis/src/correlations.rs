@@ -21,7 +21,8 @@ use serde::{Deserialize, Serialize};
 pub use cluster_permutation::PermutedOn;
 pub use families::FamilySizes;
 
-use crate::coefficient::{Undefined, spearman_interval, spearman_of_ranks, tau_b, tested};
+use crate::coefficient::{Ranks, Undefined, spearman_interval, spearman_of_ranks, tau_b, tested};
+use crate::multiple::{holm, over_defined};
 use crate::observation::Role;
 use crate::options::{Mode, Options};
 use crate::rng;
@@ -176,15 +177,28 @@ pub struct Significant {
 
 /// Counts the significant correlations of a table without the rows of some intermediates: do they rest on these?
 pub fn significant_without(table: &ScoreTable, left_out: &[&str], options: &Options) -> Significant {
-    let plain = Options { permutations: 0, bootstraps: 0, ..options.clone() };
-    let found = correlate(&table.without(left_out), Mode::Drop, &plain);
-    let below = |p: Option<f64>| p.is_some_and(|p| p < options.alpha.value());
-    Significant {
-        rows: found.rows,
-        pairs: found.pairs.len(),
-        distinct: found.pairs.iter().filter(|pair| below(pair.holm_distinct)).count(),
-        means: found.pairs.iter().filter(|pair| below(pair.holm_means)).count(),
+    let (table, alpha) = (table.without(left_out), options.alpha.value());
+    let columns = pair_columns(&table);
+    let mut p = vec![(None, None); columns.len()];
+    for frame in &frame::group(&table, &columns) {
+        let found: Vec<_> = frame.pairs.par_iter().map(|pair| rank_p(frame, pair)).collect();
+        frame.pairs.iter().zip(found).for_each(|(pair, found)| p[pair.index] = found);
     }
+    let (rows, means): (Vec<Option<f64>>, Vec<Option<f64>>) = p.into_iter().unzip();
+    let significant = |p: &[Option<f64>]| over_defined(p, holm).into_iter().flatten().filter(|p| *p < alpha).count();
+    Significant {
+        rows: table.rows.len(),
+        pairs: columns.len(),
+        distinct: significant(&rows),
+        means: significant(&means),
+    }
+}
+
+/// The p-values of rho over rows and over means.
+fn rank_p(frame: &Frame, pair: &FramePair) -> (Option<f64>, Option<f64>) {
+    let (x, y) = (&frame.columns[pair.x], &frame.columns[pair.y]);
+    let p = |x: &Ranks, y: &Ranks, n: usize| spearman_of_ranks(x, y).ok().and_then(|rho| tested(rho, n).p);
+    (p(&x.ranks, &y.ranks, frame.rows()), p(&x.mean_ranks, &y.mean_ranks, frame.k()))
 }
 
 /// Pairs of table columns: targets a < b, then targets x probes.

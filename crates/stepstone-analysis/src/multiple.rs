@@ -18,7 +18,8 @@ pub fn benjamini_hochberg(p: &[f64]) -> Vec<f64> {
     let order = ascending(p);
     let (m, mut adjusted, mut lowest) = (p.len(), vec![0.0; p.len()], 1.0f64);
     for (rank, &i) in order.iter().enumerate().rev() {
-        lowest = lowest.min(p[i] * m as f64 / (rank + 1) as f64);
+        // The ratio first: it is at least 1 and rounds to at least 1, so that no adjusted p falls below its own.
+        lowest = lowest.min(p[i] * (m as f64 / (rank + 1) as f64));
         adjusted[i] = lowest;
     }
     adjusted
