@@ -366,7 +366,11 @@ mod tests {
         let table = [
             ("[study]\nnme = \"x\"", "2:1: unknown key `nme` in [study]", "did you mean `name`?"),
             ("[studies]\n", "1:2: unknown key `studies` in a study file", "did you mean `study`?"),
-            ("[study]\nname = 3\n", "2:8: `name`: invalid type: integer `3`, expected a string", ""),
+            (
+                "[study]\nname = 3\n[tasks]\ntarget = [\"rte\"]",
+                "2:8: `name`: invalid type: integer `3`, expected a string",
+                "",
+            ),
             ("[study]\nname = \"x\n", "2:10: invalid basic string", ""),
             ("[study]\nname = \"x\"\n[tasks]\ntarget = [\"rte2\"]", "4:11: there is no task `rte2`", "`rte`?"),
             ("[study]\n[tasks]\ntarget = [\"rte\"]\nprobe = [\"rte\"]", "4:10: task `rte` is target and probe", ""),

@@ -32,7 +32,7 @@ enum Command {
     Predict(commands::predict::Args),
     Export(commands::export::Args),
     /// Train the run of a study that standard input names
-    #[command(hide = true)]
+    #[command(name = commands::TRAIN_JOB, hide = true)]
     TrainJob,
 }
 

@@ -29,7 +29,10 @@ fn this_program() -> io::Result<PathBuf> {
     std::env::current_exe()
 }
 
+/// The command that workers start; unlike every name that a user may misspell.
+pub(crate) const TRAIN_JOB: &str = "internal-job";
+
 /// What trains one run of a study.
 fn train_job_command() -> io::Result<Vec<PathBuf>> {
-    Ok(vec![this_program()?, "train-job".into()])
+    Ok(vec![this_program()?, TRAIN_JOB.into()])
 }

@@ -1,4 +1,4 @@
-//! `stepstone train-job`, which workers start: one run of a study, told by its standard input.
+//! `stepstone internal-job`, which workers start: one run of a study, told by its standard input.
 
 use crate::exit::{self, Failure};
 use crate::stop;

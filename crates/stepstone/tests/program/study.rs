@@ -227,7 +227,7 @@ fn a_study_killed_again_and_again_ends_with_the_bytes_of_an_uninterrupted_one() 
                 None => {
                     kills += 1;
                     match kills % 5 {
-                        0 => kill_one(&study, "train-job"),
+                        0 => kill_one(&study, "internal-job"),
                         1 => kill_one(&study, "worker"),
                         2 => kill_one(&study, "run"),
                         _ => kill_group(&mut study),
