@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use stepstone_analysis::InputError;
+use stepstone_analysis::input::Problem;
 use stepstone_models::ModelError;
 use stepstone_study::StudyError;
 use stepstone_tasks::{DataError, TokenizerError};
@@ -69,14 +70,29 @@ impl Failure {
         Failure { code: study_code(error), what, causes: causes(error), hint: error.hint() }
     }
 
-    /// An observations file cannot be used.
-    pub(crate) fn analysis(path: &Path, error: &InputError) -> Failure {
-        Failure {
-            code: DATA,
-            what: format!("cannot analyse {}", path.display()),
-            causes: causes(error),
-            hint: error.hint(),
+    /// An observations file cannot be analysed.
+    pub(crate) fn observations(what: String, error: &InputError) -> Failure {
+        let mut causes = vec![error.to_string()];
+        if let Problem::Open { source } = error.problem.as_ref() {
+            causes.push(source.to_string());
         }
+        Failure { code: observations_code(&error.problem), what, causes, hint: error.hint() }
+    }
+
+    /// A file of ours that cannot be read back.
+    pub(crate) fn data(what: String, cause: String) -> Failure {
+        Failure { code: DATA, what, causes: vec![cause], hint: None }
+    }
+
+    /// A choice on the command line that does not fit the files.
+    pub(crate) fn usage(what: String, hint: String) -> Failure {
+        Failure { code: USAGE, what, causes: Vec::new(), hint: Some(hint) }
+    }
+
+    /// A file or folder of results cannot be written.
+    pub(crate) fn write(path: &Path, error: &io::Error) -> Failure {
+        let what = format!("cannot write {}", path.display());
+        Failure { code: write_code(error), what, causes: vec![error.to_string()], hint: None }
     }
 
     /// A worker could not go on; `message` is its own, ready to be printed.
@@ -190,13 +206,27 @@ fn data_code(error: &DataError) -> u8 {
     }
 }
 
+fn observations_code(problem: &Problem) -> u8 {
+    match problem {
+        Problem::Open { source } => match source.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => NO_INPUT,
+            _ => read_code(source),
+        },
+        _ => DATA,
+    }
+}
+
 fn read_code(error: &io::Error) -> u8 {
     if error.kind() == io::ErrorKind::PermissionDenied { PERMISSION } else { IO }
 }
 
 fn write_code(error: &io::Error) -> u8 {
     match error.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => CANNOT_CREATE,
+        io::ErrorKind::PermissionDenied
+        | io::ErrorKind::ReadOnlyFilesystem
+        | io::ErrorKind::AlreadyExists
+        | io::ErrorKind::NotADirectory
+        | io::ErrorKind::NotFound => CANNOT_CREATE,
         _ => IO,
     }
 }

@@ -1,5 +1,6 @@
 //! One command, one file.
 
+pub(crate) mod analyze;
 pub(crate) mod demo;
 pub(crate) mod export;
 pub(crate) mod init;

@@ -10,7 +10,7 @@ use stepstone_analysis::report;
 use stepstone_analysis::report::terminal::{Color, Layout};
 use stepstone_analysis::{Method, Mode, Options, analyze, parse};
 use stepstone_models::write_atomically;
-use stepstone_study::{EXPIRY, Leases, Plan, StudyError, observations};
+use stepstone_study::{EXPIRY, Leases, Plan, observations};
 
 /// Write observations.csv, report.md and transfer.svg of a study, and show the transfer matrix.
 ///
@@ -39,7 +39,8 @@ pub(crate) fn write_results(plan: &Plan, out: &mut impl Write) -> Result<(), Fai
     if rows.iter().all(|row| row.score.is_none()) {
         return Ok(()); // nothing is done yet, so there is nothing to say
     }
-    let observed = parse(&path, text.as_bytes()).map_err(|error| Failure::analysis(&path, &error))?;
+    let observed = parse(&path, text.as_bytes())
+        .map_err(|error| Failure::observations(format!("cannot report {}", plan.study.name), &error))?;
     let options = Options { method: Method::Welch, ..Options::default() };
     for study in &observed.studies {
         let analysis = analyze(study, &options);
@@ -54,16 +55,12 @@ pub(crate) fn write_results(plan: &Plan, out: &mut impl Write) -> Result<(), Fai
 
 fn write(plan: &Plan, name: &str, text: &str) -> Result<PathBuf, Failure> {
     let path = plan.study.out.join(name);
-    let failed = |source| {
-        let error = StudyError::Write { path: path.clone(), source };
-        Failure::study(format!("cannot report {}", plan.study.name), &error)
-    };
-    write_atomically(&path, text.as_bytes()).map_err(failed)?;
+    write_atomically(&path, text.as_bytes()).map_err(|error| Failure::write(&path, &error))?;
     Ok(path)
 }
 
 /// Colours for a terminal that has not asked for none.
-fn color() -> Color {
+pub(crate) fn color() -> Color {
     let set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
     let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
     if io::stdout().is_terminal() && !set("NO_COLOR") && !dumb { Color::Ansi256 } else { Color::None }

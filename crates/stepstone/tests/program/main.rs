@@ -1,5 +1,6 @@
 //! The real program, from the outside: commands in, files, messages and exit codes out.
 
+mod analyze;
 mod bad_input;
 #[cfg(unix)]
 mod bad_output;

@@ -1,0 +1,220 @@
+//! `stepstone analyze`: observations.csv to statistics, tables and findings.
+
+use crate::commands::report::color;
+use crate::exit::{self, Failure};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use stepstone_analysis::agreement::{Agreement, agreement};
+use stepstone_analysis::analysis::Analyses;
+use stepstone_analysis::input::{InputError, Problem};
+use stepstone_analysis::report::terminal::Layout;
+use stepstone_analysis::report::{self, csv};
+use stepstone_analysis::{Alpha, Analysis, Family, Method, Mode, Observations, Options, analyze, parse, read};
+use stepstone_models::write_atomically;
+
+/// Say which intermediate tasks help, how sure that is, and why.
+///
+/// FILE has one line per run and metric; needed are the columns intermediate, seed, task, role and score. The row
+/// `none` holds the runs that start from the pretrained encoder. docs/observations.md describes every column.
+///
+/// Example: stepstone analyze observations.csv --out results
+///
+/// Exit codes: 0 done; 64 wrong usage; 65 bad data, with file and line; 66 no such file;
+/// 73 cannot create the folder; 74 reading or writing failed; 77 no permission to read.
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Args {
+    /// Observations, as CSV
+    file: PathBuf,
+    /// Print JSON (schema stepstone.analysis/1) instead of the summary
+    #[arg(long)]
+    json: bool,
+    /// Folder for analysis.json, report.md, transfer.svg, cells.csv, averages.csv and correlations.csv
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Interval and test of a difference: moderated or welch
+    #[arg(long, default_value = "moderated", value_parser = method)]
+    method: Method,
+    /// Family of correlation tests that the text goes by: means, distinct or acl2020
+    #[arg(long, default_value = "means", value_parser = family)]
+    family: Family,
+    /// Level of the tests; intervals cover 1 - ALPHA
+    #[arg(long, default_value = "0.05", value_parser = alpha)]
+    alpha: Alpha,
+    /// What the figures show: keep or drop degenerate runs (both are always computed)
+    #[arg(long, default_value = "keep", value_parser = mode)]
+    mode: Mode,
+    /// Say how far another study of the same tasks agrees: its observations.csv, or the analysis.json of one study
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+    /// Name of the row that starts from the pretrained encoder [default: none]
+    #[arg(long, value_name = "NAME")]
+    baseline: Option<String>,
+}
+
+fn method(word: &str) -> Result<Method, String> {
+    [Method::Moderated, Method::Welch]
+        .into_iter()
+        .find(|method| method.name() == word)
+        .ok_or_else(|| "expected moderated or welch".into())
+}
+
+fn family(word: &str) -> Result<Family, String> {
+    let all = [Family::Means, Family::Distinct, Family::Acl2020];
+    all.into_iter().find(|family| family.name() == word).ok_or_else(|| "expected means, distinct or acl2020".into())
+}
+
+fn mode(word: &str) -> Result<Mode, String> {
+    [Mode::Keep, Mode::Drop].into_iter().find(|mode| mode.name() == word).ok_or_else(|| "expected keep or drop".into())
+}
+
+fn alpha(word: &str) -> Result<Alpha, String> {
+    word.parse().ok().and_then(Alpha::new).ok_or_else(|| "expected a number between 0 and 1".into())
+}
+
+/// Analyses every (study, encoder) of the file.
+pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
+    let observations = read(&args.file)
+        .map_err(|error| Failure::observations(format!("cannot analyze {}", args.file.display()), &error))?;
+    let options = options(args, &observations)?;
+    let analyses: Vec<Analysis> = observations.studies.iter().map(|study| analyze(study, &options)).collect();
+    let agreement = args.against.as_deref().map(|file| compare(args, &analyses, file, &options)).transpose()?;
+    if let Some(dir) = &args.out {
+        write_all(dir, &analyses, agreement.as_ref())?;
+    }
+    let text = match &agreement {
+        Some(agreement) if args.json => pretty(agreement),
+        None if args.json => json(&analyses),
+        _ => summary(&observations, &analyses, agreement.as_ref(), args.out.as_deref()),
+    };
+    out.write_all(text.as_bytes()).map_err(Failure::output)?;
+    Ok(exit::OK)
+}
+
+fn options(args: &Args, observations: &Observations) -> Result<Options, Failure> {
+    let defaults = Options::default();
+    if let Some(baseline) = &args.baseline {
+        let names = || observations.studies.iter().flat_map(|study| &study.intermediates);
+        if !names().any(|name| name == baseline) {
+            let what = format!("no row is named `{baseline}` in column `intermediate` of {}", args.file.display());
+            let mut found: Vec<&str> = names().map(String::as_str).collect();
+            found.sort_unstable();
+            found.dedup();
+            return Err(Failure::usage(what, format!("the column holds: {}", found.join(", "))));
+        }
+    }
+    Ok(Options {
+        method: args.method,
+        family: args.family,
+        alpha: args.alpha,
+        mode: args.mode,
+        baseline: args.baseline.clone().unwrap_or(defaults.baseline.clone()),
+        ..defaults
+    })
+}
+
+/// Compares the file's only study with that of another file.
+fn compare(args: &Args, analyses: &[Analysis], file: &Path, options: &Options) -> Result<Agreement, Failure> {
+    let one = |path: &Path, analyses: &[Analysis]| match analyses {
+        [only] => Ok(only.clone()),
+        several => {
+            let what =
+                format!("{} holds {} studies, and --against compares one with one", path.display(), several.len());
+            Err(Failure::usage(what, "give a file with one study and one encoder".to_owned()))
+        }
+    };
+    let other = other_analyses(file, options)?;
+    Ok(agreement(&one(&args.file, analyses)?, &one(file, &other)?))
+}
+
+/// The analyses of an observations.csv, or the one of an analysis.json.
+fn other_analyses(file: &Path, options: &Options) -> Result<Vec<Analysis>, Failure> {
+    let what = || format!("cannot compare with {}", file.display());
+    let bytes = fs::read(file).map_err(|source| {
+        let problem = Box::new(Problem::Open { source });
+        Failure::observations(what(), &InputError { path: file.to_owned(), line: None, problem })
+    })?;
+    if bytes.first() == Some(&b'{') {
+        let analysis = serde_json::from_slice(&bytes).map_err(|error| Failure::data(what(), error.to_string()))?;
+        return Ok(vec![analysis]);
+    }
+    let observations = parse(file, &bytes).map_err(|error| Failure::observations(what(), &error))?;
+    Ok(observations.studies.iter().map(|study| analyze(study, options)).collect())
+}
+
+fn json(analyses: &[Analysis]) -> String {
+    match analyses {
+        [only] => pretty(only),
+        several => pretty(&Analyses::new(several)),
+    }
+}
+
+/// Every field of an analysis is a number, a text or a list of them, and every key a text: JSON can take it all.
+fn pretty(value: &impl serde::Serialize) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
+}
+
+fn summary(
+    observations: &Observations,
+    analyses: &[Analysis],
+    agreement: Option<&Agreement>,
+    written: Option<&Path>,
+) -> String {
+    let layout = Layout { color: color(), ..Layout::default() };
+    let each: Vec<String> = analyses.iter().map(|analysis| report::summary(analysis, layout)).collect();
+    let mut text = each.join("\n");
+    for note in &observations.notes {
+        text.push_str(&report::item(note, layout.width));
+    }
+    if let Some(agreement) = agreement {
+        text.push('\n');
+        text.push_str(&report::agreement(agreement, layout.width));
+    }
+    if let Some(dir) = written {
+        text.push_str(&report::item(&format!("written to {}", dir.display()), layout.width));
+    }
+    text
+}
+
+/// One analysis stands in the folder itself, several in a folder each.
+fn write_all(dir: &Path, analyses: &[Analysis], agreement: Option<&Agreement>) -> Result<(), Failure> {
+    if let Some(agreement) = agreement {
+        write_files(dir, &[("agreement.json", pretty(agreement))])?;
+    }
+    if let [only] = analyses {
+        return write_one(dir, only);
+    }
+    for (number, analysis) in analyses.iter().enumerate() {
+        write_one(&dir.join(folder_name(number + 1, analysis)), analysis)?;
+    }
+    Ok(())
+}
+
+/// A number keeps the names apart, whatever characters a study's name has lost.
+fn folder_name(number: usize, analysis: &Analysis) -> String {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
+    let name: String = format!("{}-{}", analysis.study, analysis.encoder).chars().map(safe).take(60).collect();
+    format!("{number:02}-{}", name.trim_matches('-'))
+}
+
+fn write_one(dir: &Path, analysis: &Analysis) -> Result<(), Failure> {
+    let files = [
+        ("analysis.json", json(std::slice::from_ref(analysis))),
+        ("report.md", report::report(analysis)),
+        ("transfer.svg", report::svg(analysis, analysis.options.mode)),
+        ("cells.csv", csv::cells(analysis)),
+        ("averages.csv", csv::averages(analysis)),
+        ("correlations.csv", csv::correlations(analysis)),
+    ];
+    write_files(dir, &files)
+}
+
+fn write_files(dir: &Path, files: &[(&str, String)]) -> Result<(), Failure> {
+    fs::create_dir_all(dir).map_err(|error| Failure::write(dir, &error))?;
+    for (name, text) in files {
+        let path = dir.join(name);
+        write_atomically(&path, text.as_bytes()).map_err(|error| Failure::write(&path, &error))?;
+    }
+    Ok(())
+}
