@@ -389,7 +389,7 @@ mod tests {
             ("[recipe.target]\nlr = 1.0", "10:1: unknown key `lr` in [recipe.target]", "learning_rate"),
             ("[task.rt]\nepochs = 1", "9:7: unknown key `rt` in [task]", "did you mean `rte`?"),
             ("[task.rte]\nepochs = \"many\"", "10:10: `epochs`: invalid type", ""),
-            ("[task.rte.probe]\nepochs = 1", "9:2: task `rte` is no probe in this study", ""),
+            ("[task.rte.probe]\nepochs = 1", "9:1: task `rte` is no probe in this study", ""),
         ];
         for (text, problem, hint) in more {
             let error = read(&format!("{STUDY}{text}")).expect_err(text);

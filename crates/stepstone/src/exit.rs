@@ -164,12 +164,11 @@ fn code(error: &TrainError) -> u8 {
         | TrainError::MissingRun { .. }
         | TrainError::NoRun { .. }
         | TrainError::Unfinished { .. } => NO_INPUT,
-        TrainError::SeveralRuns { .. } => USAGE,
+        TrainError::SeveralRuns { .. } | TrainError::Task(_) => USAGE,
         TrainError::Tokenizer(TokenizerError::Corrupt { .. })
         | TrainError::Vocabulary { .. }
         | TrainError::BadRun { .. } => DATA,
         TrainError::Tokenizer(TokenizerError::Read { source, .. }) => read_code(source),
-        TrainError::Task(_) => USAGE,
         TrainError::Lost { .. } => WORK_LEFT,
         TrainError::Recipe { .. } | TrainError::Tokenizer(TokenizerError::TooShort { .. }) => CONFIG,
         TrainError::NotFinite { .. } => FAILED,

@@ -1,6 +1,7 @@
 //! `stepstone analyze` through the real program: what it writes, and a clear answer to every kind of bad input.
 
 use crate::workplace::stepstone;
+use std::fmt::Write;
 use std::fs;
 use std::process::Output;
 
@@ -29,7 +30,7 @@ fn study() -> String {
         for (task, role, base) in [("rte", "target", 0.7), ("cb", "target", 0.8), ("cola", "probe", 0.5)] {
             for seed in 0..3 {
                 let score = base + gain + 0.004 * f64::from(seed) + 0.001 * task.len() as f64;
-                text += &format!("{start},{seed},{task},{role},{score:.4}\n");
+                writeln!(text, "{start},{seed},{task},{role},{score:.4}").expect("a string takes every write");
             }
         }
     }
@@ -103,7 +104,7 @@ fn several_studies_are_analysed_one_by_one() {
     let mut text = format!("study,encoder,{HEADER}");
     for (study, encoder) in [("a", "small"), ("a", "large"), ("b/../c", "small")] {
         for line in self::study().lines().skip(1) {
-            text += &format!("{study},{encoder},{line}\n");
+            writeln!(text, "{study},{encoder},{line}").expect("a string takes every write");
         }
     }
     let (place, output) = analyze(&text, &["--json", "--out", "results"]);
