@@ -62,10 +62,11 @@ fn row_key(row: &Value) -> (&str, i64) {
     (row[0].as_str().unwrap(), row[1].as_i64().unwrap())
 }
 
+type Test = fn(&[f64], &[f64]) -> Result<Coefficient, Undefined>;
+
 #[test]
 fn coefficients_equal_scipy() {
     let golden: Value = serde_json::from_str(include_str!("golden/coefficients.json")).unwrap();
-    type Test = fn(&[f64], &[f64]) -> Result<Coefficient, Undefined>;
     let tests: [(&str, Test); 3] = [("spearman", spearman), ("pearson", pearson), ("kendall", kendall)];
     for (index, case) in golden["columns"].as_array().unwrap().iter().enumerate() {
         let (x, y) = (numbers(&case["x"]), numbers(&case["y"]));
