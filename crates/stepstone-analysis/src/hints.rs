@@ -124,6 +124,7 @@ fn two_groups(mut points: Vec<f64>) -> Option<(Option<f64>, Group, Group)> {
 mod tests {
     use super::*;
     use crate::input::parse;
+    use std::fmt::Write;
 
     #[test]
     fn one_run_far_below_its_task_is_a_suspect_and_two_levels_are_bimodal() {
@@ -132,8 +133,9 @@ mod tests {
             [("none", [92.5, 93.2, 0.0]), ("a", [93.0, 92.1, 92.8]), ("b", [92.2, 93.3, 92.7])]
         {
             for (seed, score) in scores.into_iter().enumerate() {
-                text += &format!("{intermediate},{seed},ep-srl,probe,{score},1\n");
-                text += &format!("{intermediate},{seed},aj,probe,{},1\n", if score > 92.9 { 97.9 } else { 58.3 });
+                let other = if score > 92.9 { 97.9 } else { 58.3 };
+                writeln!(text, "{intermediate},{seed},ep-srl,probe,{score},1").unwrap();
+                writeln!(text, "{intermediate},{seed},aj,probe,{other},1").unwrap();
             }
         }
         let found = hints(&parse("o.csv", text.as_bytes()).unwrap().studies[0]);
