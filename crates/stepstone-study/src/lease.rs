@@ -261,7 +261,7 @@ fn file(folder: &Path, fence: u64) -> PathBuf {
 mod tests {
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(3600);
+    const LONG: Duration = Duration::from_hours(1);
     const SHORT: Duration = Duration::from_millis(80);
 
     fn place() -> tempfile::TempDir {
@@ -333,7 +333,7 @@ mod tests {
         let place = place();
         foreign(place.path(), 1, 0);
         for hours in [-5i64, 5] {
-            let seconds = Duration::from_secs(hours.unsigned_abs() * 3600);
+            let seconds = Duration::from_hours(hours.unsigned_abs());
             let now = std::time::SystemTime::now();
             let time = if hours < 0 { now - seconds } else { now + seconds };
             let lease = fs::File::options().write(true).open(file(place.path(), 1)).expect("file");

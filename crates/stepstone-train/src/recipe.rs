@@ -276,15 +276,15 @@ mod tests {
     }
 
     /// The tests' encoder has 40 positions, fewer than the preset's max_length.
-    fn general(overrides: Overrides) -> Layer {
-        layer("[recipe]", Overrides { max_length: Some(16), ..overrides })
+    fn general(overrides: &Overrides) -> Layer {
+        layer("[recipe]", Overrides { max_length: Some(16), ..overrides.clone() })
     }
 
     #[test]
     fn the_last_layer_that_sets_a_value_wins_and_is_named() {
         let role = Overrides { epochs: Some(2.0), batch_size: Some(8), ..Overrides::default() };
         let task = Overrides { batch_size: Some(4), ..Overrides::default() };
-        let layers = [general(Overrides::default()), layer("[recipe.target]", role), layer("[task.rte]", task)];
+        let layers = [general(&Overrides::default()), layer("[recipe.target]", role), layer("[task.rte]", task)];
         let recipe = Recipe::resolve(&config(), 100, &layers).expect("resolves");
         assert_eq!((recipe.batch_size, recipe.total_steps), (4, 50));
         let source = |key: &str| recipe.sources[key].to_string();
@@ -298,18 +298,18 @@ mod tests {
     fn steps_in_a_later_layer_replace_epochs_in_an_earlier_one_but_not_beside_them() {
         let epochs = Overrides { epochs: Some(2.0), warmup_ratio: Some(0.5), ..Overrides::default() };
         let steps = Overrides { max_steps: Some(7), warmup_steps: Some(3), ..Overrides::default() };
-        let layers = [general(epochs.clone()), layer("[task.rte]", steps)];
+        let layers = [general(&epochs), layer("[task.rte]", steps)];
         let recipe = Recipe::resolve(&config(), 100, &layers).expect("resolves");
         assert_eq!((recipe.total_steps, recipe.warmup), (7, Warmup::Steps(3)));
         assert!(!recipe.sources.contains_key("epochs") && !recipe.sources.contains_key("warmup_ratio"));
-        let both = general(Overrides { max_steps: Some(7), ..epochs });
+        let both = general(&Overrides { max_steps: Some(7), ..epochs });
         let error = Recipe::resolve(&config(), 100, &[both]).expect_err("both in one layer").to_string();
         assert_eq!(error, "`max_steps` is set beside epochs, expected one of the two");
     }
 
     #[test]
     fn a_cap_on_training_examples_shortens_an_epoch() {
-        let capped = general(Overrides { max_train: Some(32), epochs: Some(1.0), ..Overrides::default() });
+        let capped = general(&Overrides { max_train: Some(32), epochs: Some(1.0), ..Overrides::default() });
         assert_eq!(Recipe::resolve(&config(), 100, &[capped]).expect("resolves").total_steps, 2);
     }
 
