@@ -7,7 +7,8 @@ use crate::store::Store;
 use std::time::Duration;
 use stepstone_train::{Rates, Run, RunFolder};
 
-/// Seconds that a run takes beside steps and evaluations: its process, its data, its files.
+/// Seconds that a run takes beside steps and evaluations: its process, its data, its files. Assumed, not measured:
+/// it matters for runs of seconds only.
 const OVERHEAD: f64 = 0.5;
 /// How long a calibration trains.
 const CALIBRATION: Duration = Duration::from_secs(3);

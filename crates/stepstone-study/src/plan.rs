@@ -4,7 +4,6 @@ use crate::error::StudyError;
 use crate::file::Study;
 use crate::store::Store;
 use std::collections::BTreeMap;
-use std::path::Path;
 use stepstone_tasks::{Task, TaskData};
 use stepstone_train::{EncoderIdentity, Lengths, Recipe, Role, RunRecord, RunRequest, StartPoint};
 
@@ -131,7 +130,7 @@ impl Plan {
     pub fn encoder_name(&self) -> String {
         let path = &self.study.model;
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-        absolute.file_name().map_or_else(|| Path::new("encoder").display().to_string(), |n| n.to_string_lossy().into())
+        absolute.file_name().map_or_else(|| "encoder".into(), |name| name.to_string_lossy().into())
     }
 }
 

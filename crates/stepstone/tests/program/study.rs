@@ -422,7 +422,7 @@ fn a_full_disk_stops_the_study_with_74_and_loses_nothing() {
 fn a_run_that_needs_more_memory_than_there_is_is_refused_before_it_starts() {
     let place = study_place(QUICK);
     let program = env!("CARGO_BIN_EXE_stepstone");
-    // 40 MiB of address space are less than any run may take.
+    // 60,000 KiB of address space are less than any run may take.
     let script = format!("ulimit -v 60000; exec {program} run study.toml");
     let output = Command::new("sh").args(["-c", &script]).current_dir(place.path()).output().expect("runs");
     let message = String::from_utf8_lossy(&output.stderr);
