@@ -17,4 +17,6 @@ pub struct Example {
 pub enum Text {
     Single(String),
     Pair(String, String),
+    /// One pair for each choice, two or more: what is asked, and the choice.
+    Choices(Vec<(String, String)>),
 }

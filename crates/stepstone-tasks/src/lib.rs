@@ -20,5 +20,5 @@ pub use example::{Example, Text};
 pub use foreign::{Compression, Damage, Foreign};
 pub use load::{DevPart, TaskData, load, load_prediction_file};
 pub use metric::{Metric, NamedScore};
-pub use task::{Columns, Fields, Hub, Layout, Task};
+pub use task::{Columns, Fields, Hub, Layout, Task, TaskHead};
 pub use tokenizer::{Feature, Tokenizer, TokenizerError, TokenizerFamily};

@@ -21,12 +21,33 @@ pub struct Task {
     pub dev: &'static [(&'static str, &'static [&'static str])],
     /// How the official files are laid out; by file extension where a task has two forms.
     pub layouts: &'static [Layout],
-    /// Labels in class-id order, as the files write them.
+    /// What an answer is.
+    pub head: TaskHead,
+    /// Labels in class-id order, as the files write them; of a choice question its positions.
     pub labels: &'static [&'static str],
     /// What a run is judged by.
     pub metric: Metric,
     /// Header (where there is one) and one line in the official layout, for the table test.
     pub sample: &'static str,
+}
+
+impl Task {
+    /// Sequences that a model reads of one example.
+    pub fn sequences_per_example(&self) -> usize {
+        match self.head {
+            TaskHead::Classification => 1,
+            TaskHead::MultipleChoice => self.labels.len(),
+        }
+    }
+}
+
+/// What a model decides about one example.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskHead {
+    /// One of the labels, from one sequence.
+    Classification,
+    /// One of as many choices as there are labels, each its own sequence.
+    MultipleChoice,
 }
 
 /// A data set of the Hugging Face hub.

@@ -30,7 +30,7 @@ pub enum TokenizerFamily {
     Roberta,
 }
 
-/// Token ids of one input, special tokens included.
+/// Token ids of one sequence, special tokens included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Feature {
     /// `[tokens]`
@@ -124,27 +124,33 @@ impl Tokenizer {
         Ok(Tokenizer { inner, max_length, files, digest: hasher.finalize().to_hex().to_string() })
     }
 
-    /// Ids of one input.
+    /// Ids of one input: one sequence, or one for each choice.
     ///
     /// # Errors
     /// If the tokenizer's model fails, for example on an unknown token without an `unk_token`.
-    pub fn encode(&self, text: &Text) -> Result<Feature, TokenizerError> {
-        let encoding = self.inner.encode_fast(input(text), true).map_err(|error| self.failed(text, &*error))?;
-        let kept = self.kept(&encoding);
-        let select = |values: &[u32]| kept.iter().map(|token| values[*token]).collect();
-        let truncated = kept.len() < encoding.len();
-        Ok(Feature { ids: select(encoding.get_ids()), type_ids: select(encoding.get_type_ids()), truncated })
+    pub fn encode(&self, text: &Text) -> Result<Vec<Feature>, TokenizerError> {
+        let feature = |input: EncodeInput<'_>| {
+            let encoding = self.inner.encode_fast(input, true).map_err(|error| self.failed(text, &*error))?;
+            let kept = self.kept(&encoding);
+            let select = |values: &[u32]| kept.iter().map(|token| values[*token]).collect();
+            let truncated = kept.len() < encoding.len();
+            Ok(Feature { ids: select(encoding.get_ids()), type_ids: select(encoding.get_type_ids()), truncated })
+        };
+        inputs(text).into_iter().map(feature).collect()
     }
 
-    /// Where each token of one input comes from, `[tokens]`: its characters, counted in its own text; 0..0 for special
-    /// tokens. Spans in a text become spans of tokens through these.
+    /// Where each token of [`Tokenizer::encode`] comes from, `[tokens]` of each sequence: its characters, counted in its
+    /// own text; 0..0 for special tokens. Spans in a text become spans of tokens through these.
     ///
     /// # Errors
     /// As [`Tokenizer::encode`].
-    pub fn offsets(&self, text: &Text) -> Result<Vec<Range<usize>>, TokenizerError> {
-        let encoding = self.inner.encode_char_offsets(input(text), true).map_err(|error| self.failed(text, &*error))?;
-        let offset = |token: usize| encoding.get_offsets()[token].0..encoding.get_offsets()[token].1;
-        Ok(self.kept(&encoding).into_iter().map(offset).collect())
+    pub fn offsets(&self, text: &Text) -> Result<Vec<Vec<Range<usize>>>, TokenizerError> {
+        let offsets = |input: EncodeInput<'_>| {
+            let encoding = self.inner.encode_char_offsets(input, true).map_err(|error| self.failed(text, &*error))?;
+            let offset = |token: usize| encoding.get_offsets()[token].0..encoding.get_offsets()[token].1;
+            Ok(self.kept(&encoding).into_iter().map(offset).collect())
+        };
+        inputs(text).into_iter().map(offsets).collect()
     }
 
     /// The tokens that stay: the special ones, and the first ones of each text.
@@ -206,10 +212,12 @@ fn longest_first(lengths: [usize; 2], room: usize) -> [usize; 2] {
     if first > second { [longer, shorter] } else { [shorter, longer] }
 }
 
-fn input(text: &Text) -> EncodeInput<'_> {
+/// One input for each sequence.
+fn inputs(text: &Text) -> Vec<EncodeInput<'_>> {
     match text {
-        Text::Single(text) => text.as_str().into(),
-        Text::Pair(first, second) => (first.as_str(), second.as_str()).into(),
+        Text::Single(text) => vec![text.as_str().into()],
+        Text::Pair(first, second) => vec![(first.as_str(), second.as_str()).into()],
+        Text::Choices(pairs) => pairs.iter().map(|(first, second)| (first.as_str(), second.as_str()).into()).collect(),
     }
 }
 

@@ -10,31 +10,41 @@ const SHUFFLE_STREAM: u32 = 1 << 16;
 /// The tokenised examples of a split.
 #[derive(Debug)]
 pub(crate) struct Split {
+    /// `[examples * choices]`, those of one example side by side.
     pub(crate) features: Vec<Feature>,
+    /// Sequences of every example.
+    pub(crate) choices: usize,
+    /// `[examples]`
     pub(crate) gold: Vec<u32>,
-    /// Share of inputs that were cut, 0..1.
+    /// Share of sequences that were cut, 0..1.
     pub(crate) truncated: f64,
 }
 
 impl Split {
-    pub(crate) fn new(examples: &[Example], tokenizer: &Tokenizer) -> Result<Split, TrainError> {
-        let features = examples.iter().map(|e| tokenizer.encode(&e.text)).collect::<Result<Vec<_>, _>>()?;
+    /// Tokenises examples of `choices` sequences each.
+    pub(crate) fn new(examples: &[Example], choices: usize, tokenizer: &Tokenizer) -> Result<Split, TrainError> {
+        let features = examples.iter().map(|e| tokenizer.encode(&e.text)).collect::<Result<Vec<_>, _>>()?.concat();
         let cut = features.iter().filter(|feature| feature.truncated).count();
         let gold = examples.iter().map(|example| example.gold.unwrap_or_default()).collect();
-        Ok(Split { truncated: cut as f64 / features.len().max(1) as f64, features, gold })
+        Ok(Split { truncated: cut as f64 / features.len().max(1) as f64, features, choices, gold })
     }
 
-    /// Packs the examples of `rows`. `one_segment`: the encoder has no second segment.
+    /// Packs the examples of `rows`, the first of which has the number `first` within its step.
     pub(crate) fn pack(&self, rows: &[u32], first: usize, shape: PackShape) -> Result<Batch, PackError> {
-        let zeros = vec![0; rows.iter().map(|row| self.features[*row as usize].ids.len()).max().unwrap_or(0)];
-        let sequence = |row: &u32| {
-            let feature = &self.features[*row as usize];
+        let features: Vec<&Feature> = rows.iter().flat_map(|row| self.of_example(*row as usize)).collect();
+        let zeros = vec![0; features.iter().map(|feature| feature.ids.len()).max().unwrap_or(0)];
+        let sequences = features.into_iter().map(|feature| {
             let type_ids = if shape.one_segment { &zeros[..feature.ids.len()] } else { &feature.type_ids };
             Sequence { ids: &feature.ids, type_ids }
-        };
-        let sequences: Vec<Sequence> = rows.iter().map(sequence).collect();
+        });
+        let sequences: Vec<Sequence> = sequences.collect();
         let labels: Vec<u32> = rows.iter().map(|row| self.gold[*row as usize]).collect();
-        Batch::pack(&sequences, &labels, shape.position_offset, first)
+        Batch::pack(&sequences, &labels, shape.position_offset, first * self.choices)
+    }
+
+    /// The sequences of one example.
+    fn of_example(&self, row: usize) -> &[Feature] {
+        &self.features[row * self.choices..][..self.choices]
     }
 }
 

@@ -28,14 +28,14 @@ pub struct EncoderIdentity {
     tokenizer: Tokenizer,
 }
 
-/// Tokens of a task's inputs, estimated from a sample.
+/// Tokens of a task's sequences, estimated from a sample.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Lengths {
-    /// Mean over training inputs.
+    /// Mean over training sequences.
     pub train: f64,
-    /// Mean over dev inputs.
+    /// Mean over dev sequences.
     pub dev: f64,
-    /// The longest input of the sample.
+    /// The longest sequence of the sample.
     pub longest: usize,
 }
 
@@ -94,8 +94,10 @@ impl EncoderIdentity {
         let every = examples.len().div_ceil(SAMPLE).max(1);
         let (mut sum, mut longest, mut count) = (0, 0, 0);
         for example in examples.iter().step_by(every) {
-            let len = self.tokenizer.encode(&example.text)?.ids.len().min(max_length);
-            (sum, longest, count) = (sum + len, longest.max(len), count + 1);
+            for feature in self.tokenizer.encode(&example.text)? {
+                let len = feature.ids.len().min(max_length);
+                (sum, longest, count) = (sum + len, longest.max(len), count + 1);
+            }
         }
         Ok((sum as f64 / f64::from(count.max(1)), longest))
     }

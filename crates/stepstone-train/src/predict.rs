@@ -54,11 +54,12 @@ pub fn find_run(name: &Path, store: &Path) -> Result<PathBuf, TrainError> {
 pub fn predict(run: &Path, file: &Path, threads: usize) -> Result<Vec<Prediction>, TrainError> {
     let (record, _) = finished(run)?;
     let identity = &record.identity;
-    let examples = load_prediction_file(task_of(run, &record)?, file)?;
+    let task = task_of(run, &record)?;
+    let examples = load_prediction_file(task, file)?;
     let folder = run.join("model");
     let config = EncoderConfig::read(&folder)?;
     let tokenizer = Tokenizer::load(&folder, tokenizer_family(config.family), identity.recipe.max_length)?;
-    let split = Split::new(&examples, &tokenizer)?;
+    let split = Split::new(&examples, task.sequences_per_example(), &tokenizer)?;
     let model = Classifier::new(&config, identity.recipe.head, identity.labels.len());
     let mut device = loaded(&folder, &config, identity.recipe.head, &model, threads)?;
     let pass = model.inference_pass();

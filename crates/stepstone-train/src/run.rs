@@ -9,7 +9,7 @@ use crate::start::StartPoint;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use stepstone_models::{EncoderConfig, Family, Weights};
-use stepstone_tasks::{Task, TaskData, Tokenizer, TokenizerFamily, load};
+use stepstone_tasks::{Example, Task, TaskData, Tokenizer, TokenizerFamily, load};
 
 /// Raised when a change of the program moves a score.
 pub(crate) const NUMERICS: u32 = 3;
@@ -75,7 +75,9 @@ impl Run {
         let recipe = Recipe::resolve(&config, data.train.len(), &request.layers)?;
         data.limit(recipe.max_train, recipe.max_dev);
         let tokenizer = Tokenizer::load(folder, tokenizer_family(config.family), recipe.max_length)?;
-        let (train, dev) = (Split::new(&data.train, &tokenizer)?, Split::new(&data.dev, &tokenizer)?);
+        let choices = task.sequences_per_example();
+        let split = |examples: &[Example]| Split::new(examples, choices, &tokenizer);
+        let (train, dev) = (split(&data.train)?, split(&data.dev)?);
         for feature in train.features.iter().chain(&dev.features) {
             if let Some(id) = feature.ids.iter().find(|id| **id as usize >= config.vocab_size) {
                 let (folder, vocab_size) = (folder.clone(), config.vocab_size);

@@ -1,7 +1,7 @@
 //! GLUE (Wang et al. 2019): CoLA, SST-2, MNLI, RTE.
 
 use crate::metric::Metric;
-use crate::task::{Columns, Fields, Hub, Layout, Task};
+use crate::task::{Columns, Fields, Hub, Layout, Task, TaskHead};
 
 const PREMISE_HYPOTHESIS: Columns =
     Columns::Json(Fields { id: Some("idx"), text: "premise", pair: Some("hypothesis"), label: "label" });
@@ -27,6 +27,7 @@ pub(super) const TASKS: &[Task] = &[
                 columns: Columns::Numbered { width: 4, fields: Fields { id: None, text: 3, pair: None, label: 1 } },
             },
         ],
+        head: TaskHead::Classification,
         labels: &["0", "1"],
         metric: Metric::MatthewsCorrelation,
         sample: "xx00\t0\t*\tThe sofa the cat slept.",
@@ -48,6 +49,7 @@ pub(super) const TASKS: &[Task] = &[
                 label: "gold_label",
             }),
         }],
+        head: TaskHead::Classification,
         labels: &["entailment", "neutral", "contradiction"],
         metric: Metric::Accuracy,
         sample: "index\tsentence1\tsentence2\tgold_label\n0\tIt rains.\tIt is wet.\tentailment",
@@ -72,6 +74,7 @@ pub(super) const TASKS: &[Task] = &[
                 }),
             },
         ],
+        head: TaskHead::Classification,
         labels: &["entailment", "not_entailment"],
         metric: Metric::Accuracy,
         sample: "index\tsentence1\tsentence2\tlabel\n0\tIt rains.\tIt is dry.\tnot_entailment",
@@ -88,6 +91,7 @@ pub(super) const TASKS: &[Task] = &[
             extension: "tsv",
             columns: Columns::Header(Fields { id: None, text: "sentence", pair: None, label: "label" }),
         }],
+        head: TaskHead::Classification,
         labels: &["0", "1"],
         metric: Metric::Accuracy,
         sample: "sentence\tlabel\na film of quiet joy \t1",
