@@ -1,6 +1,6 @@
 //! One packed batch: sequences back to back, no padding token.
 
-use crate::Rows;
+use crate::{BatchShape, Rows};
 
 /// A tokenised sequence on its way into a batch.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +27,7 @@ pub struct Batch {
     pub row_keys: Vec<u32>,
     /// `[S]`: the row key of each sequence's first token.
     pub first_row_keys: Vec<u32>,
-    /// `[S]` gold class of each sequence; empty in inference.
+    /// `[examples]` gold class of each, an example being one or more sequences side by side; not read in inference.
     pub labels: Vec<u32>,
 }
 
@@ -75,11 +75,20 @@ impl Batch {
     }
 
     /// The dropout keys of rows of this kind.
+    ///
+    /// # Panics
+    /// Of examples, which have none: dropout acts on sequences.
     pub(crate) fn keys(&self, rows: Rows) -> &[u32] {
         match rows {
             Rows::Tokens => &self.row_keys,
             Rows::Sequences => &self.first_row_keys,
+            Rows::Examples { .. } => panic!("dropout on rows of examples"),
         }
+    }
+
+    /// What a plan needs to know.
+    pub fn shape(&self) -> BatchShape {
+        BatchShape { tokens: self.tokens(), sequences: self.sequences() }
     }
 
     /// T.

@@ -66,7 +66,7 @@ impl CpuDevice {
         batch: &Batch,
         scalars: Scalars,
     ) {
-        let shape = BatchShape { tokens: batch.tokens(), sequences: batch.sequences() };
+        let shape = batch.shape();
         let plan = Plan::new(program, shape);
         if self.activations.len() < plan.len {
             self.activations.resize(plan.len, 0.0);
@@ -166,6 +166,14 @@ impl<'a> Run<'a> {
             Op::Dropout(op) => self.dropout(op),
             Op::FirstToken(op) => self.first_token(op),
             Op::FirstTokenBackward(op) => self.first_token_backward(op),
+            Op::Choices(op) => {
+                let [x, out] = self.values([op.x, op.out]);
+                out.copy_from_slice(x);
+            }
+            Op::ChoicesBackward(op) => {
+                let [d_out, d_x] = self.values([op.d_out, op.d_x]);
+                d_x.copy_from_slice(d_out);
+            }
             Op::Tanh(op) => {
                 let [x, out] = self.values([op.x, op.out]);
                 tanh::forward(x, out);

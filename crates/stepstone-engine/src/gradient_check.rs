@@ -87,14 +87,16 @@ struct Check {
 
 impl Check {
     fn new(lengths: &[usize], output: Output, record: impl Fn(&mut Build) -> Value) -> Check {
-        let batch = batch(lengths);
+        let mut batch = batch(lengths);
         let mut build = Build { tape: Tape::for_training(), layout: Layout::default(), inputs: vec![] };
         let out = record(&mut build);
         let Build { tape, layout, inputs } = build;
         let ([forward, both], gradients) = tape.finish_from(out, output == Output::Losses);
+        // An example may be more than one sequence.
+        batch.labels.truncate(batch.shape().rows(both.info(out).rows));
         let len = |value: Value| {
             let info = both.info(value);
-            info.columns * if info.rows == Rows::Tokens { batch.tokens() } else { batch.sequences() }
+            info.columns * batch.shape().rows(info.rows)
         };
         let gradient = |value: Value| gradients[value.0 as usize].expect("the output depends on every input");
         let inputs = inputs.iter().map(|x| (*x, random(x.0, len(*x)), gradient(*x))).collect();

@@ -13,6 +13,11 @@ pub enum Rows {
     Tokens,
     /// One row per sequence.
     Sequences,
+    /// One row per example of so many sequences.
+    Examples {
+        /// Sequences of each example.
+        choices: usize,
+    },
 }
 
 /// Shape of a value: `[rows, columns]`.
@@ -39,6 +44,7 @@ impl BatchShape {
         match rows {
             Rows::Tokens => self.tokens,
             Rows::Sequences => self.sequences,
+            Rows::Examples { choices } => self.sequences / choices,
         }
     }
 }
@@ -58,6 +64,8 @@ pub enum Op {
     Dropout(ops::Dropout),
     FirstToken(ops::FirstToken),
     FirstTokenBackward(ops::FirstTokenBackward),
+    Choices(ops::Choices),
+    ChoicesBackward(ops::ChoicesBackward),
     Tanh(ops::Tanh),
     TanhBackward(ops::TanhBackward),
     CrossEntropy(ops::CrossEntropy),
@@ -79,6 +87,8 @@ impl Op {
             Op::Dropout(op) => op.values(),
             Op::FirstToken(op) => op.values(),
             Op::FirstTokenBackward(op) => op.values(),
+            Op::Choices(op) => op.values(),
+            Op::ChoicesBackward(op) => op.values(),
             Op::Tanh(op) => op.values(),
             Op::TanhBackward(op) => op.values(),
             Op::CrossEntropy(op) => op.values(),

@@ -2,7 +2,7 @@
 
 use crate::device::clip_factor;
 use crate::tape::{DropoutSite, Write};
-use crate::{Arena, Batch, BatchShape, CHUNK, Device, Op, Param, Program, Scalars, Update, Value};
+use crate::{Arena, Batch, CHUNK, Device, Op, Param, Program, Scalars, Update, Value};
 use stepstone_kernels::philox;
 
 /// Runs whole models in f64.
@@ -149,6 +149,8 @@ impl Run<'_> {
             Op::Dropout(op) => op.reference(self),
             Op::FirstToken(op) => op.reference(self),
             Op::FirstTokenBackward(op) => op.reference(self),
+            Op::Choices(op) => op.reference(self),
+            Op::ChoicesBackward(op) => op.reference(self),
             Op::Tanh(op) => op.reference(self),
             Op::TanhBackward(op) => op.reference(self),
             Op::CrossEntropy(op) => op.reference(self),
@@ -173,8 +175,7 @@ impl Run<'_> {
     }
 
     pub(crate) fn rows(&self, value: Value) -> usize {
-        let shape = BatchShape { tokens: self.batch.tokens(), sequences: self.batch.sequences() };
-        shape.rows(self.program.info(value).rows)
+        self.batch.shape().rows(self.program.info(value).rows)
     }
 
     pub(crate) fn columns(&self, value: Value) -> usize {

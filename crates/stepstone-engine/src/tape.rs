@@ -141,6 +141,18 @@ impl Tape {
         out
     }
 
+    /// One score per sequence as one row per example, `[examples, choices]`: an example's sequences lie side by side.
+    ///
+    /// # Panics
+    /// If `scores` is not one number per sequence, or there are no choices.
+    pub fn choices(&mut self, scores: Value, choices: usize) -> Value {
+        assert_eq!(self.info(scores), ValueInfo { rows: Rows::Sequences, columns: 1 }, "choices: one score each");
+        assert!(choices > 0, "choices: none");
+        let out = self.value(Rows::Examples { choices }, choices);
+        self.ops.push(Op::Choices(ops::Choices { x: scores, out }));
+        out
+    }
+
     /// Element-wise hyperbolic tangent.
     pub fn tanh(&mut self, x: Value) -> Value {
         let info = self.info(x);
@@ -149,13 +161,13 @@ impl Tape {
         out
     }
 
-    /// Softmax cross-entropy of each row against the batch's labels: losses `[sequences, 1]`, in nats.
+    /// Softmax cross-entropy of each row against the batch's labels: losses `[examples, 1]`, in nats.
     ///
     /// # Panics
-    /// If `logits` has not one row per sequence.
+    /// If `logits` has rows of tokens.
     pub fn cross_entropy(&mut self, logits: Value) -> Value {
         let info = self.info(logits);
-        assert_eq!(info.rows, Rows::Sequences, "cross_entropy: one row of logits per label");
+        assert_ne!(info.rows, Rows::Tokens, "cross_entropy: one row of logits per label");
         let probabilities = self.value(info.rows, info.columns);
         let losses = self.value(info.rows, 1);
         self.ops.push(Op::CrossEntropy(ops::CrossEntropy { logits, probabilities, losses }));
@@ -261,6 +273,7 @@ impl Backward {
             Op::Attention(op) => op.backward(self),
             Op::Dropout(op) => op.backward(self),
             Op::FirstToken(op) => op.backward(self),
+            Op::Choices(op) => op.backward(self),
             Op::Tanh(op) => op.backward(self),
             Op::CrossEntropy(op) => op.backward(self),
             Op::EmbeddingBackward(_)
@@ -268,6 +281,7 @@ impl Backward {
             | Op::LinearBackward(_)
             | Op::AttentionBackward(_)
             | Op::FirstTokenBackward(_)
+            | Op::ChoicesBackward(_)
             | Op::TanhBackward(_)
             | Op::CrossEntropyBackward(_) => unreachable!("a tape records forward ops only"),
         };

@@ -1,8 +1,8 @@
-//! A sequence classifier: encoder, head, and the two programs that train it and use it.
+//! A classifier: encoder, head, and the two programs that train it and use it.
 
 use crate::config::EncoderConfig;
 use crate::encoder::Encoder;
-use crate::head::{Head, HeadKind};
+use crate::head::{Answers, Head, HeadKind};
 use stepstone_engine::{Layout, Program, Tape, Value};
 
 /// An encoder with a classification head, laid out in one parameter arena.
@@ -10,8 +10,8 @@ use stepstone_engine::{Layout, Program, Tape, Value};
 pub struct Classifier {
     /// Where each tensor lies.
     pub layout: Layout,
-    /// Number of classes.
-    pub labels: usize,
+    /// What it decides among.
+    pub answers: Answers,
     encoder: Encoder,
     head: Head,
 }
@@ -21,9 +21,9 @@ pub struct Classifier {
 pub struct TrainingPass {
     /// What a device runs.
     pub program: Program,
-    /// `[sequences, 1]`, nats.
+    /// `[examples, 1]`, nats.
     pub losses: Value,
-    /// `[sequences, labels]`, under dropout.
+    /// `[examples, answers]`, under dropout.
     pub logits: Value,
 }
 
@@ -32,17 +32,17 @@ pub struct TrainingPass {
 pub struct InferencePass {
     /// What a device runs.
     pub program: Program,
-    /// `[sequences, labels]`
+    /// `[examples, answers]`
     pub logits: Value,
 }
 
 impl Classifier {
     /// Lays out encoder and head.
-    pub fn new(config: &EncoderConfig, head: HeadKind, labels: usize) -> Classifier {
+    pub fn new(config: &EncoderConfig, head: HeadKind, answers: Answers) -> Classifier {
         let mut layout = Layout::default();
         let encoder = Encoder::declare(config, &mut layout);
-        let head = Head::declare(head, config, labels, &mut layout);
-        Classifier { layout, labels, encoder, head }
+        let head = Head::declare(head, config, answers, &mut layout);
+        Classifier { layout, answers, encoder, head }
     }
 
     /// Records forward and backward.

@@ -1,6 +1,7 @@
 //! `config.json` of a BERT or RoBERTa encoder.
 
 use crate::error::ModelError;
+use crate::head::Answers;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
@@ -43,11 +44,13 @@ impl Family {
         }
     }
 
-    /// The `transformers` class with the head for sequence classification.
-    pub fn classification_architecture(self) -> &'static str {
-        match self {
-            Family::Bert => "BertForSequenceClassification",
-            Family::Roberta => "RobertaForSequenceClassification",
+    /// The `transformers` class with the head for these answers.
+    pub fn architecture(self, answers: Answers) -> &'static str {
+        match (self, answers) {
+            (Family::Bert, Answers::Classes(_)) => "BertForSequenceClassification",
+            (Family::Bert, Answers::Choices(_)) => "BertForMultipleChoice",
+            (Family::Roberta, Answers::Classes(_)) => "RobertaForSequenceClassification",
+            (Family::Roberta, Answers::Choices(_)) => "RobertaForMultipleChoice",
         }
     }
 

@@ -1,4 +1,4 @@
-//! Classification heads on the first token.
+//! Heads on the first token: one of several classes, or one of several choices.
 
 use crate::config::{EncoderConfig, Family};
 use crate::encoder::Linear;
@@ -9,10 +9,28 @@ use stepstone_engine::{DropoutSite, Layout, Site, SiteKind, Tape, Value};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HeadKind {
-    /// What `BertForSequenceClassification` / `RobertaForSequenceClassification` have, so that exports load.
+    /// What the family's classes for sequence classification and multiple choice have, so that exports load.
     Hf,
     /// The paper's: dropout and one linear layer on the first token's state (its section 3.1 in code: `log_reg`).
     Linear,
+}
+
+/// What a model decides about one example, and among how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answers {
+    /// Classes, from one sequence.
+    Classes(usize),
+    /// Choices, each its own sequence with one score.
+    Choices(usize),
+}
+
+impl Answers {
+    /// How many there are: the width of the logits.
+    pub fn count(self) -> usize {
+        match self {
+            Answers::Classes(count) | Answers::Choices(count) => count,
+        }
+    }
 }
 
 /// The tensors of a head in a parameter arena.
@@ -22,6 +40,7 @@ pub struct Head {
     hidden: Option<Hidden>,
     classifier: Linear,
     dropout: f32,
+    answers: Answers,
 }
 
 /// The tanh layer before the classifier.
@@ -33,18 +52,23 @@ struct Hidden {
 }
 
 impl Head {
-    /// Declares the head's tensors. BERT's `pooler.dense` belongs to the encoder's names and travels with it.
-    pub fn declare(kind: HeadKind, config: &EncoderConfig, labels: usize, layout: &mut Layout) -> Head {
+    /// Declares the head's tensors. `pooler.dense` belongs to the encoder's names and travels with it.
+    pub fn declare(kind: HeadKind, config: &EncoderConfig, answers: Answers, layout: &mut Layout) -> Head {
         let hidden_size = config.hidden_size;
-        let hidden = hidden_layer(kind, config.family).map(|(name, input_dropout)| Hidden {
+        let hidden = hidden_layer(kind, config.family, answers).map(|(name, input_dropout)| Hidden {
             dense: Linear::declare(layout, name, hidden_size, hidden_size),
             input_dropout,
         });
-        let classifier = Linear::declare(layout, classifier_name(kind, config.family), labels, hidden_size);
-        Head { hidden, classifier, dropout: config.classifier_dropout.unwrap_or(config.hidden_dropout_prob) }
+        let outputs = match answers {
+            Answers::Classes(classes) => classes,
+            Answers::Choices(_) => 1,
+        };
+        let classifier = Linear::declare(layout, classifier_name(kind, config.family, answers), outputs, hidden_size);
+        let dropout = config.classifier_dropout.unwrap_or(config.hidden_dropout_prob);
+        Head { hidden, classifier, dropout, answers }
     }
 
-    /// Records logits `[sequences, labels]` from first-token states `[sequences, hidden]`.
+    /// Records logits `[examples, answers]` from first-token states `[sequences, hidden]`.
     pub fn forward(&self, tape: &mut Tape, first: Value) -> Value {
         let site = |kind| DropoutSite { probability: self.dropout, site: Site::new(0, kind) };
         let pooled = match &self.hidden {
@@ -56,23 +80,31 @@ impl Head {
                 tape.dropout(pooled, site(SiteKind::HeadHidden))
             }
         };
-        self.classifier.forward(tape, pooled)
+        let scores = self.classifier.forward(tape, pooled);
+        match self.answers {
+            Answers::Classes(_) => scores,
+            Answers::Choices(choices) => tape.choices(scores, choices),
+        }
     }
 }
 
 /// Name of the tanh layer, and whether dropout acts on its input.
-fn hidden_layer(kind: HeadKind, family: Family) -> Option<(&'static str, bool)> {
-    match (kind, family) {
-        (HeadKind::Linear, _) => None,
-        (HeadKind::Hf, Family::Bert) => Some(("pooler.dense", false)),
-        (HeadKind::Hf, Family::Roberta) => Some(("classifier.dense", true)),
+fn hidden_layer(kind: HeadKind, family: Family, answers: Answers) -> Option<(&'static str, bool)> {
+    match (kind, family, answers) {
+        (HeadKind::Linear, _, _) => None,
+        (HeadKind::Hf, Family::Roberta, Answers::Classes(_)) => Some(("classifier.dense", true)),
+        (HeadKind::Hf, Family::Bert, _) | (HeadKind::Hf, Family::Roberta, Answers::Choices(_)) => {
+            Some(("pooler.dense", false))
+        }
     }
 }
 
-fn classifier_name(kind: HeadKind, family: Family) -> &'static str {
-    match (kind, family) {
-        (HeadKind::Hf, Family::Roberta) => "classifier.out_proj",
-        (HeadKind::Hf, Family::Bert) | (HeadKind::Linear, _) => "classifier",
+fn classifier_name(kind: HeadKind, family: Family, answers: Answers) -> &'static str {
+    match (kind, family, answers) {
+        (HeadKind::Hf, Family::Roberta, Answers::Classes(_)) => "classifier.out_proj",
+        (HeadKind::Hf, Family::Bert, _)
+        | (HeadKind::Hf, Family::Roberta, Answers::Choices(_))
+        | (HeadKind::Linear, _, _) => "classifier",
     }
 }
 

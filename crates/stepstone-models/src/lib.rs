@@ -12,6 +12,6 @@ pub use classifier::{Classifier, InferencePass, TrainingPass};
 pub use config::{EncoderConfig, Family};
 pub use encoder::{Encoder, Rates};
 pub use error::ModelError;
-pub use head::{Head, HeadKind, is_head_tensor};
+pub use head::{Answers, Head, HeadKind, is_head_tensor};
 pub use save::{Folder, NamedTensor, write_atomically, write_safetensors};
 pub use weights::Weights;

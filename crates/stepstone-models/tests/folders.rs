@@ -4,7 +4,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
-use stepstone_models::{Classifier, EncoderConfig, HeadKind, ModelError, Weights};
+use stepstone_models::{Answers, Classifier, EncoderConfig, HeadKind, ModelError, Weights};
 use tempfile::TempDir;
 
 const HIDDEN: usize = 4;
@@ -40,7 +40,7 @@ impl Tensor {
 fn tensors() -> Vec<Tensor> {
     let folder = tempfile::tempdir().expect("folder");
     let config = read_config(&folder, &config_json(&json!({}))).expect("config");
-    let model = Classifier::new(&config, HeadKind::Hf, 2);
+    let model = Classifier::new(&config, HeadKind::Hf, Answers::Classes(2));
     let encoder = model.layout.parts().filter(|part| !part.name.starts_with("classifier"));
     let tensor = |(number, part): (usize, &stepstone_engine::Part)| {
         let values: Vec<f32> = (0..part.param.len()).map(|i| ((i + number) % 64) as f32 / 8.0 - 3.0).collect();

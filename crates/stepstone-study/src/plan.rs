@@ -160,7 +160,7 @@ impl Builder<'_> {
             n_train: capped(data.train.len(), recipe.max_train),
             n_dev: capped(data.dev.len(), recipe.max_dev),
             lengths,
-            peak_bytes: self.encoder.peak_bytes(&recipe, data.labels.len(), lengths.longest),
+            peak_bytes: self.encoder.peak_bytes(&recipe, task, data.labels.len(), lengths.longest),
             recipe,
         });
         self.data.insert(name.into(), data);

@@ -8,7 +8,7 @@ use std::error::Error;
 use std::io::{BufRead, Write};
 use std::time::Instant;
 use stepstone_engine::{AdamW, Arena, Batch, CpuDevice, Device, Scalars, Sequence, Threads, Update, rng};
-use stepstone_models::{Classifier, EncoderConfig, Family, HeadKind, TrainingPass};
+use stepstone_models::{Answers, Classifier, EncoderConfig, Family, HeadKind, TrainingPass};
 
 /// The same list that peer_step.py reads.
 const LENGTHS: &str = include_str!("../../../bench/lengths.txt");
@@ -122,7 +122,7 @@ struct Trainer {
 
 impl Trainer {
     fn new(config: &EncoderConfig, threads: Threads) -> Trainer {
-        let model = Classifier::new(config, HeadKind::Hf, LABELS);
+        let model = Classifier::new(config, HeadKind::Hf, Answers::Classes(LABELS));
         let mut device = CpuDevice::new(model.layout.len, threads);
         for (number, part) in model.layout.parts().enumerate() {
             let stream = PARAMETERS + number as u32;

@@ -5,7 +5,7 @@ use crate::error::TrainError;
 use crate::folder::{Identity, RunRecord};
 use crate::recipe::{Layer, Recipe};
 use crate::role::Role;
-use crate::run::{DEVICE, NUMERICS, PRECISION, tokenizer_family};
+use crate::run::{DEVICE, NUMERICS, PRECISION, answers, tokenizer_family};
 use crate::start::run_digest;
 use std::path::Path;
 use stepstone_engine::{BatchShape, Plan};
@@ -28,12 +28,12 @@ pub struct EncoderIdentity {
     tokenizer: Tokenizer,
 }
 
-/// Tokens of a task's sequences, estimated from a sample.
+/// Tokens of a task's inputs, estimated from a sample.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Lengths {
-    /// Mean over training sequences.
+    /// Mean over training examples, all choices of a question together.
     pub train: f64,
-    /// Mean over dev sequences.
+    /// Mean over dev examples, likewise.
     pub dev: f64,
     /// The longest sequence of the sample.
     pub longest: usize,
@@ -94,18 +94,19 @@ impl EncoderIdentity {
         let every = examples.len().div_ceil(SAMPLE).max(1);
         let (mut sum, mut longest, mut count) = (0, 0, 0);
         for example in examples.iter().step_by(every) {
-            for feature in self.tokenizer.encode(&example.text)? {
-                let len = feature.ids.len().min(max_length);
-                (sum, longest, count) = (sum + len, longest.max(len), count + 1);
-            }
+            let features = self.tokenizer.encode(&example.text)?;
+            let lengths = features.iter().map(|feature| feature.ids.len().min(max_length));
+            (sum, count) = (sum + lengths.clone().sum::<usize>(), count + 1);
+            longest = longest.max(lengths.max().unwrap_or(0));
         }
         Ok((sum as f64 / f64::from(count.max(1)), longest))
     }
 
     /// Memory that a run takes at its peak, in bytes; an estimate that errs to the high side.
-    pub fn peak_bytes(&self, recipe: &Recipe, labels: usize, longest: usize) -> u64 {
-        let model = Classifier::new(&self.config, recipe.head, labels);
-        let sequences = recipe.batch_size.div_ceil(recipe.gradient_accumulation_steps);
+    pub fn peak_bytes(&self, recipe: &Recipe, task: &Task, labels: usize, longest: usize) -> u64 {
+        let model = Classifier::new(&self.config, recipe.head, answers(task, labels));
+        let examples = recipe.batch_size.div_ceil(recipe.gradient_accumulation_steps);
+        let sequences = examples * task.sequences_per_example();
         let shape = BatchShape { tokens: sequences * longest, sequences };
         let activations = Plan::new(&model.training_pass().program, shape).len;
         ((ARENAS * model.layout.len + activations) * size_of::<f32>()) as u64 + FIXED_BYTES

@@ -1,10 +1,11 @@
 //! Weights into a device and out of it.
 
 use crate::error::TrainError;
-use std::path::{Path, PathBuf};
+use crate::run::Run;
+use std::path::Path;
 use stepstone_engine::{Arena, Device, Part, rng};
 use stepstone_models::{
-    Classifier, EncoderConfig, Folder, HeadKind, NamedTensor, Weights, is_head_tensor, write_safetensors,
+    Answers, Classifier, EncoderConfig, Folder, HeadKind, NamedTensor, Weights, is_head_tensor, write_safetensors,
 };
 
 /// Counter stream of new tensors; the tensor's place in the layout is added.
@@ -63,27 +64,31 @@ fn initialize(part: &Part, config: &EncoderConfig, head: HeadKind, seed: u64, st
 }
 
 /// Writes `parameters` as a Hugging Face folder. A `linear` head is no class of transformers: it goes into [`HEAD_FILE`]
-/// beside the encoder.
-pub(crate) fn save(
-    dir: &Path,
-    model: &Classifier,
-    config: &EncoderConfig,
-    head: HeadKind,
-    labels: &[String],
-    parameters: &[f32],
-    tokenizer_files: &[PathBuf],
-) -> Result<(), TrainError> {
+/// beside the encoder. A pooler that the head does not use travels on as it came, for a later stage may.
+pub(crate) fn save(dir: &Path, run: &Run, model: &Classifier, parameters: &[f32]) -> Result<(), TrainError> {
+    let (config, head) = (&run.config, run.recipe().head);
     let tensor = |part: &Part| {
         let prefix = if is_head_tensor(&part.name) { "" } else { config.family.prefix() };
         let name = format!("{prefix}{}", part.name);
         NamedTensor { name, shape: part.shape.clone(), data: &parameters[part.param.range()] }
     };
     let apart = |part: &&Part| head == HeadKind::Linear && is_head_tensor(&part.name);
-    let tensors: Vec<NamedTensor> = model.layout.parts().filter(|part| !apart(part)).map(tensor).collect();
+    let pooler = unused_pooler(model, config, &run.weights)?;
+    let carried = pooler.iter().map(|(name, shape, data)| {
+        let name = format!("{}{name}", config.family.prefix());
+        NamedTensor { name, shape: shape.clone(), data }
+    });
+    let trained = model.layout.parts().filter(|part| !apart(part)).map(tensor);
+    let tensors: Vec<NamedTensor> = trained.chain(carried).collect();
     let architecture = match head {
-        HeadKind::Hf => config.family.classification_architecture(),
+        HeadKind::Hf => config.family.architecture(model.answers),
         HeadKind::Linear => config.family.encoder_architecture(),
     };
+    let labels: &[String] = match model.answers {
+        Answers::Classes(_) => &run.data.labels,
+        Answers::Choices(_) => &[],
+    };
+    let tokenizer_files = &run.tokenizer_files;
     let folder = Folder { config, architecture, labels, tensors: &tensors, tokenizer_files };
     folder.save(dir)?;
     if head == HeadKind::Linear {
@@ -91,4 +96,22 @@ pub(crate) fn save(
         write_safetensors(&dir.join(HEAD_FILE), &tensors, ("format", "pt".into()))?;
     }
     Ok(())
+}
+
+/// Name, shape and values of a tensor.
+type Carried = (String, Vec<usize>, Vec<f32>);
+
+/// The pooler of the start point, where it has one and `model` does not train it.
+fn unused_pooler(model: &Classifier, config: &EncoderConfig, weights: &Weights) -> Result<Vec<Carried>, TrainError> {
+    let hidden = config.hidden_size;
+    let tensors = [("pooler.dense.weight", vec![hidden, hidden]), ("pooler.dense.bias", vec![hidden])];
+    let mut pooler = Vec::new();
+    for (name, shape) in tensors {
+        if weights.contains(name) && model.layout.parts().all(|part| part.name != name) {
+            let mut data = vec![0.0; shape.iter().product()];
+            weights.read(name, &shape, &mut data)?;
+            pooler.push((name.to_string(), shape, data));
+        }
+    }
+    Ok(pooler)
 }

@@ -4,7 +4,7 @@ use crate::batches::Split;
 use crate::error::TrainError;
 use crate::folder::{RunFolder, RunRecord, Scores};
 use crate::model::{self, HEAD_FILE, Heads};
-use crate::run::{pack_shape, tokenizer_family};
+use crate::run::{answers, pack_shape, tokenizer_family};
 use crate::trainer::argmax;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -60,7 +60,7 @@ pub fn predict(run: &Path, file: &Path, threads: usize) -> Result<Vec<Prediction
     let config = EncoderConfig::read(&folder)?;
     let tokenizer = Tokenizer::load(&folder, tokenizer_family(config.family), identity.recipe.max_length)?;
     let split = Split::new(&examples, task.sequences_per_example(), &tokenizer)?;
-    let model = Classifier::new(&config, identity.recipe.head, identity.labels.len());
+    let model = Classifier::new(&config, identity.recipe.head, answers(task, identity.labels.len()));
     let mut device = loaded(&folder, &config, identity.recipe.head, &model, threads)?;
     let pass = model.inference_pass();
     let rows: Vec<u32> = (0..examples.len() as u32).collect();

@@ -8,8 +8,8 @@ use crate::role::Role;
 use crate::start::StartPoint;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use stepstone_models::{EncoderConfig, Family, Weights};
-use stepstone_tasks::{Example, Task, TaskData, Tokenizer, TokenizerFamily, load};
+use stepstone_models::{Answers, EncoderConfig, Family, Weights};
+use stepstone_tasks::{Example, Task, TaskData, TaskHead, Tokenizer, TokenizerFamily, load};
 
 /// Raised when a change of the program moves a score.
 pub(crate) const NUMERICS: u32 = 3;
@@ -123,6 +123,11 @@ impl Run {
         pack_shape(&self.config)
     }
 
+    /// What the model decides among.
+    pub(crate) fn answers(&self) -> Answers {
+        answers(self.task, self.data.labels.len())
+    }
+
     /// The seed of every random number of the run: a hash of restart, role and task, not of the start point, so that
     /// restarts are paired across start points.
     pub(crate) fn seed(&self) -> u64 {
@@ -130,6 +135,14 @@ impl Run {
         let text = format!("stepstone seed {} {} {}", identity.seed, identity.role, self.task.name);
         let hash = blake3::hash(text.as_bytes());
         hash.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    }
+}
+
+/// What a model of this task decides among.
+pub(crate) fn answers(task: &Task, labels: usize) -> Answers {
+    match task.head {
+        TaskHead::Classification => Answers::Classes(labels),
+        TaskHead::MultipleChoice => Answers::Choices(labels),
     }
 }
 

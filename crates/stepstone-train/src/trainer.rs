@@ -102,7 +102,7 @@ impl<'a> Trainer<'a> {
     /// A trainer before its first step, and the names of the tensors that started anew.
     pub(crate) fn new(run: &'a Run) -> Result<(Trainer<'a>, Vec<String>), TrainError> {
         let (recipe, threads) = (run.recipe(), run.threads);
-        let model = Classifier::new(&run.config, recipe.head, run.data.labels.len());
+        let model = Classifier::new(&run.config, recipe.head, run.answers());
         let pool = Threads::new(threads).map_err(|source| TrainError::Threads { threads, source })?;
         let mut device = CpuDevice::new(model.layout.len, pool);
         let heads = Heads::New { seed: run.seed() };
@@ -112,7 +112,7 @@ impl<'a> Trainer<'a> {
             training: model.training_pass(),
             inference: model.inference_pass(),
             decays: model.layout.decays(),
-            order: Order::new(run.seed(), run.train.features.len(), recipe.batch_size),
+            order: Order::new(run.seed(), run.train.gold.len(), recipe.batch_size),
             state: State { run_id: run.record.id.clone(), ..State::default() },
             best: vec![0.0; model.layout.len],
             norms: Vec::new(),
@@ -212,10 +212,10 @@ impl<'a> Trainer<'a> {
         self.run.train.pack(rows, first, self.run.pack_shape()).map_err(too_large)
     }
 
-    /// Logits `[examples, labels]` of the dev split with the weights in the device; None if `stop` was set meanwhile.
+    /// Logits `[examples, answers]` of the dev split with the weights in the device; None if `stop` was set meanwhile.
     pub(crate) fn dev_logits(&mut self, stop: &AtomicBool) -> Result<Option<Vec<f64>>, TrainError> {
         let started = Instant::now();
-        let rows: Vec<u32> = (0..self.run.dev.features.len() as u32).collect();
+        let rows: Vec<u32> = (0..self.run.dev.gold.len() as u32).collect();
         let (mut logits, mut tokens) = (Vec::new(), 0);
         for part in rows.chunks(EVALUATION_BATCH) {
             if stop.load(Ordering::Relaxed) {
@@ -237,7 +237,7 @@ impl<'a> Trainer<'a> {
         let step = self.state.step;
         self.run.folder.log("evaluating", json!({"step": step}))?;
         let Some(logits) = self.dev_logits(control.stop)? else { return Ok(None) };
-        let scores = self.score(&argmax(&logits, self.model.labels), 0..self.run.dev.gold.len());
+        let scores = self.score(&argmax(&logits, self.model.answers.count()), 0..self.run.dev.gold.len());
         let score = scores[0].value;
         self.state.evaluated = step;
         if self.state.best.is_none_or(|best| score > best.score) {
@@ -251,7 +251,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn score(&self, predicted: &[u32], range: std::ops::Range<usize>) -> Vec<NamedScore> {
-        self.run.task.metric.score(&predicted[range.clone()], &self.run.dev.gold[range], self.model.labels)
+        self.run.task.metric.score(&predicted[range.clone()], &self.run.dev.gold[range], self.model.answers.count())
     }
 
     fn save(&mut self, control: &Control<'_>) -> Result<(), TrainError> {
@@ -277,14 +277,12 @@ impl<'a> Trainer<'a> {
             self.device.load(Arena::Parameters, 0, &last);
             return Ok(None);
         };
-        let predicted = argmax(&logits, self.model.labels);
+        let predicted = argmax(&logits, self.model.answers.count());
         self.check_still_ours(control)?;
         folder.log("writing", json!({"step": self.state.step}))?;
         if run.keep_model {
             let _ = fs::remove_dir_all(folder.file("model")); // of an attempt that was killed before its scores
-            let (head, labels) = (run.recipe().head, &run.data.labels);
-            let dir = folder.file("model");
-            model::save(&dir, &self.model, &run.config, head, labels, &self.best, &run.tokenizer_files)?;
+            model::save(&folder.file("model"), run, &self.model, &self.best)?;
         }
         self.write_predictions(&logits, &predicted)?;
         let part = |part: &stepstone_tasks::DevPart| {
@@ -299,8 +297,8 @@ impl<'a> Trainer<'a> {
             parts: run.data.dev_parts.iter().flat_map(part).collect(),
             n_train: run.train.gold.len(),
             n_dev: run.dev.gold.len(),
-            n_classes: self.model.labels,
-            majority_score: run.task.metric.majority_score(&run.dev.gold, self.model.labels),
+            n_classes: self.model.answers.count(),
+            majority_score: run.task.metric.majority_score(&run.dev.gold, self.model.answers.count()),
             steps: self.state.step,
             best_step: best.step,
             final_train_loss: self.state.tail_loss / self.state.tail_steps.max(1) as f64,

@@ -4,7 +4,7 @@
 use safetensors::SafeTensors;
 use std::path::PathBuf;
 use stepstone_engine::{AdamW, Arena, Batch, CpuDevice, Device, Scalars, Sequence, Threads, Update};
-use stepstone_models::{Classifier, EncoderConfig, HeadKind, Weights};
+use stepstone_models::{Answers, Classifier, EncoderConfig, HeadKind, Weights};
 
 #[derive(serde::Deserialize)]
 struct Golden {
@@ -45,7 +45,7 @@ fn follow(family: &str, prefix: &str, max_gradient_norm: f32, micro_batch: usize
     config.hidden_dropout_prob = 0.0; // the golden numbers were made without dropout
     config.attention_probs_dropout_prob = 0.0;
     let weights = Weights::open(&model_folder, &config).expect("weights");
-    let model = Classifier::new(&config, HeadKind::Hf, 3);
+    let model = Classifier::new(&config, HeadKind::Hf, Answers::Classes(3));
     let mut device = CpuDevice::new(model.layout.len, Threads::new(2).expect("threads start"));
     for part in model.layout.parts() {
         let mut data = vec![0.0; part.param.len()];

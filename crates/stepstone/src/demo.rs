@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use stepstone_engine::rng;
 use stepstone_models::{
-    Classifier, EncoderConfig, HeadKind, ModelError, NamedTensor, is_head_tensor, write_safetensors,
+    Answers, Classifier, EncoderConfig, HeadKind, ModelError, NamedTensor, is_head_tensor, write_safetensors,
 };
 
 /// Seed of everything that is made here.
@@ -95,7 +95,7 @@ fn vocabulary() -> Vec<&'static str> {
 /// Every tensor of the encoder from N(0, initializer_range), biases 0, gains 1.
 fn write_weights(folder: &Path) -> Result<(), ModelError> {
     let config = EncoderConfig::read(folder)?;
-    let model = Classifier::new(&config, HeadKind::Hf, 2);
+    let model = Classifier::new(&config, HeadKind::Hf, Answers::Classes(2));
     let mut data = vec![0.0; model.layout.len];
     for (number, part) in model.layout.parts().enumerate() {
         for (i, value) in data[part.param.range()].iter_mut().enumerate() {

@@ -1,10 +1,10 @@
-//! Softmax cross-entropy of one row of logits per sequence.
+//! Softmax cross-entropy of one row of logits per example.
 
 use crate::reference::Run;
 use crate::tape::Backward;
 use crate::{Op, Value};
 
-/// probabilities = softmax(logits) by row `[S, classes]`; losses = -ln probability of the label `[S, 1]`.
+/// probabilities = softmax(logits) by row `[E, classes]`; losses = -ln probability of the label `[E, 1]`.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the formula names them")]
 pub struct CrossEntropy {
