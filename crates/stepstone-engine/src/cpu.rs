@@ -119,7 +119,17 @@ impl Device for CpuDevice {
             return;
         }
         let mut adamw = update.adamw;
-        adamw.gradient_scale *= clip_factor(update.max_gradient_norm, self.gradient_norm) as f32;
+        let clip = clip_factor(update.max_gradient_norm, self.gradient_norm);
+        if update.max_tensor_norm == 0.0 {
+            adamw.gradient_scale *= clip as f32;
+        } else {
+            for tensor in update.tensors {
+                let gradients = &mut self.gradients[tensor.clone()];
+                let norm = clip * optimizer::gradient_norm(&self.threads, gradients);
+                let factor = clip * clip_factor(update.max_tensor_norm, norm);
+                optimizer::scale(&self.threads, gradients, factor as f32);
+            }
+        }
         optimizer::adamw(
             &self.threads,
             &adamw,

@@ -1,6 +1,7 @@
 //! What a device does: it holds the arenas and runs programs.
 
 use crate::{AdamW, Batch, Program, Value};
+use std::ops::Range;
 
 /// The parameter-shaped arenas; the same offset names the same parameter in each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,10 @@ pub struct Update<'a> {
     /// Gradients of a larger global L2 norm are scaled down to it; 0 means no clipping. As
     /// `torch.nn.utils.clip_grad_norm_`: factor min(1, max / (norm + 1e-6)).
     pub max_gradient_norm: f32,
+    /// After that, gradients of a tensor of a larger L2 norm are scaled down to it, likewise; 0 means no clipping.
+    pub max_tensor_norm: f32,
+    /// The elements of each tensor; see [`crate::Layout::part_ranges`].
+    pub tensors: &'a [Range<usize>],
     /// Whether weight decay acts, per [`crate::CHUNK`]; see [`crate::Layout::decays`].
     pub decays: &'a [bool],
 }

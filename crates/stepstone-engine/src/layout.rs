@@ -113,6 +113,11 @@ impl Layout {
         self.tensors.iter().flat_map(|t| &t.parts)
     }
 
+    /// The elements of each checkpoint tensor, in arena order.
+    pub fn part_ranges(&self) -> Vec<std::ops::Range<usize>> {
+        self.parts().map(|part| part.param.range()).collect()
+    }
+
     /// Number of parameters, padding not counted.
     pub fn parameters(&self) -> usize {
         self.tensors.iter().map(|t| t.param.len()).sum()

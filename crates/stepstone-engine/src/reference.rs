@@ -99,11 +99,16 @@ impl Device for ReferenceDevice {
             return;
         }
         let a = &update.adamw;
-        let scale = f64::from(a.gradient_scale) * clip_factor(update.max_gradient_norm, self.gradient_norm);
+        let clip = clip_factor(update.max_gradient_norm, self.gradient_norm);
+        let mut scales = vec![clip; self.gradients.len()];
+        for tensor in update.tensors.iter().filter(|_| update.max_tensor_norm > 0.0) {
+            let norm = clip * self.gradients[tensor.clone()].iter().map(|g| g * g).sum::<f64>().sqrt();
+            scales[tensor.clone()].fill(clip * clip_factor(update.max_tensor_norm, norm));
+        }
         let (lr, beta1, beta2) = (a.learning_rate, a.beta1, a.beta2);
-        let correction = |beta: f64| 1.0 - beta.powf(a.step as f64);
+        let correction = |beta: f64| if a.bias_correction { 1.0 - beta.powf(a.step as f64) } else { 1.0 };
         for i in 0..self.parameters.len() {
-            let g = self.gradients[i] * scale;
+            let g = self.gradients[i] * scales[i] * f64::from(a.gradient_scale);
             if update.decays[i / CHUNK] {
                 self.parameters[i] *= 1.0 - lr * a.weight_decay;
             }

@@ -1,4 +1,4 @@
-//! Gradient norm and AdamW, each one pass over the parameter arena.
+//! Gradient norm, scaling and AdamW, each one pass over the parameter arena.
 
 use crate::simd::vectorize;
 use crate::threads::Threads;
@@ -14,6 +14,12 @@ pub fn gradient_norm(threads: &Threads, gradients: &[f32]) -> f64 {
         blocks.chunks(BLOCK).map(square_sum).collect::<Vec<f64>>()
     });
     squares.into_iter().flatten().sum::<f64>().sqrt()
+}
+
+/// Multiplies every element.
+pub fn scale(threads: &Threads, gradients: &mut [f32], factor: f32) {
+    let blocks: Vec<_> = gradients.chunks_mut(BLOCK).collect();
+    threads.for_each(blocks, |block| block.iter_mut().for_each(|g| *g *= factor));
 }
 
 fn square_sum(block: &[f32]) -> f64 {
@@ -42,6 +48,8 @@ pub struct AdamW {
     pub epsilon: f64,
     pub weight_decay: f64,
     pub step: u64,
+    /// Whether the moments are divided by 1 - beta^step, as AdamW does and BertAdam does not.
+    pub bias_correction: bool,
     /// Multiplies every gradient first: the clip factor.
     pub gradient_scale: f32,
 }
@@ -95,16 +103,16 @@ struct Factors {
     gradient_scale: f32,
     /// 1 - learning_rate * weight_decay.
     decay: f32,
-    /// learning_rate / (1 - beta1^step).
+    /// learning_rate / (1 - beta1^step), or learning_rate.
     step_size: f32,
-    /// 1 / sqrt(1 - beta2^step).
+    /// 1 / sqrt(1 - beta2^step), or 1.
     inverse_root: f32,
     epsilon: f32,
 }
 
 impl Factors {
     fn new(a: &AdamW) -> Factors {
-        let correction = |beta: f64| 1.0 - beta.powf(a.step as f64);
+        let correction = |beta: f64| if a.bias_correction { 1.0 - beta.powf(a.step as f64) } else { 1.0 };
         Factors {
             beta1: a.beta1 as f32,
             rest1: (1.0 - a.beta1) as f32,
@@ -143,6 +151,7 @@ mod tests {
         epsilon: 1e-8,
         weight_decay: 0.1,
         step: 1,
+        bias_correction: true,
         gradient_scale: 0.5,
     };
     const SIZES: [usize; 10] = [0, 1, 7, 8, 9, 31, 97, 1025, 16_384, 40_000];
@@ -164,7 +173,7 @@ mod tests {
     /// The definition, in f64.
     fn by_definition(options: &AdamW, decays: &[bool], state: &mut [Vec<f64>; 4]) {
         let [params, grads, m, v] = state;
-        let correction = |beta: f64| 1.0 - beta.powi(options.step as i32);
+        let correction = |beta: f64| if options.bias_correction { 1.0 - beta.powi(options.step as i32) } else { 1.0 };
         for i in 0..params.len() {
             let g = grads[i] * f64::from(options.gradient_scale);
             if decays[i / CHUNK] {
@@ -179,7 +188,8 @@ mod tests {
 
     #[test]
     fn five_steps_follow_the_definition() {
-        for len in SIZES {
+        for (len, bias_correction) in SIZES.into_iter().flat_map(|len| [(len, true), (len, false)]) {
+            let given = AdamW { bias_correction, ..OPTIONS };
             let decays: Vec<bool> = (0..len.div_ceil(CHUNK)).map(|c| c % 3 != 1).collect();
             let start = random(1, len);
             let gradient = |step: u32| random(1 + step, len);
@@ -187,7 +197,7 @@ mod tests {
                 let (mut params, mut m, mut v) = (start.clone(), vec![0.0; len], vec![0.0; len]);
                 for step in 1..=5 {
                     let mut grads = gradient(step);
-                    let options = AdamW { step: u64::from(step), ..OPTIONS };
+                    let options = AdamW { step: u64::from(step), ..given };
                     adamw(threads, &options, &decays, &mut params, &mut grads, &mut m, &mut v);
                     assert!(grads.iter().all(|g| *g == 0.0), "gradients are left zero");
                 }
@@ -196,7 +206,7 @@ mod tests {
             let mut state = [wide(&start), vec![], vec![0.0; len], vec![0.0; len]];
             for step in 1..=5 {
                 state[1] = wide(&gradient(step));
-                by_definition(&AdamW { step: u64::from(step), ..OPTIONS }, &decays, &mut state);
+                by_definition(&AdamW { step: u64::from(step), ..given }, &decays, &mut state);
             }
             let [params, _, m, v] = state;
             // About 8 roundings a step, 5 steps, of numbers below 5.

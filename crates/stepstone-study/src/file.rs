@@ -7,7 +7,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use stepstone_train::{Layer, Overrides, Role, Source};
+use stepstone_train::{Layer, Overrides, Preset, Role, Source};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
@@ -36,6 +36,8 @@ pub struct Study {
     pub restarts: u64,
     /// Restarts of the runs that start from the pretrained encoder.
     pub baseline_restarts: u64,
+    /// What every recipe is before anything is overridden.
+    pub preset: Preset,
     /// Whether targets and probes keep their models, too.
     pub keep_models: bool,
     /// Tasks with their roles, in the order of the file.
@@ -76,7 +78,7 @@ impl Study {
         reader.known(&study, "[study]", &STUDY_KEYS)?;
         let tasks = reader.tasks(&mut root)?;
         let name: String = reader.required(&mut study, "name", at.clone())?;
-        reader.preset(&mut study)?;
+        let preset = reader.preset(&mut study)?;
         let beside = path.parent().unwrap_or(Path::new(""));
         let folder =
             |flag: &Option<PathBuf>, key: &str, study: &mut DeTable<'_>| -> Result<Option<PathBuf>, StudyError> {
@@ -98,6 +100,7 @@ impl Study {
             store,
             restarts,
             baseline_restarts: reader.count(&mut study, "baseline_restarts")?.unwrap_or(restarts),
+            preset,
             keep_models: reader.value(&mut study, "keep_models")?.unwrap_or(false),
             recipe: reader.recipes(&mut root, &tasks)?,
             name,
@@ -184,12 +187,11 @@ impl Reader<'_> {
         }
     }
 
-    fn preset(&self, study: &mut DeTable<'_>) -> Result<(), StudyError> {
+    fn preset(&self, study: &mut DeTable<'_>) -> Result<Preset, StudyError> {
         let span = study.get("preset").map_or(0..0, Spanned::span);
-        match self.value::<String>(study, "preset")?.as_deref() {
-            None | Some("default") => Ok(()),
-            Some(other) => Err(self.error(span, format!("`preset` is \"{other}\", expected \"default\""), None)),
-        }
+        let Some(name) = self.value::<String>(study, "preset")? else { return Ok(Preset::Default) };
+        let names = Preset::NAMES.join("\" or \"");
+        Preset::of(&name).ok_or_else(|| self.error(span, format!("`preset` is \"{name}\", expected \"{names}\""), None))
     }
 
     fn table<'i>(
@@ -282,6 +284,7 @@ impl Reader<'_> {
             learning_rate: self.value(table, "learning_rate")?,
             weight_decay: self.value(table, "weight_decay")?,
             max_grad_norm: self.value(table, "max_grad_norm")?,
+            classifier_dropout: self.value(table, "classifier_dropout")?,
             warmup_ratio: self.value(table, "warmup_ratio")?,
             warmup_steps: self.value(table, "warmup_steps")?,
             epochs: self.value(table, "epochs")?,
@@ -290,6 +293,7 @@ impl Reader<'_> {
             gradient_accumulation_steps: self.value(table, "gradient_accumulation_steps")?,
             max_length: self.value(table, "max_length")?,
             evaluations: self.value(table, "evaluations")?,
+            patience: self.value(table, "patience")?,
             max_train: self.value(table, "max_train")?,
             max_dev: self.value(table, "max_dev")?,
         })

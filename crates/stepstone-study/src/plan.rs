@@ -119,6 +119,7 @@ impl Plan {
             role: task.role,
             data: self.study.data.clone(),
             seed: run.seed,
+            preset: self.study.preset,
             layers: self.study.layers(task.task.name, task.role),
             out: Some(store.join(&run.record.id)),
             keep_model: task.role == Role::Intermediate || self.study.keep_models,
@@ -151,7 +152,12 @@ impl Builder<'_> {
             None => stepstone_tasks::load(task, &self.study.data).map_err(|error| StudyError::Train(error.into()))?,
         };
         let layers = self.study.layers(name, role);
-        let recipe = self.encoder.identify(None, (task, role), &data, 0, &layers).map_err(at)?.identity.recipe;
+        let recipe = self
+            .encoder
+            .identify(None, (task, role), &data, 0, (self.study.preset, &layers))
+            .map_err(at)?
+            .identity
+            .recipe;
         let capped = |len: usize, cap: Option<usize>| cap.map_or(len, |cap| len.min(cap));
         let lengths = self.encoder.lengths(&data, recipe.max_length)?;
         self.tasks.push(PlannedTask {
@@ -172,7 +178,7 @@ impl Builder<'_> {
         let after = parent.map(|parent| self.runs[parent].record.id.clone());
         let layers = self.study.layers(planned.task.name, planned.role);
         let (data, pair) = (&self.data[planned.task.name], (planned.task, planned.role));
-        let record = self.encoder.identify(after.as_deref(), pair, data, seed, &layers)?;
+        let record = self.encoder.identify(after.as_deref(), pair, data, seed, (self.study.preset, &layers))?;
         self.runs.push(PlannedRun { record, task, intermediate: row.into(), parent, seed });
         Ok(self.runs.len() - 1)
     }

@@ -21,4 +21,4 @@ pub use foreign::{Compression, Damage, Foreign};
 pub use load::{DevPart, TaskData, load, load_prediction_file};
 pub use metric::{Metric, NamedScore};
 pub use task::{Columns, Fields, Hub, Layout, Task, TaskHead};
-pub use tokenizer::{Feature, Tokenizer, TokenizerError, TokenizerFamily};
+pub use tokenizer::{Feature, Pieces, Tokenizer, TokenizerError, TokenizerFamily};

@@ -1,7 +1,8 @@
 //! Texts to token ids, by the tokenizer files of a Hugging Face folder.
 
 use crate::example::Text;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use tokenizers::models::{bpe::BPE, wordpiece::WordPiece};
@@ -67,16 +68,36 @@ impl TokenizerError {
     }
 }
 
+/// How the texts of an input are made and cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pieces {
+    /// As the tokenizer's own files say; the joined input is cut at `max_length`, its longest text first.
+    #[default]
+    Joined,
+    /// As in the ACL 2020 study: each text is stripped, gets a space in front where the vocabulary is byte-level, and is
+    /// cut at `max_length` - 2; the joined input is not cut.
+    Apart,
+}
+
 /// A loaded tokenizer, cut at a fixed length.
 #[derive(Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     max_length: usize,
+    pieces: Pieces,
+    byte_level: bool,
     files: Vec<PathBuf>,
     digest: String,
 }
 
 impl Tokenizer {
+    /// The same tokenizer with its texts made and cut in this way.
+    #[must_use]
+    pub fn with_pieces(self, pieces: Pieces) -> Tokenizer {
+        Tokenizer { pieces, ..self }
+    }
+
     /// Loads the tokenizer of `folder`. `max_length` tokens, special ones included, are kept of an input; a pair is
     /// cut at its longer text first (`longest_first` of transformers).
     ///
@@ -121,7 +142,9 @@ impl Tokenizer {
         // A published file may carry the padding and truncation of its own training run.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|error| corrupt(error.to_string(), "a tokenizer"))?;
-        Ok(Tokenizer { inner, max_length, files, digest: hasher.finalize().to_hex().to_string() })
+        let digest = hasher.finalize().to_hex().to_string();
+        let byte_level = family == TokenizerFamily::Roberta;
+        Ok(Tokenizer { inner, max_length, pieces: Pieces::Joined, byte_level, files, digest })
     }
 
     /// Ids of one input: one sequence, or one for each choice.
@@ -136,7 +159,7 @@ impl Tokenizer {
             let truncated = kept.len() < encoding.len();
             Ok(Feature { ids: select(encoding.get_ids()), type_ids: select(encoding.get_type_ids()), truncated })
         };
-        inputs(text).into_iter().map(feature).collect()
+        self.inputs(text).into_iter().map(feature).collect()
     }
 
     /// Where each token of [`Tokenizer::encode`] comes from, `[tokens]` of each sequence: its characters, counted in its
@@ -150,7 +173,7 @@ impl Tokenizer {
             let offset = |token: usize| encoding.get_offsets()[token].0..encoding.get_offsets()[token].1;
             Ok(self.kept(&encoding).into_iter().map(offset).collect())
         };
-        inputs(text).into_iter().map(offsets).collect()
+        self.inputs(text).into_iter().map(offsets).collect()
     }
 
     /// The tokens that stay: the special ones, and the first ones of each text.
@@ -158,13 +181,31 @@ impl Tokenizer {
         let texts = encoding.get_sequence_ids();
         let lengths = [0, 1].map(|text| texts.iter().filter(|of| **of == Some(text)).count());
         let special = texts.len() - lengths[0] - lengths[1];
-        let mut left = longest_first(lengths, self.max_length.saturating_sub(special));
+        let mut left = match self.pieces {
+            Pieces::Joined => longest_first(lengths, self.max_length.saturating_sub(special)),
+            Pieces::Apart => lengths.map(|length| length.min(self.max_length.saturating_sub(2))),
+        };
         let mut stays = |text: usize| {
             let stays = left[text] > 0;
             left[text] -= usize::from(stays);
             stays
         };
         (0..texts.len()).filter(|token| texts[*token].is_none_or(&mut stays)).collect()
+    }
+
+    /// One input for each sequence.
+    fn inputs<'a>(&self, text: &'a Text) -> Vec<EncodeInput<'a>> {
+        let piece = |text: &'a str| match (self.pieces, self.byte_level) {
+            (Pieces::Joined, _) => Cow::from(text),
+            (Pieces::Apart, false) => Cow::from(text.trim()),
+            (Pieces::Apart, true) => Cow::from(format!(" {}", text.trim())),
+        };
+        let pair = |(first, second): &'a (String, String)| EncodeInput::from((piece(first), piece(second)));
+        match text {
+            Text::Single(text) => vec![piece(text).into()],
+            Text::Pair(first, second) => vec![EncodeInput::from((piece(first), piece(second)))],
+            Text::Choices(pairs) => pairs.iter().map(pair).collect(),
+        }
     }
 
     fn failed(&self, text: &Text, error: &(dyn std::error::Error + Send + Sync)) -> TokenizerError {
@@ -210,15 +251,6 @@ fn longest_first(lengths: [usize; 2], room: usize) -> [usize; 2] {
     let longer = longer.min(shorter.max(room.saturating_sub(shorter)));
     let (shorter, longer) = if shorter + longer <= room { (shorter, longer) } else { (room / 2, room / 2 + room % 2) };
     if first > second { [longer, shorter] } else { [shorter, longer] }
-}
-
-/// One input for each sequence.
-fn inputs(text: &Text) -> Vec<EncodeInput<'_>> {
-    match text {
-        Text::Single(text) => vec![text.as_str().into()],
-        Text::Pair(first, second) => vec![(first.as_str(), second.as_str()).into()],
-        Text::Choices(pairs) => pairs.iter().map(|(first, second)| (first.as_str(), second.as_str()).into()).collect(),
-    }
 }
 
 /// What tokenizer_config.json says of a tokenizer without tokenizer.json. Names and defaults as in transformers.

@@ -155,9 +155,12 @@ impl Trainer {
             epsilon: 1e-8,
             weight_decay: 0.01,
             step: self.steps,
+            bias_correction: true,
             gradient_scale: 1.0,
         };
-        self.device.update(&Update { adamw, max_gradient_norm: 1.0, decays: &self.decays });
+        let clipping =
+            Update { adamw, max_gradient_norm: 1.0, max_tensor_norm: 0.0, tensors: &[], decays: &self.decays };
+        self.device.update(&clipping);
         let norm = self.device.gradient_norm();
         if loss.is_finite() && norm.is_finite() {
             return Ok(());

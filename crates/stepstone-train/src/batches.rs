@@ -22,8 +22,24 @@ pub(crate) struct Split {
 
 impl Split {
     /// Tokenises examples of `choices` sequences each.
-    pub(crate) fn new(examples: &[Example], choices: usize, tokenizer: &Tokenizer) -> Result<Split, TrainError> {
+    ///
+    /// # Errors
+    /// If the tokenizer fails, or a sequence is longer than the encoder's `positions`.
+    pub(crate) fn new(
+        examples: &[Example],
+        choices: usize,
+        tokenizer: &Tokenizer,
+        positions: usize,
+    ) -> Result<Split, TrainError> {
         let features = examples.iter().map(|e| tokenizer.encode(&e.text)).collect::<Result<Vec<_>, _>>()?.concat();
+        let longest = features.iter().map(|feature| feature.ids.len()).max().unwrap_or(0);
+        if longest > positions {
+            return Err(TrainError::Recipe {
+                key: "max_length",
+                found: format!("{} for each text, which makes an input of {longest} tokens", tokenizer.max_length()),
+                expected: format!("inputs of at most {positions} tokens, the positions of the encoder"),
+            });
+        }
         let cut = features.iter().filter(|feature| feature.truncated).count();
         let gold = examples.iter().map(|example| example.gold.unwrap_or_default()).collect();
         Ok(Split { truncated: cut as f64 / features.len().max(1) as f64, features, choices, gold })

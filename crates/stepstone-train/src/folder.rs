@@ -89,7 +89,7 @@ pub struct Scores {
     pub majority_score: f64,
     pub steps: u64,
     pub best_step: u64,
-    /// Mean over the last tenth of the steps, nats.
+    /// Mean over the steps since the evaluation before the last, nats.
     pub final_train_loss: f64,
     pub n_distinct_pred: usize,
 }

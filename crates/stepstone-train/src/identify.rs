@@ -3,6 +3,7 @@
 
 use crate::error::TrainError;
 use crate::folder::{Identity, RunRecord};
+use crate::preset::Preset;
 use crate::recipe::{Layer, Recipe};
 use crate::role::Role;
 use crate::run::{DEVICE, NUMERICS, PRECISION, answers, tokenizer_family};
@@ -62,7 +63,7 @@ impl EncoderIdentity {
         (task, role): (&Task, Role),
         data: &TaskData,
         seed: u64,
-        layers: &[Layer],
+        (preset, layers): (Preset, &[Layer]),
     ) -> Result<RunRecord, TrainError> {
         RunRecord::new(Identity {
             numerics: NUMERICS,
@@ -72,7 +73,7 @@ impl EncoderIdentity {
             role,
             data: data.digest.clone(),
             labels: data.labels.clone(),
-            recipe: Recipe::resolve(&self.config, data.train.len(), layers)?,
+            recipe: Recipe::resolve(preset, &self.config, (task, role), data.train.len(), layers)?,
             seed,
             precision: PRECISION.into(),
             device: DEVICE.into(),

@@ -11,6 +11,7 @@ mod identify;
 mod measure;
 mod model;
 mod predict;
+mod preset;
 mod recipe;
 mod resume;
 mod role;
@@ -24,6 +25,7 @@ pub use folder::{FORMAT, FailureRecord, Identity, RunFolder, RunRecord, Scores, 
 pub use identify::{EncoderIdentity, Lengths};
 pub use measure::Rates;
 pub use predict::{Prediction, find_run, predict};
+pub use preset::{Optimizer, Preset};
 pub use recipe::{Layer, Overrides, Recipe, Source, Warmup};
 pub use role::Role;
 pub use run::{Run, RunRequest};

@@ -31,7 +31,7 @@ impl Run {
             }
             trainer.step()?;
         }
-        trainer.dev_logits(&AtomicBool::new(false))?;
+        trainer.dev_logits(self.dev.gold.len(), &AtomicBool::new(false))?;
         let clock = &trainer.clock;
         Ok(Rates {
             training: (clock.step_seconds - warm.step_seconds) / (clock.tokens - warm.tokens).max(1) as f64,

@@ -59,7 +59,8 @@ pub fn predict(run: &Path, file: &Path, threads: usize) -> Result<Vec<Prediction
     let folder = run.join("model");
     let config = EncoderConfig::read(&folder)?;
     let tokenizer = Tokenizer::load(&folder, tokenizer_family(config.family), identity.recipe.max_length)?;
-    let split = Split::new(&examples, task.sequences_per_example(), &tokenizer)?;
+    let tokenizer = tokenizer.with_pieces(identity.recipe.pieces);
+    let split = Split::new(&examples, task.sequences_per_example(), &tokenizer, config.usable_positions())?;
     let model = Classifier::new(&config, identity.recipe.head, answers(task, identity.labels.len()));
     let mut device = loaded(&folder, &config, identity.recipe.head, &model, threads)?;
     let pass = model.inference_pass();

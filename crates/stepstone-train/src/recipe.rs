@@ -1,10 +1,13 @@
-//! The recipe of a run: preset `default`, layers of overrides, and what they resolve to.
+//! The recipe of a run: a preset, layers of overrides, and what they resolve to.
 
 use crate::error::TrainError;
+use crate::preset::{Length, Optimizer, Preset};
+use crate::role::Role;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use stepstone_models::{EncoderConfig, HeadKind};
+use stepstone_tasks::{Pieces, Task};
 
 /// Values that a user may set; None leaves the preset's. Names are the Trainer's where the meaning is the same.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -15,6 +18,7 @@ pub struct Overrides {
     pub learning_rate: Option<f64>,
     pub weight_decay: Option<f64>,
     pub max_grad_norm: Option<f64>,
+    pub classifier_dropout: Option<f64>,
     pub warmup_ratio: Option<f64>,
     pub warmup_steps: Option<u64>,
     pub epochs: Option<f64>,
@@ -23,17 +27,19 @@ pub struct Overrides {
     pub gradient_accumulation_steps: Option<usize>,
     pub max_length: Option<usize>,
     pub evaluations: Option<u64>,
+    pub patience: Option<u64>,
     pub max_train: Option<usize>,
     pub max_dev: Option<usize>,
 }
 
 impl Overrides {
     /// The name of every value, as it is written in files.
-    pub const KEYS: [&str; 14] = [
+    pub const KEYS: [&str; 16] = [
         "head",
         "learning_rate",
         "weight_decay",
         "max_grad_norm",
+        "classifier_dropout",
         "warmup_ratio",
         "warmup_steps",
         "epochs",
@@ -42,6 +48,7 @@ impl Overrides {
         "gradient_accumulation_steps",
         "max_length",
         "evaluations",
+        "patience",
         "max_train",
         "max_dev",
     ];
@@ -93,9 +100,12 @@ impl fmt::Display for Source {
 pub struct Recipe {
     /// The head on the encoder.
     pub head: HeadKind,
+    /// How gradients become updates.
+    #[serde(default)]
+    pub optimizer: Optimizer,
     /// Peak of the schedule: linear warm-up from 0, then linear to 0.
     pub learning_rate: f64,
-    /// Decoupled; not on biases and layer norms.
+    /// Decoupled; what it acts on is the optimizer's affair.
     pub weight_decay: f64,
     /// First moment's decay.
     pub adam_beta1: f64,
@@ -105,6 +115,12 @@ pub struct Recipe {
     pub adam_epsilon: f64,
     /// Global gradient norm above which gradients are scaled down; 0 means never.
     pub max_grad_norm: f64,
+    /// After that, the norm of one tensor's gradient above which it is scaled down; 0 means never.
+    #[serde(default)]
+    pub max_tensor_norm: f64,
+    /// Dropout before the last linear layer, 0..1; None: as config.json says.
+    #[serde(default)]
+    pub classifier_dropout: Option<f64>,
     /// The rise of the learning rate.
     pub warmup: Warmup,
     /// Optimizer steps of the run.
@@ -113,10 +129,19 @@ pub struct Recipe {
     pub batch_size: usize,
     /// Parts in which a batch is computed, to save memory; the update is the same.
     pub gradient_accumulation_steps: usize,
-    /// Tokens of an input, special ones included; longer inputs are cut at the longest piece.
+    /// Tokens of an input, special ones included; longer inputs are cut as `pieces` says.
     pub max_length: usize,
+    /// How the texts of an input are made and cut.
+    #[serde(default)]
+    pub pieces: Pieces,
     /// Evaluations on the dev split, evenly spaced, the last one after the last step.
     pub evaluations: u64,
+    /// A run ends once more than so many evaluations in a row were no better than the best; None: it goes on.
+    #[serde(default)]
+    pub patience: Option<u64>,
+    /// Dev examples, the first ones, that choose the best weights; None means all. Its score is always on all.
+    #[serde(default)]
+    pub selection_examples: Option<usize>,
     /// Training examples at most, see [`stepstone_tasks::TaskData::limit`]; None means all.
     pub max_train: Option<usize>,
     /// Dev examples at most; None means all.
@@ -127,11 +152,18 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// Preset `default` for an encoder and a task's `train` examples, with `layers` of overrides.
+    /// A preset for an encoder and a task of `train` examples in a role, with `layers` of overrides.
     ///
     /// # Errors
-    /// If a value is impossible, or one layer sets two that exclude each other.
-    pub fn resolve(config: &EncoderConfig, train: usize, layers: &[Layer]) -> Result<Recipe, TrainError> {
+    /// If a value is impossible, one layer sets two that exclude each other, or the preset knows nothing of the task.
+    pub fn resolve(
+        preset: Preset,
+        config: &EncoderConfig,
+        (task, role): (&Task, Role),
+        train: usize,
+        layers: &[Layer],
+    ) -> Result<Recipe, TrainError> {
+        let values = preset.values(config, task, role)?;
         let mut resolver = Resolver { layers, sources: BTreeMap::new() };
         let r = &mut resolver;
         let positive = |v: &f64| *v > 0.0 && v.is_finite();
@@ -140,20 +172,37 @@ impl Recipe {
         let max_train = r.get("max_train", |o| o.max_train.map(Some), None, some, "1 or more")?;
         let max_dev = r.get("max_dev", |o| o.max_dev.map(Some), None, some, "1 or more")?;
         let train = max_train.map_or(train, |max| train.min(max));
-        let batch_size = r.get("batch_size", |o| o.batch_size, 16, |v| (1..=0xffff).contains(v), "1 to 65535")?;
-        let total_steps = r.total_steps(train.div_ceil(batch_size).max(1) as u64)?;
+        let batch_size =
+            r.get("batch_size", |o| o.batch_size, values.batch_size, |v| (1..=0xffff).contains(v), "1 to 65535")?;
+        let (total_steps, evaluations) = r.total_steps(values.length, train.div_ceil(batch_size).max(1) as u64)?;
         let warmup = r.warmup(total_steps)?;
         let usable = config.usable_positions();
         let fits = format!("3 to {usable}, the positions of the encoder");
-        let rate = if config.hidden_size < 768 { 5e-5 } else { 2e-5 };
+        let share = |v: &Option<f64>| v.is_none_or(|v| (0.0..1.0).contains(&v));
+        let (rate, dropout) = (values.learning_rate, values.classifier_dropout);
         Ok(Recipe {
-            head: r.get("head", |o| o.head, HeadKind::Hf, |_| true, "")?,
+            head: r.get("head", |o| o.head, values.head, |_| true, "")?,
+            optimizer: values.optimizer,
             learning_rate: r.get("learning_rate", |o| o.learning_rate, rate, positive, "a positive number")?,
             weight_decay: r.get("weight_decay", |o| o.weight_decay, 0.01, not_negative, "0 or more")?,
             adam_beta1: 0.9,
             adam_beta2: 0.999,
-            adam_epsilon: 1e-8,
-            max_grad_norm: r.get("max_grad_norm", |o| o.max_grad_norm, 1.0, not_negative, "0 or more")?,
+            adam_epsilon: values.adam_epsilon,
+            max_grad_norm: r.get(
+                "max_grad_norm",
+                |o| o.max_grad_norm,
+                values.max_grad_norm,
+                not_negative,
+                "0 or more",
+            )?,
+            max_tensor_norm: values.max_tensor_norm,
+            classifier_dropout: r.get(
+                "classifier_dropout",
+                |o| o.classifier_dropout.map(Some),
+                dropout,
+                share,
+                "0 to below 1",
+            )?,
             warmup,
             total_steps,
             batch_size,
@@ -165,7 +214,12 @@ impl Recipe {
                 "1 to batch_size",
             )?,
             max_length: r.get("max_length", |o| o.max_length, 256, |v| (3..=usable).contains(v), &fits)?,
-            evaluations: r.get("evaluations", |o| o.evaluations, 10, |v| *v > 0, "1 or more")?.min(total_steps),
+            pieces: values.pieces,
+            evaluations: r
+                .get("evaluations", |o| o.evaluations, evaluations, |v| *v > 0, "1 or more")?
+                .min(total_steps),
+            patience: r.get("patience", |o| o.patience.map(Some), values.patience, |_| true, "")?,
+            selection_examples: values.selection_examples,
             max_train,
             max_dev,
             sources: resolver.sources,
@@ -174,18 +228,19 @@ impl Recipe {
 
     /// The learning rate of step `step`, counted from 0: step / warm-up steps of the peak, then down to 0 at the end.
     ///
-    /// Source: `get_linear_schedule_with_warmup` of transformers.
+    /// Source: `get_linear_schedule_with_warmup` of transformers, whose warm-up ends on a whole step, and
+    /// `WarmupLinearSchedule` of pytorch-pretrained-bert, whose need not.
     pub fn learning_rate_at(&self, step: u64) -> f64 {
-        let warmup = match self.warmup {
-            Warmup::Steps(steps) => steps,
-            Warmup::Ratio(ratio) => (ratio * self.total_steps as f64).ceil() as u64,
+        let total = self.total_steps as f64;
+        let warmup = match (self.warmup, self.optimizer) {
+            (Warmup::Steps(steps), _) => steps as f64,
+            (Warmup::Ratio(ratio), Optimizer::AdamW) => (ratio * total).ceil(),
+            (Warmup::Ratio(ratio), Optimizer::BertAdam) => ratio * total,
         };
-        let factor = if step < warmup {
-            step as f64 / warmup as f64
-        } else {
-            (self.total_steps - step) as f64 / (self.total_steps - warmup).max(1) as f64
-        };
-        self.learning_rate * factor
+        let step = step as f64;
+        // Where all steps are warm-up, none is left to divide by.
+        let rest = if warmup < total { total - warmup } else { 1.0 };
+        self.learning_rate * if step < warmup { step / warmup } else { (total - step) / rest }
     }
 
     /// Whether the dev split is scored after `done` steps.
@@ -221,18 +276,38 @@ impl Resolver<'_> {
         if valid(&value) { Ok(value) } else { Err(wrong(key, &format!("{value:?}"), expected)) }
     }
 
-    /// `epochs` or `max_steps`: of the last layer that sets one, which may not set both.
-    fn total_steps(&mut self, steps_per_epoch: u64) -> Result<u64, TrainError> {
+    /// Steps of the run and the preset's evaluations. `epochs` or `max_steps`: of the last layer that sets one, which may
+    /// not set both.
+    fn total_steps(&mut self, length: Length, steps_per_epoch: u64) -> Result<(u64, u64), TrainError> {
         let steps = |v: &u64| (1..1 << 32).contains(v);
         match self.last_with(|o| (o.epochs.is_some(), o.max_steps.is_some())) {
             Some((true, true)) => Err(wrong("max_steps", "set beside epochs", "one of the two")),
-            Some((_, true)) => self.get("max_steps", |o| o.max_steps, 1, steps, "1 or more"),
+            Some((_, true)) => {
+                let total = self.get("max_steps", |o| o.max_steps, 1, steps, "1 or more")?;
+                let evaluations = match length {
+                    Length::Epochs { evaluations } => evaluations,
+                    Length::Intervals { steps, .. } => total.div_ceil(steps),
+                };
+                Ok((total, evaluations))
+            }
             Some((_, false)) | None => {
-                let preset = default_epochs(steps_per_epoch);
+                let preset = match length {
+                    Length::Epochs { .. } => default_epochs(steps_per_epoch),
+                    Length::Intervals { epochs, .. } => epochs,
+                };
                 let positive = |v: &f64| *v > 0.0 && v.is_finite();
                 let epochs = self.get("epochs", |o| o.epochs, preset, positive, "a positive number")?;
-                let total = ((epochs * steps_per_epoch as f64).ceil() as u64).max(1);
-                if steps(&total) { Ok(total) } else { Err(wrong("epochs", &format!("{epochs:?}"), "fewer steps")) }
+                let needed = ((epochs * steps_per_epoch as f64).ceil() as u64).max(1);
+                let (total, evaluations) = match length {
+                    Length::Epochs { evaluations } => (needed, evaluations),
+                    Length::Intervals { steps, at_most, .. } => {
+                        let intervals = needed.div_ceil(steps).min(at_most);
+                        (intervals * steps, intervals)
+                    }
+                };
+                let fits = steps(&total);
+                fits.then_some((total, evaluations))
+                    .ok_or_else(|| wrong("epochs", &format!("{epochs:?}"), "fewer steps"))
             }
         }
     }
@@ -271,6 +346,11 @@ mod tests {
         EncoderConfig::read(&golden).expect("a config")
     }
 
+    fn resolve(train: usize, layers: &[Layer]) -> Result<Recipe, TrainError> {
+        let rte = stepstone_tasks::find("rte").expect("a task");
+        Recipe::resolve(Preset::Default, &config(), (rte, Role::Target), train, layers)
+    }
+
     fn layer(source: &str, overrides: Overrides) -> Layer {
         Layer { source: Source::Study(source.into()), overrides }
     }
@@ -285,7 +365,7 @@ mod tests {
         let role = Overrides { epochs: Some(2.0), batch_size: Some(8), ..Overrides::default() };
         let task = Overrides { batch_size: Some(4), ..Overrides::default() };
         let layers = [general(&Overrides::default()), layer("[recipe.target]", role), layer("[task.rte]", task)];
-        let recipe = Recipe::resolve(&config(), 100, &layers).expect("resolves");
+        let recipe = resolve(100, &layers).expect("resolves");
         assert_eq!((recipe.batch_size, recipe.total_steps), (4, 50));
         let source = |key: &str| recipe.sources[key].to_string();
         assert_eq!(
@@ -299,18 +379,18 @@ mod tests {
         let epochs = Overrides { epochs: Some(2.0), warmup_ratio: Some(0.5), ..Overrides::default() };
         let steps = Overrides { max_steps: Some(7), warmup_steps: Some(3), ..Overrides::default() };
         let layers = [general(&epochs), layer("[task.rte]", steps)];
-        let recipe = Recipe::resolve(&config(), 100, &layers).expect("resolves");
+        let recipe = resolve(100, &layers).expect("resolves");
         assert_eq!((recipe.total_steps, recipe.warmup), (7, Warmup::Steps(3)));
         assert!(!recipe.sources.contains_key("epochs") && !recipe.sources.contains_key("warmup_ratio"));
         let both = general(&Overrides { max_steps: Some(7), ..epochs });
-        let error = Recipe::resolve(&config(), 100, &[both]).expect_err("both in one layer").to_string();
+        let error = resolve(100, &[both]).expect_err("both in one layer").to_string();
         assert_eq!(error, "`max_steps` is set beside epochs, expected one of the two");
     }
 
     #[test]
     fn a_cap_on_training_examples_shortens_an_epoch() {
         let capped = general(&Overrides { max_train: Some(32), epochs: Some(1.0), ..Overrides::default() });
-        assert_eq!(Recipe::resolve(&config(), 100, &[capped]).expect("resolves").total_steps, 2);
+        assert_eq!(resolve(100, &[capped]).expect("resolves").total_steps, 2);
     }
 
     #[test]

@@ -17,9 +17,13 @@ pub(crate) struct State {
     /// The step after which the dev split was scored last.
     pub(crate) evaluated: u64,
     pub(crate) best: Option<Best>,
-    /// Sum of losses over the last tenth of the steps.
-    pub(crate) tail_loss: f64,
-    pub(crate) tail_steps: u64,
+    /// Evaluations since the best one.
+    pub(crate) since_best: u64,
+    /// Sum of losses since the last evaluation.
+    pub(crate) loss_sum: f64,
+    pub(crate) loss_steps: u64,
+    /// Mean loss between the last two evaluations, nats.
+    pub(crate) loss: f64,
 }
 
 /// The best evaluation so far.

@@ -3,6 +3,7 @@
 use crate::batches::{PackShape, Split};
 use crate::error::TrainError;
 use crate::folder::{Identity, RunFolder, RunRecord};
+use crate::preset::Preset;
 use crate::recipe::{Layer, Recipe};
 use crate::role::Role;
 use crate::start::StartPoint;
@@ -31,6 +32,8 @@ pub struct RunRequest {
     pub data: PathBuf,
     /// Restart number.
     pub seed: u64,
+    /// What the recipe is before anything is overridden.
+    pub preset: Preset,
     /// Values that differ from the preset.
     pub layers: Vec<Layer>,
     /// The run folder; None: `runs/<id>`.
@@ -69,14 +72,19 @@ impl Run {
     pub fn prepare(request: &RunRequest) -> Result<Run, TrainError> {
         let task = stepstone_tasks::find(&request.task)?;
         let folder = &request.start.folder;
-        let config = EncoderConfig::read(folder)?;
+        let mut config = EncoderConfig::read(folder)?;
         let weights = Weights::open(folder, &config)?;
         let mut data = load(task, &request.data)?;
-        let recipe = Recipe::resolve(&config, data.train.len(), &request.layers)?;
+        let role = request.role;
+        let recipe = Recipe::resolve(request.preset, &config, (task, role), data.train.len(), &request.layers)?;
+        if let Some(dropout) = recipe.classifier_dropout {
+            config.classifier_dropout = Some(dropout as f32);
+        }
         data.limit(recipe.max_train, recipe.max_dev);
         let tokenizer = Tokenizer::load(folder, tokenizer_family(config.family), recipe.max_length)?;
+        let tokenizer = tokenizer.with_pieces(recipe.pieces);
         let choices = task.sequences_per_example();
-        let split = |examples: &[Example]| Split::new(examples, choices, &tokenizer);
+        let split = |examples: &[Example]| Split::new(examples, choices, &tokenizer, config.usable_positions());
         let (train, dev) = (split(&data.train)?, split(&data.dev)?);
         for feature in train.features.iter().chain(&dev.features) {
             if let Some(id) = feature.ids.iter().find(|id| **id as usize >= config.vocab_size) {

@@ -4,6 +4,7 @@ use crate::batches::Order;
 use crate::error::TrainError;
 use crate::folder::{FORMAT, Scores, Timing};
 use crate::model::{self, Heads};
+use crate::preset::Optimizer;
 use crate::resume::{self, Best, State};
 use crate::run::Run;
 use serde::Serialize;
@@ -11,6 +12,7 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use stepstone_engine::{AdamW, Arena, Batch, CpuDevice, Device, Scalars, Threads, Update};
@@ -90,6 +92,7 @@ pub(crate) struct Trainer<'a> {
     training: TrainingPass,
     inference: InferencePass,
     decays: Vec<bool>,
+    tensors: Vec<Range<usize>>,
     order: Order,
     device: CpuDevice,
     pub(crate) state: State,
@@ -111,7 +114,11 @@ impl<'a> Trainer<'a> {
             run,
             training: model.training_pass(),
             inference: model.inference_pass(),
-            decays: model.layout.decays(),
+            decays: match recipe.optimizer {
+                Optimizer::AdamW => model.layout.decays(),
+                Optimizer::BertAdam => vec![true; model.layout.decays().len()],
+            },
+            tensors: model.layout.part_ranges(),
             order: Order::new(run.seed(), run.train.gold.len(), recipe.batch_size),
             state: State { run_id: run.record.id.clone(), ..State::default() },
             best: vec![0.0; model.layout.len],
@@ -132,11 +139,12 @@ impl<'a> Trainer<'a> {
             if self.evaluation_is_due() {
                 let Some(score) = self.evaluate_and_keep_best(control)? else { return self.stopped(control) };
                 report(&self.progress(loss, Some(score)));
-                if self.state.step < total && last_save.elapsed() >= control.resume_interval {
+                if self.state.step < total && !self.out_of_patience() && last_save.elapsed() >= control.resume_interval
+                {
                     self.save(control)?;
                     last_save = Instant::now();
                 }
-            } else if self.state.step < total {
+            } else if self.state.step < total && !self.out_of_patience() {
                 loss = self.step()?;
                 let done = self.state.step;
                 if done.is_multiple_of(log_every) || done == 1 {
@@ -165,6 +173,11 @@ impl<'a> Trainer<'a> {
         self.run.recipe().evaluates_after(self.state.step) && self.state.evaluated != self.state.step
     }
 
+    /// Whether too many evaluations in a row were no better than the best.
+    fn out_of_patience(&self) -> bool {
+        self.run.recipe().patience.is_some_and(|patience| self.state.since_best > patience)
+    }
+
     /// One optimizer step, in one or more micro-batches; returns the mean loss in nats.
     pub(crate) fn step(&mut self) -> Result<f64, TrainError> {
         let started = Instant::now();
@@ -186,10 +199,16 @@ impl<'a> Trainer<'a> {
             epsilon: recipe.adam_epsilon,
             weight_decay: recipe.weight_decay,
             step: step + 1,
+            bias_correction: recipe.optimizer == Optimizer::AdamW,
             gradient_scale: 1.0,
         };
-        let max_gradient_norm = recipe.max_grad_norm as f32;
-        self.device.update(&Update { adamw, max_gradient_norm, decays: &self.decays });
+        self.device.update(&Update {
+            adamw,
+            max_gradient_norm: recipe.max_grad_norm as f32,
+            max_tensor_norm: recipe.max_tensor_norm as f32,
+            tensors: &self.tensors,
+            decays: &self.decays,
+        });
         let norm = self.device.gradient_norm();
         if !loss.is_finite() || !norm.is_finite() {
             return Err(TrainError::NotFinite { step: step + 1, loss, norms: self.norms.clone() });
@@ -199,10 +218,8 @@ impl<'a> Trainer<'a> {
             self.norms.remove(0);
         }
         self.state.step += 1;
-        if self.state.step * 10 > recipe.total_steps * 9 {
-            self.state.tail_loss += loss;
-            self.state.tail_steps += 1;
-        }
+        self.state.loss_sum += loss;
+        self.state.loss_steps += 1;
         self.clock.step_seconds += started.elapsed().as_secs_f64();
         self.clock.steps += 1;
         Ok(loss)
@@ -212,10 +229,11 @@ impl<'a> Trainer<'a> {
         self.run.train.pack(rows, first, self.run.pack_shape()).map_err(too_large)
     }
 
-    /// Logits `[examples, answers]` of the dev split with the weights in the device; None if `stop` was set meanwhile.
-    pub(crate) fn dev_logits(&mut self, stop: &AtomicBool) -> Result<Option<Vec<f64>>, TrainError> {
+    /// Logits `[examples, answers]` of the first dev examples with the weights in the device; None if `stop` was set
+    /// meanwhile.
+    pub(crate) fn dev_logits(&mut self, examples: usize, stop: &AtomicBool) -> Result<Option<Vec<f64>>, TrainError> {
         let started = Instant::now();
-        let rows: Vec<u32> = (0..self.run.dev.gold.len() as u32).collect();
+        let rows: Vec<u32> = (0..examples as u32).collect();
         let (mut logits, mut tokens) = (Vec::new(), 0);
         for part in rows.chunks(EVALUATION_BATCH) {
             if stop.load(Ordering::Relaxed) {
@@ -236,21 +254,27 @@ impl<'a> Trainer<'a> {
     fn evaluate_and_keep_best(&mut self, control: &Control<'_>) -> Result<Option<f64>, TrainError> {
         let step = self.state.step;
         self.run.folder.log("evaluating", json!({"step": step}))?;
-        let Some(logits) = self.dev_logits(control.stop)? else { return Ok(None) };
-        let scores = self.score(&argmax(&logits, self.model.answers.count()), 0..self.run.dev.gold.len());
+        let all = self.run.dev.gold.len();
+        let examples = self.run.recipe().selection_examples.map_or(all, |most| most.min(all));
+        let Some(logits) = self.dev_logits(examples, control.stop)? else { return Ok(None) };
+        let scores = self.score(&argmax(&logits, self.model.answers.count()), 0..examples);
         let score = scores[0].value;
-        self.state.evaluated = step;
-        if self.state.best.is_none_or(|best| score > best.score) {
-            self.state.best = Some(Best { step, score });
+        let state = &mut self.state;
+        state.evaluated = step;
+        state.since_best += 1;
+        if state.best.is_none_or(|best| score > best.score) {
+            (state.best, state.since_best) = (Some(Best { step, score }), 0);
             self.device.store(Arena::Parameters, 0, &mut self.best);
         }
+        state.loss = state.loss_sum / state.loss_steps.max(1) as f64;
+        (state.loss_sum, state.loss_steps) = (0.0, 0);
         let mut fields = serde_json::Map::from_iter([("step".to_string(), json!(step))]);
         fields.extend(scores.iter().map(|s| (format!("eval_{}", s.name), json!(s.value))));
         self.run.folder.log("evaluation", fields.into())?;
         Ok(Some(score))
     }
 
-    fn score(&self, predicted: &[u32], range: std::ops::Range<usize>) -> Vec<NamedScore> {
+    fn score(&self, predicted: &[u32], range: Range<usize>) -> Vec<NamedScore> {
         self.run.task.metric.score(&predicted[range.clone()], &self.run.dev.gold[range], self.model.answers.count())
     }
 
@@ -273,7 +297,7 @@ impl<'a> Trainer<'a> {
         let best = self.state.best.unwrap_or(Best { step: self.state.step, score: f64::NAN });
         let last = self.parameters();
         self.device.load(Arena::Parameters, 0, &self.best);
-        let Some(logits) = self.dev_logits(control.stop)? else {
+        let Some(logits) = self.dev_logits(run.dev.gold.len(), control.stop)? else {
             self.device.load(Arena::Parameters, 0, &last);
             return Ok(None);
         };
@@ -301,7 +325,7 @@ impl<'a> Trainer<'a> {
             majority_score: run.task.metric.majority_score(&run.dev.gold, self.model.answers.count()),
             steps: self.state.step,
             best_step: best.step,
-            final_train_loss: self.state.tail_loss / self.state.tail_steps.max(1) as f64,
+            final_train_loss: self.state.loss,
             n_distinct_pred: predicted.iter().collect::<BTreeSet<_>>().len(),
         };
         self.clock.activation_bytes = self.device.activation_bytes();

@@ -1,5 +1,5 @@
-//! Twenty AdamW steps without dropout, against PyTorch in float64.
-//! The fixtures come from tools/golden/make_trajectory.py; their `made` field names versions and date.
+//! Twenty optimizer steps without dropout, against PyTorch in float64: AdamW, and the BertAdam of 2019.
+//! The fixtures come from tools/golden/make_trajectory.py and make_bert_adam.py; their `made` field names versions, date.
 
 use safetensors::SafeTensors;
 use std::path::PathBuf;
@@ -28,13 +28,29 @@ impl Step {
     }
 }
 
-/// One of the two trajectories of a family: `prefix` is empty or `clipped.`.
-fn follow(family: &str, prefix: &str, max_gradient_norm: f32, micro_batch: usize) {
+/// A trajectory of a family.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Trajectory {
+    /// AdamW, whose clipping at 1 never acts here.
+    AdamW,
+    /// AdamW, clipped at 0.35.
+    AdamWClipped,
+    /// BertAdam, clipped at 0.35, and each tensor at 0.1.
+    BertAdam,
+}
+
+fn follow(family: &str, trajectory: Trajectory, micro_batch: usize) {
+    let (suffix, prefix, max_gradient_norm) = match trajectory {
+        Trajectory::AdamW => ("trajectory", "", 1.0),
+        Trajectory::AdamWClipped => ("trajectory", "clipped.", 0.35),
+        Trajectory::BertAdam => ("bert_adam", "", 0.35),
+    };
+    let bert_adam = trajectory == Trajectory::BertAdam;
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let model_folder = here.join("../stepstone-models/tests/golden").join(family);
-    let file = |extension: &str| here.join(format!("tests/golden/{family}_trajectory.{extension}"));
-    let golden: Golden = serde_json::from_slice(&std::fs::read(file("json")).expect("json")).expect("json");
-    let bytes = std::fs::read(file("safetensors")).expect("tensors");
+    let file = |name: &str| std::fs::read(here.join(format!("tests/golden/{family}_{name}"))).expect("a fixture");
+    let golden: Golden = serde_json::from_slice(&file("trajectory.json")).expect("json");
+    let bytes = file(&format!("{suffix}.safetensors"));
     let tensors = SafeTensors::deserialize(&bytes).expect("tensors");
     let want = |name: &str| -> Vec<f64> {
         let view = tensors.tensor(&format!("{prefix}{name}")).expect(name);
@@ -53,8 +69,9 @@ fn follow(family: &str, prefix: &str, max_gradient_norm: f32, micro_batch: usize
         device.load(Arena::Parameters, part.param.offset, &data);
     }
 
-    let (pass, inference, decays) = (model.training_pass(), model.inference_pass(), model.layout.decays());
-    let what = |step: usize| format!("{family} {prefix} micro-batch {micro_batch} step {step}");
+    let (pass, inference, tensors_of) = (model.training_pass(), model.inference_pass(), model.layout.part_ranges());
+    let decays: Vec<bool> = model.layout.decays().into_iter().map(|decays| decays || bert_adam).collect();
+    let what = |step: usize| format!("{family} {trajectory:?} micro-batch {micro_batch} step {step}");
     for (step, examples) in golden.batches.iter().enumerate() {
         let count = examples.labels.len();
         let scalars = Scalars { seed: 0, step: step as u32, loss_scale: 1.0 / count as f64 };
@@ -64,18 +81,20 @@ fn follow(family: &str, prefix: &str, max_gradient_norm: f32, micro_batch: usize
             device.run(&pass.program, &batch, scalars);
             loss += device.read(pass.losses).iter().sum::<f64>() * scalars.loss_scale;
         }
+        // Both schedules rise over 2 of 20 steps and fall over the rest.
         let learning_rate = golden.learning_rates[step];
-        let (step_number, gradient_scale) = (step as u64 + 1, 1.0);
         let adamw = AdamW {
             learning_rate,
             beta1: 0.9,
             beta2: 0.999,
-            epsilon: 1e-8,
+            epsilon: if bert_adam { 1e-6 } else { 1e-8 },
             weight_decay: 0.01,
-            step: step_number,
-            gradient_scale,
+            step: step as u64 + 1,
+            bias_correction: !bert_adam,
+            gradient_scale: 1.0,
         };
-        device.update(&Update { adamw, max_gradient_norm, decays: &decays });
+        let max_tensor_norm = if bert_adam { 0.1 } else { 0.0 };
+        device.update(&Update { adamw, max_gradient_norm, max_tensor_norm, tensors: &tensors_of, decays: &decays });
         let (want_loss, want_norm) = (want("losses")[step], want("gradient_norms")[step]);
         assert!((loss - want_loss).abs() <= 1e-4 * want_loss, "{}: loss {loss} and {want_loss}", what(step));
         let norm = device.gradient_norm();
@@ -98,7 +117,7 @@ fn follow(family: &str, prefix: &str, max_gradient_norm: f32, micro_batch: usize
         let on_disk = format!("{}{}", if head { "" } else { config.family.prefix() }, part.name);
         near(&got, &want(&format!("parameter.{on_disk}")), &on_disk);
         let decays_here = decays[part.param.offset / stepstone_engine::CHUNK];
-        assert_eq!(decays_here, !golden.no_weight_decay.contains(&on_disk), "weight decay of {on_disk}");
+        assert_eq!(decays_here, bert_adam || !golden.no_weight_decay.contains(&on_disk), "weight decay of {on_disk}");
     }
 }
 
@@ -114,13 +133,19 @@ fn near(got: &[f64], want: &[f64], what: &str) {
 #[test]
 fn twenty_steps_follow_pytorch_with_and_without_clipping() {
     for family in ["bert", "roberta"] {
-        follow(family, "", 1.0, 8);
-        follow(family, "clipped.", 0.35, 8);
+        follow(family, Trajectory::AdamW, 8);
+        follow(family, Trajectory::AdamWClipped, 8);
     }
 }
 
 #[test]
 fn gradient_accumulation_does_not_change_the_update() {
-    follow("bert", "clipped.", 0.35, 3);
-    follow("roberta", "", 1.0, 1);
+    follow("bert", Trajectory::AdamWClipped, 3);
+    follow("roberta", Trajectory::AdamW, 1);
+}
+
+#[test]
+fn twenty_steps_of_bert_adam_follow_the_class_that_the_acl_2020_study_used() {
+    follow("bert", Trajectory::BertAdam, 8);
+    follow("roberta", Trajectory::BertAdam, 3);
 }

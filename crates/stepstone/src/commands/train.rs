@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use stepstone_models::HeadKind;
 use stepstone_train::{
-    Control, Layer, Outcome, Overrides, Role, Run, RunRequest, Scores, Source, StartPoint, TrainError,
+    Control, Layer, Outcome, Overrides, Preset, Role, Run, RunRequest, Scores, Source, StartPoint, TrainError,
 };
 
 /// Fine-tune an encoder on one task.
@@ -25,7 +25,7 @@ pub(crate) struct Args {
     /// Hugging Face folder of a BERT or RoBERTa encoder
     #[arg(long)]
     model: PathBuf,
-    /// Task: cola, mnli, rte or sst2
+    /// Task; `stepstone tasks list` shows all
     #[arg(long)]
     task: String,
     /// Folder that holds one folder per task
@@ -50,10 +50,13 @@ pub(crate) struct Args {
     recipe: RecipeArgs,
 }
 
-/// Values that differ from preset `default`.
+/// Values that differ from the preset; defaults are those of preset `default`.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Recipe")]
 struct RecipeArgs {
+    /// What the recipe is before anything is overridden: `default`, or `acl2020` (that study's own, task by task)
+    #[arg(long, default_value = "default", value_parser = PossibleValuesParser::new(Preset::NAMES))]
+    preset: String,
     /// Head: `hf` (as transformers has it) or `linear` (the paper's) [default: hf]
     #[arg(long, value_parser = PossibleValuesParser::new(["hf", "linear"]))]
     head: Option<String>,
@@ -66,6 +69,9 @@ struct RecipeArgs {
     /// Global gradient norm; 0 never clips [default: 1]
     #[arg(long)]
     max_grad_norm: Option<f64>,
+    /// Dropout before the last linear layer [default: as config.json says]
+    #[arg(long)]
+    classifier_dropout: Option<f64>,
     /// Share of all steps [default: 0.1]
     #[arg(long)]
     warmup_ratio: Option<f64>,
@@ -90,6 +96,9 @@ struct RecipeArgs {
     /// Evaluations in a run [default: 10]
     #[arg(long)]
     evaluations: Option<u64>,
+    /// End after more than so many evaluations in a row without a better score [default: never]
+    #[arg(long)]
+    patience: Option<u64>,
     /// Training examples at most, chosen by a hash of their ids [default: all]
     #[arg(long)]
     max_train: Option<usize>,
@@ -105,6 +114,7 @@ impl RecipeArgs {
             learning_rate: self.learning_rate,
             weight_decay: self.weight_decay,
             max_grad_norm: self.max_grad_norm,
+            classifier_dropout: self.classifier_dropout,
             warmup_ratio: self.warmup_ratio,
             warmup_steps: self.warmup_steps,
             epochs: self.epochs,
@@ -113,6 +123,7 @@ impl RecipeArgs {
             gradient_accumulation_steps: self.gradient_accumulation_steps,
             max_length: self.max_length,
             evaluations: self.evaluations,
+            patience: self.patience,
             max_train: self.max_train,
             max_dev: self.max_dev,
         }
@@ -129,6 +140,8 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
         role: Role::Target,
         data: args.data.clone(),
         seed: args.seed,
+        // The parser lets no other name through.
+        preset: Preset::of(&args.recipe.preset).unwrap_or_default(),
         layers: vec![Layer { source: Source::Flag, overrides: args.recipe.overrides() }],
         out: args.out.clone(),
         keep_model: true,
