@@ -15,7 +15,13 @@ from pathlib import Path
 import glue
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForMultipleChoice,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 
@@ -35,7 +41,9 @@ class LinearClassifier(torch.nn.Module):
 def load_model(export: Path) -> tuple:
     """The exported classifier, and the names of tensors that it should have and lacks."""
     head = export / "head.safetensors"
-    kind = AutoModel if head.exists() else AutoModelForSequenceClassification
+    choice = AutoConfig.from_pretrained(export).architectures[0].endswith("ForMultipleChoice")
+    whole = AutoModelForMultipleChoice if choice else AutoModelForSequenceClassification
+    kind = AutoModel if head.exists() else whole
     model, report = kind.from_pretrained(export, dtype=torch.float32, output_loading_info=True)
     # A `linear` head needs no pooler.
     missing = sorted(name for name in report["missing_keys"] if not (head.exists() and name.startswith("pooler.")))
@@ -48,7 +56,7 @@ def read_predictions(path: Path) -> list[dict]:
 
 
 def class_of(label: str | int, config) -> int:
-    """The class index of a label name of the export's config, or of an index in words or as a number."""
+    """The class index of a label name of the export's config, or of an index in words or as a number: a choice."""
     return config.label2id[label] if label in config.label2id else int(label)
 
 
@@ -67,7 +75,11 @@ def problems(arguments: argparse.Namespace, model, tokenizer) -> list[str]:
     for row, (ours, theirs) in enumerate(zip(predictions, gold)):
         if class_of(ours["gold"], model.config) != theirs:
             found.append(f"row {row} (id {ours['id']}): gold is {ours['gold']}, the file says {rows[row].label}")
-    logits = glue.predict_logits(model, tokenizer, glue.encode(tokenizer, rows, arguments.max_length))
+    features, choices = glue.encode(tokenizer, rows, arguments.max_length), len(rows[0].sequences)
+    if choices == 1:
+        logits = glue.predict_logits(model, tokenizer, features)
+    else:
+        logits = glue.predict_choice_logits(model, tokenizer, features, choices)
     own_logits = torch.tensor([prediction["logits"] for prediction in predictions])
     if own_logits.shape != logits.shape:
         return [*found, f"logits are {tuple(own_logits.shape)}, expected {tuple(logits.shape)}"]

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use stepstone_models::{EncoderConfig, HeadKind, ModelError, write_atomically};
-use stepstone_tasks::Task;
+use stepstone_tasks::{Task, TaskHead};
 
 /// Copies the model of a finished run to `dir`, with a model card. If that fails, `dir` is left as it was.
 ///
@@ -82,13 +82,17 @@ impl Card {
 
     /// What the hub reads. Source: `model-index` of the hub's model card specification.
     fn front_matter(&self) -> String {
-        let (pipeline, library) = match self.record.identity.recipe.head {
-            HeadKind::Hf => ("text-classification", "transformers"),
-            HeadKind::Linear => ("feature-extraction", "transformers"),
+        let of_task = match self.task.head {
+            TaskHead::Classification => "text-classification",
+            TaskHead::MultipleChoice => "multiple-choice",
+        };
+        let pipeline = match self.record.identity.recipe.head {
+            HeadKind::Hf => of_task,
+            HeadKind::Linear => "feature-extraction",
         };
         let mut text = format!(
-            "---\nlibrary_name: {library}\npipeline_tag: {pipeline}\ndatasets:\n- {0}\ntags:\n- stepstone\n\
-             - intermediate-task-transfer\nmodel-index:\n- name: \"{1}\"\n  results:\n  - task: {{type: text-classification}}\n    \
+            "---\nlibrary_name: transformers\npipeline_tag: {pipeline}\ndatasets:\n- {0}\ntags:\n- stepstone\n\
+             - intermediate-task-transfer\nmodel-index:\n- name: \"{1}\"\n  results:\n  - task: {{type: {of_task}}}\n    \
              dataset: {{type: {0}, name: {2}, config: {3}, split: validation}}\n    metrics:\n",
             self.task.hub.dataset, self.record.id, self.task.name, self.task.hub.config
         );
@@ -138,7 +142,8 @@ impl Card {
     fn training(&self) -> String {
         let (recipe, scores) = (&self.record.identity.recipe, &self.scores);
         let mut text = format!(
-            "\n## Training\n\nAdamW, learning rate {}, weight decay {}, batch {}, {} steps (best after {}), max_length {}.\n",
+            "\n## Training\n\n{}, learning rate {}, weight decay {}, batch {}, {} steps (best after {}), max_length {}.\n",
+            recipe.optimizer,
             recipe.learning_rate,
             recipe.weight_decay,
             recipe.batch_size,
@@ -148,17 +153,28 @@ impl Card {
         );
         match recipe.head {
             HeadKind::Hf => {
-                let _ = writeln!(text, "Load it with `AutoModelForSequenceClassification`.");
+                let class = match self.task.head {
+                    TaskHead::Classification => "AutoModelForSequenceClassification",
+                    TaskHead::MultipleChoice => "AutoModelForMultipleChoice",
+                };
+                let _ = writeln!(text, "Load it with `{class}`.");
             }
             HeadKind::Linear => {
                 let _ = writeln!(
                     text,
-                    "\n## The head\n\n`model.safetensors` is the encoder alone, without the pooler that this head does not use: \
-                     load it with `AutoModel`. The head is one \
-                     linear layer on the last state of the first token, logits = state x weight^T + bias; transformers \
-                     has no class for it. `{HEAD_FILE}` holds `classifier.weight` [{labels}, {hidden}] and \
-                     `classifier.bias` [{labels}]; the labels stand in `id2label` of config.json.",
-                    labels = scores.n_classes,
+                    "\n## The head\n\n`model.safetensors` is the encoder alone: load it with `AutoModel`. Its pooler, where it \
+                     has one, is the start point's, for this head does not use it. The head is one linear layer on the last \
+                     state of the first token, logits = state x weight^T + bias; transformers has no class for it. \
+                     `{HEAD_FILE}` holds `classifier.weight` [{labels}, {hidden}] and \
+                     `classifier.bias` [{labels}]{names}",
+                    labels = match self.task.head {
+                        TaskHead::Classification => scores.n_classes,
+                        TaskHead::MultipleChoice => 1,
+                    },
+                    names = match self.task.head {
+                        TaskHead::Classification => "; the labels stand in `id2label` of config.json.",
+                        TaskHead::MultipleChoice => ": the score of one choice.",
+                    },
                     hidden = self.encoder.hidden_size
                 );
             }

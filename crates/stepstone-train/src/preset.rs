@@ -43,6 +43,15 @@ pub enum Optimizer {
     BertAdam,
 }
 
+impl std::fmt::Display for Optimizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Optimizer::AdamW => "AdamW",
+            Optimizer::BertAdam => "BertAdam",
+        })
+    }
+}
+
 /// How long a run is, and when it is scored.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Length {

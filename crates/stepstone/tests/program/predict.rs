@@ -145,6 +145,8 @@ fn an_export_is_what_transformers_expects_with_a_card_of_lineage_and_scores() {
         let weights = header(&dir.join("model.safetensors"));
         assert_eq!(weights["__metadata__"], serde_json::json!({"format": "pt"}), "{head}");
         assert!(weights["bert.embeddings.word_embeddings.weight"].is_object(), "{head}");
+        // What a stage does not train travels on, for a later one may.
+        assert!(weights["bert.pooler.dense.weight"].is_object(), "{head}");
         let head_file = if head == "hf" { "model.safetensors" } else { "head.safetensors" };
         let tensors = header(&dir.join(head_file));
         assert_eq!(tensors["__metadata__"], serde_json::json!({"format": "pt"}), "{head}");
