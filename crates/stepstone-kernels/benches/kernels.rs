@@ -240,6 +240,7 @@ mod update {
             epsilon: 1e-8,
             weight_decay: 0.01,
             step: 3,
+            bias_correction: true,
             gradient_scale: 1.0,
         };
         bencher.counter(ItemsCount::new(LEN)).bench_local(|| {

@@ -445,7 +445,6 @@ impl Tiled for Product<'_> {
                 simd,
                 self.left,
                 row,
-                0,
                 self.depth,
                 #[inline(always)]
                 |k| [right[k * vectors + j], right[k * vectors + j + 1]],

@@ -55,7 +55,7 @@ pub(crate) fn cover<S: Simd>(simd: S, rows: usize, product: &mut impl Tiled) {
     }
 }
 
-/// sums[r] += sum over k in `first_k..first_k + depth` of left[row + r][k] * right(k - first_k).
+/// sums[r] += sum over k below `depth` of left[row + r][k] * right(k).
 ///
 /// k ascends and each step is one fused multiply-add, so the bits of an element depend neither on the tile's size nor on
 /// the vectors' width.
@@ -64,33 +64,35 @@ pub(crate) fn sum<S: Simd, const ROWS: usize>(
     simd: S,
     left: Left<'_>,
     row: usize,
-    first_k: usize,
     depth: usize,
     right: impl Fn(usize) -> Pair<S>,
     sums: &mut [Pair<S>; ROWS],
 ) {
+    // A copy of which nothing takes the address stays in registers; `sums` itself would be stored in every step.
+    let mut held = *sums;
     match left {
         Left::Rows { data, stride } => {
             let mut rows = [&data[..0]; ROWS];
             for (r, slice) in rows.iter_mut().enumerate() {
                 // Cut to `depth`, so that no index in the loop needs a check.
-                *slice = &data[(row + r) * stride + first_k..][..depth];
+                *slice = &data[(row + r) * stride..][..depth];
             }
             for k in 0..depth {
                 let mut values = [0.0; ROWS];
                 for r in 0..ROWS {
                     values[r] = rows[r][k];
                 }
-                step(simd, values, right(k), sums);
+                step(simd, values, right(k), &mut held);
             }
         }
         Left::Columns { data, stride } => {
             for k in 0..depth {
-                let values = data[(first_k + k) * stride + row..].first_chunk();
-                step(simd, *values.expect("the rows of a tile lie within the stride"), right(k), sums);
+                let values = data[k * stride + row..].first_chunk();
+                step(simd, *values.expect("the rows of a tile lie within the stride"), right(k), &mut held);
             }
         }
     }
+    *sums = held;
 }
 
 #[inline(always)]

@@ -43,21 +43,19 @@ impl WithSimd for Block<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let width = 2 * S::F32_LANES;
         let rows = self.c.len() / self.columns;
-        let mut groups = match self.left {
-            Left::Rows { .. } => vec![],
-            Left::Columns { .. } => vec![0.0; BLOCK * DEPTH],
-        };
+        let mut groups = vec![0.0; BLOCK * DEPTH];
         for first_k in (0..self.depth).step_by(DEPTH) {
             let depth = DEPTH.min(self.depth - first_k);
-            if let Left::Columns { data, stride } = self.left {
-                pack_groups(&data[first_k * stride..], stride, rows, depth, &mut groups);
+            match self.left {
+                Left::Rows { data, stride } => pack_rows(&data[first_k..], stride, rows, depth, &mut groups),
+                Left::Columns { data, stride } => {
+                    pack_columns(&data[first_k * stride..], stride, rows, depth, &mut groups);
+                }
             }
             for (number, panel) in self.panels.chunks_exact(self.depth * width).enumerate() {
                 let mut part = Part {
-                    left: self.left,
                     groups: &groups,
                     panel: &panel[first_k * width..][..depth * width],
-                    first_k,
                     depth,
                     load: self.accumulate || first_k > 0,
                     c: &mut self.c[number * width..],
@@ -70,9 +68,20 @@ impl WithSimd for Block<'_> {
     }
 }
 
-/// `[group][depth][GROUP]`: in columns far apart, the six values that a tile reads would cost a line of cache each.
+/// `[group][depth][GROUP]`: what a tile reads in one step lies side by side. Rows a power of two apart would push each
+/// other out of the cache.
 #[inline(always)]
-fn pack_groups(data: &[f32], stride: usize, rows: usize, depth: usize, groups: &mut [f32]) {
+fn pack_rows(data: &[f32], stride: usize, rows: usize, depth: usize, groups: &mut [f32]) {
+    for row in 0..rows {
+        let from = &data[row * stride..][..depth];
+        let (to, _) = groups[row / GROUP * GROUP * depth..].as_chunks_mut::<GROUP>();
+        to.iter_mut().zip(from).for_each(|(to, from)| to[row % GROUP] = *from);
+    }
+}
+
+/// The same of columns, where a step's values would cost a line of cache each tile.
+#[inline(always)]
+fn pack_columns(data: &[f32], stride: usize, rows: usize, depth: usize, groups: &mut [f32]) {
     for (k, column) in data.chunks(stride).take(depth).enumerate() {
         for (number, from) in column[..rows].chunks(GROUP).enumerate() {
             let to: &mut [f32; GROUP] =
@@ -87,11 +96,9 @@ fn pack_groups(data: &[f32], stride: usize, rows: usize, depth: usize, groups: &
 
 /// Some depth of one panel, and where its sums go.
 struct Part<'a> {
-    left: Left<'a>,
-    /// The left operand once more where it comes in columns.
+    /// The left operand.
     groups: &'a [f32],
     panel: &'a [f32],
-    first_k: usize,
     depth: usize,
     /// Whether sums start from what `c` holds.
     load: bool,
@@ -112,18 +119,11 @@ impl Tiled for Part<'_> {
             }
         }
         let right = &S::as_simd_f32s(self.panel).0.as_chunks::<2>().0[..self.depth];
-        let (left, row_of_left, first_k) = match self.left {
-            rows @ Left::Rows { .. } => (rows, row, self.first_k),
-            Left::Columns { .. } => {
-                let data = &self.groups[row / GROUP * GROUP * self.depth..];
-                (Left::Columns { data, stride: GROUP }, row % GROUP, 0)
-            }
-        };
+        let left = Left::Columns { data: &self.groups[row / GROUP * GROUP * self.depth..], stride: GROUP };
         sum(
             simd,
             left,
-            row_of_left,
-            first_k,
+            row % GROUP,
             self.depth,
             #[inline(always)]
             |k| right[k],
