@@ -7,6 +7,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use stepstone_tasks::Files;
 use stepstone_train::{Layer, Overrides, Preset, Role, Source};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
@@ -42,6 +43,8 @@ pub struct Study {
     pub keep_models: bool,
     /// Tasks with their roles, in the order of the file.
     pub tasks: Vec<(String, Role)>,
+    /// Other files than the tasks' own, by task.
+    files: BTreeMap<String, Files>,
     /// Values of the recipe.
     recipe: Recipes,
 }
@@ -102,6 +105,7 @@ impl Study {
             baseline_restarts: reader.count(&mut study, "baseline_restarts")?.unwrap_or(restarts),
             preset,
             keep_models: reader.value(&mut study, "keep_models")?.unwrap_or(false),
+            files: reader.files(&mut root)?,
             recipe: reader.recipes(&mut root, &tasks)?,
             name,
             tasks,
@@ -111,6 +115,11 @@ impl Study {
     /// Whether the file still says what it said when it was read.
     pub fn is_unedited(&self) -> bool {
         fs::read(&self.path).is_ok_and(|bytes| blake3::hash(&bytes).to_hex().as_str() == self.digest)
+    }
+
+    /// Other files than the task's own.
+    pub fn files_of(&self, task: &str) -> Files {
+        self.files.get(task).cloned().unwrap_or_default()
     }
 
     /// The overrides that act on a task in a role, general first.
@@ -230,6 +239,20 @@ impl Reader<'_> {
             return Err(self.error(at, "[tasks] names no target and no probe, expected one at least".into(), None));
         }
         Ok(tasks)
+    }
+
+    /// Takes `files` out of every table of a task.
+    fn files(&self, root: &mut DeTable<'_>) -> Result<BTreeMap<String, Files>, StudyError> {
+        let mut files = BTreeMap::new();
+        let Some(DeValue::Table(by_task)) = root.get_mut("task").map(Spanned::get_mut) else { return Ok(files) };
+        for (name, task) in by_task.iter_mut() {
+            if let DeValue::Table(task) = task.get_mut()
+                && let Some(of_task) = self.value(task, "files")?
+            {
+                files.insert(name.get_ref().to_string(), of_task);
+            }
+        }
+        Ok(files)
     }
 
     fn recipes(&self, root: &mut DeTable<'_>, tasks: &[(String, Role)]) -> Result<Recipes, StudyError> {

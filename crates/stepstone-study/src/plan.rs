@@ -118,6 +118,7 @@ impl Plan {
             task: task.task.name.into(),
             role: task.role,
             data: self.study.data.clone(),
+            files: self.study.files_of(task.task.name),
             seed: run.seed,
             preset: self.study.preset,
             layers: self.study.layers(task.task.name, task.role),
@@ -149,7 +150,8 @@ impl Builder<'_> {
         let task = stepstone_tasks::find(name).map_err(|error| StudyError::Train(error.into()))?;
         let data = match self.data.remove(name) {
             Some(data) => data,
-            None => stepstone_tasks::load(task, &self.study.data).map_err(|error| StudyError::Train(error.into()))?,
+            None => stepstone_tasks::load(task, &self.study.data, &self.study.files_of(name))
+                .map_err(|error| StudyError::Train(error.into()))?,
         };
         let layers = self.study.layers(name, role);
         let recipe = self

@@ -43,6 +43,10 @@ pub enum DataError {
     NotUtf8 { path: PathBuf, line: usize, offset: usize, byte: u8 },
     #[error("{}: no rows, expected at least one", path.display())]
     NoRows { path: PathBuf },
+    #[error("task {task} has {found} dev files, expected 1 or {expected}")]
+    DevFiles { task: &'static str, found: usize, expected: usize },
+    #[error("{}:{line}:{column}: {problem}", path.display())]
+    Settings { path: PathBuf, line: usize, column: usize, problem: String },
     #[error("{}", BadRows(rows))]
     BadRows { rows: Vec<BadRow> },
 }
@@ -70,6 +74,10 @@ impl DataError {
             DataError::Missing { .. } | DataError::Folder { .. } => {
                 Some("name a file laid out as the task's own files, plain or compressed with gzip or zstd".into())
             }
+            DataError::Settings { .. } | DataError::DevFiles { .. } => Some(
+                "write for each task: [task.NAME] files = { train = \"PATH\", dev = \"PATH\" }, relative to the data"
+                    .into(),
+            ),
             DataError::Read { .. } => None,
         }
     }

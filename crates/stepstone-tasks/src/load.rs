@@ -2,8 +2,9 @@
 
 use crate::error::DataError;
 use crate::example::Example;
-use crate::read::{Labels, read_rows};
-use crate::task::{Columns, Task};
+use crate::files::Files;
+use crate::read::{Labels, Source, read_rows};
+use crate::task::{Columns, Companion, Task};
 use crate::text::read_file;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ pub struct TaskData {
     pub digest: String,
     /// The files read.
     pub files: Vec<PathBuf>,
+    /// What the user should be told once: rows that were dropped or read in another way, a dev split of one class.
+    pub notes: Vec<String>,
 }
 
 impl TaskData {
@@ -68,39 +71,121 @@ pub struct DevPart {
     pub range: Range<usize>,
 }
 
-/// Reads a task's train and dev split from the folder that holds one folder per task.
+/// Reads a task's train and dev split from the folder that holds one folder per task. `files` names other files than the
+/// task's own; a `stepstone.toml` in the folder may do so, too.
 ///
 /// # Errors
 /// If the folder or a file is missing or unreadable, or if any row is bad; all bad rows of a file are in the error.
-pub fn load(task: &'static Task, data: &Path) -> Result<TaskData, DataError> {
+pub fn load(task: &'static Task, data: &Path, files: &Files) -> Result<TaskData, DataError> {
     if !data.is_dir() {
         return Err(DataError::NoData { task: task.name, data: data.into() });
     }
-    let tried = || task.folders.iter().map(ToString::to_string).collect();
-    let folder = task.folders.iter().map(|name| data.join(name)).find(|folder| folder.is_dir());
-    let folder = folder.ok_or_else(|| DataError::NoFolder { task: task.name, data: data.into(), tried: tried() })?;
-    let mut hasher = blake3::Hasher::new();
-    let mut files = Vec::new();
-    let mut read = |names: &[&str], split: &str| {
-        let path = first_existing(&folder, names)?;
-        let examples = read_file(&path, &mut hasher)
-            .and_then(|text| read_rows(task, layout_of(task, &path, &text), &path, &text, split, Labels::Required))?;
-        files.push(path);
-        Ok::<_, DataError>(examples)
-    };
-    let train = read(task.train, "train")?;
+    let files = files.or(&Files::of_folder(task, data)?);
+    let mut reading = Reading { task, hasher: blake3::Hasher::new(), files: Vec::new(), notes: Vec::new() };
+    let train = reading.split(&reading.path(data, files.train.as_ref(), task.train)?, "train")?;
     let (mut dev, mut dev_parts) = (Vec::new(), Vec::new());
-    for (name, names) in task.dev {
-        let mut part = read(names, "dev")?;
-        let start = dev.len();
-        if task.dev.len() > 1 {
+    for (name, path) in reading.dev_paths(data, &files)? {
+        let mut part = reading.split(&path, "dev")?;
+        if let Some(name) = name {
             part.iter_mut().for_each(|example| example.id = format!("{name}-{}", example.id));
-            dev_parts.push(DevPart { name, range: start..start + part.len() });
+            dev_parts.push(DevPart { name, range: dev.len()..dev.len() + part.len() });
         }
         dev.append(&mut part);
     }
-    let labels = task.labels.iter().map(ToString::to_string).collect();
-    Ok(TaskData { train, dev, dev_parts, labels, digest: hasher.finalize().to_hex().to_string(), files })
+    if let Some(label) = only_label(&dev) {
+        let label = task.labels[label as usize];
+        reading.notes.push(format!(
+            "all {} dev examples of {} have the label `{label}`, so that their scores cannot tell models apart",
+            dev.len(),
+            task.name
+        ));
+    }
+    Ok(TaskData {
+        train,
+        dev,
+        dev_parts,
+        labels: task.labels.iter().map(ToString::to_string).collect(),
+        digest: reading.hasher.finalize().to_hex().to_string(),
+        files: reading.files,
+        notes: reading.notes,
+    })
+}
+
+/// The label of every example, if they share one.
+fn only_label(examples: &[Example]) -> Option<u32> {
+    let first = examples.first()?.gold;
+    first.filter(|_| examples.iter().all(|example| example.gold == first))
+}
+
+/// Files on their way into a [`TaskData`].
+struct Reading {
+    task: &'static Task,
+    hasher: blake3::Hasher,
+    files: Vec<PathBuf>,
+    notes: Vec<String>,
+}
+
+impl Reading {
+    /// The file of a split: `mapped`, or the first of `names` that exists in the task's folder.
+    fn path(&self, data: &Path, mapped: Option<&PathBuf>, names: &[&str]) -> Result<PathBuf, DataError> {
+        if let Some(mapped) = mapped {
+            let path = data.join(mapped);
+            return if path.is_file() { Ok(path) } else { Err(DataError::Missing { path }) };
+        }
+        let task = self.task;
+        let tried = || task.folders.iter().map(ToString::to_string).collect();
+        let folder = task.folders.iter().map(|name| data.join(name)).find(|folder| folder.is_dir());
+        let folder =
+            folder.ok_or_else(|| DataError::NoFolder { task: task.name, data: data.into(), tried: tried() })?;
+        first_existing(&folder, names)
+    }
+
+    /// The files of the dev split, with the names of its parts where there are several.
+    fn dev_paths(&self, data: &Path, files: &Files) -> Result<Vec<(Option<&'static str>, PathBuf)>, DataError> {
+        let parts = self.task.dev;
+        let several = parts.len() > 1;
+        if let [only] = files.dev.as_slice() {
+            return Ok(vec![(None, self.path(data, Some(only), &[])?)]);
+        }
+        if !files.dev.is_empty() && files.dev.len() != parts.len() {
+            let (task, found, expected) = (self.task.name, files.dev.len(), parts.len());
+            return Err(DataError::DevFiles { task, found, expected });
+        }
+        let paths = parts.iter().enumerate().map(|(number, (name, names))| {
+            Ok((several.then_some(*name), self.path(data, files.dev.get(number), names)?))
+        });
+        paths.collect()
+    }
+
+    fn split(&mut self, path: &Path, split: &str) -> Result<Vec<Example>, DataError> {
+        let task = self.task;
+        let text = read_file(path, &mut self.hasher)?;
+        let beside = self.companion(path)?;
+        let companion = beside.as_ref().map(|(path, text)| Source { path, text });
+        let source = Source { path, text: &text };
+        let rows = read_rows(task, layout_of(task, path, &text), source, companion, split, Labels::Required)?;
+        self.notes.extend(rows.notes);
+        self.files.push(path.into());
+        self.files.extend(beside.map(|(path, _)| path));
+        Ok(rows.examples)
+    }
+
+    /// The file beside `path` that belongs to it, and its text.
+    fn companion(&mut self, path: &Path) -> Result<Option<(PathBuf, String)>, DataError> {
+        let Some(companion) = self.task.companion else { return Ok(None) };
+        let (folder, name) = (path.parent().unwrap_or(Path::new("")), plain_name(path));
+        let found = match companion {
+            Companion::Folds => {
+                let stem = name.strip_suffix("_data.json").unwrap_or(&name);
+                Some(first_existing(folder, &[&format!("{stem}_metadata.json")])?)
+            }
+            Companion::Labels(_) => {
+                let stem = name.strip_suffix(".jsonl").unwrap_or(&name);
+                first_existing(folder, &[&format!("{stem}-labels.lst")]).ok()
+            }
+        };
+        found.map(|path| read_file(&path, &mut self.hasher).map(|text| (path, text))).transpose()
+    }
 }
 
 /// Reads a file in one of the task's layouts, labels or none.
@@ -109,7 +194,8 @@ pub fn load(task: &'static Task, data: &Path) -> Result<TaskData, DataError> {
 /// As [`load`].
 pub fn load_prediction_file(task: &'static Task, path: &Path) -> Result<Vec<Example>, DataError> {
     let text = read_file(path, &mut blake3::Hasher::new())?;
-    read_rows(task, layout_of(task, path, &text), path, &text, "row", Labels::Optional)
+    let source = Source { path, text: &text };
+    Ok(read_rows(task, layout_of(task, path, &text), source, None, "row", Labels::Optional)?.examples)
 }
 
 fn first_existing(folder: &Path, names: &[&str]) -> Result<PathBuf, DataError> {
@@ -121,11 +207,16 @@ fn first_existing(folder: &Path, names: &[&str]) -> Result<PathBuf, DataError> {
     })
 }
 
+/// A file's name without the suffix of its compression.
+fn plain_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.strip_suffix(".gz").or(name.strip_suffix(".zst")).unwrap_or(&name).to_string()
+}
+
 /// The first layout that the first line shows; else the last for this file's extension; else the task's last.
 fn layout_of(task: &'static Task, path: &Path, text: &str) -> &'static Columns {
     let first_line = text.lines().next().unwrap_or_default();
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let name = name.strip_suffix(".gz").or(name.strip_suffix(".zst")).unwrap_or(&name);
+    let name = plain_name(path);
     let shown = task.layouts.iter().find(|layout| layout.columns.shows_in(first_line));
     let named = || task.layouts.iter().rfind(|layout| name.ends_with(&format!(".{}", layout.extension)));
     &shown.or_else(named).unwrap_or(&task.layouts[task.layouts.len() - 1]).columns
@@ -153,6 +244,7 @@ mod tests {
             labels: vec!["0".into(), "1".into()],
             digest: String::new(),
             files: Vec::new(),
+            notes: Vec::new(),
         }
     }
 

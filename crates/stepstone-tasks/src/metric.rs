@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 pub enum Metric {
     /// Share of right answers.
     Accuracy,
+    /// Mean of accuracy and the F1 of class 1.
+    AccuracyF1,
+    /// Mean over all classes of the F1 of each against the rest; 0 for a class that is neither gold nor predicted.
+    MacroF1,
     /// Matthews correlation coefficient over all classes (Gorodkin 2004); 0 where undefined.
     MatthewsCorrelation,
 }
@@ -26,6 +30,8 @@ impl Metric {
     pub fn name(self) -> &'static str {
         match self {
             Metric::Accuracy => "accuracy",
+            Metric::AccuracyF1 => "accuracy_f1",
+            Metric::MacroF1 => "macro_f1",
             Metric::MatthewsCorrelation => "matthews_correlation",
         }
     }
@@ -36,6 +42,22 @@ impl Metric {
         let accuracy = named("accuracy", accuracy(predicted, gold));
         match self {
             Metric::Accuracy => vec![accuracy],
+            Metric::AccuracyF1 => {
+                let positive = ClassScores::of(1, predicted, gold);
+                let both = named(self.name(), (accuracy.value + positive.f1()) / 2.0);
+                let parts = [("f1", positive.f1()), ("precision", positive.precision), ("recall", positive.recall)];
+                [both, accuracy].into_iter().chain(parts.map(|(name, value)| named(name, value))).collect()
+            }
+            Metric::MacroF1 => {
+                let scores: Vec<_> = (0..classes as u32).map(|c| ClassScores::of(c, predicted, gold)).collect();
+                let mean = |value: fn(&ClassScores) -> f64| scores.iter().map(value).sum::<f64>() / classes as f64;
+                vec![
+                    named(self.name(), mean(ClassScores::f1)),
+                    accuracy,
+                    named("macro_precision", mean(|class| class.precision)),
+                    named("macro_recall", mean(|class| class.recall)),
+                ]
+            }
             Metric::MatthewsCorrelation => vec![named(self.name(), matthews(predicted, gold, classes)), accuracy],
         }
     }
@@ -44,6 +66,27 @@ impl Metric {
     pub fn majority_score(self, gold: &[u32], classes: usize) -> f64 {
         let constant = |class| self.score(&vec![class; gold.len()], gold, classes)[0].value;
         (0..classes as u32).map(constant).fold(f64::NEG_INFINITY, f64::max)
+    }
+}
+
+/// Precision and recall of one class against the rest, 0 where undefined.
+struct ClassScores {
+    precision: f64,
+    recall: f64,
+}
+
+impl ClassScores {
+    fn of(class: u32, predicted: &[u32], gold: &[u32]) -> ClassScores {
+        let count = |list: &[u32]| list.iter().filter(|c| **c == class).count();
+        let right = predicted.iter().zip(gold).filter(|(p, g)| **p == class && **g == class).count();
+        let share = |of: usize| if of == 0 { 0.0 } else { right as f64 / of as f64 };
+        ClassScores { precision: share(count(predicted)), recall: share(count(gold)) }
+    }
+
+    /// 2PR / (P + R), 0 where both are 0.
+    fn f1(&self) -> f64 {
+        let sum = self.precision + self.recall;
+        if sum == 0.0 { 0.0 } else { 2.0 * self.precision * self.recall / sum }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A task as one row of data.
 
 use crate::metric::Metric;
+use crate::read::{Object, Row};
 
 /// Everything that the program knows of a task.
 #[derive(Debug)]
@@ -11,8 +12,8 @@ pub struct Task {
     pub citation: &'static str,
     /// The data's licence, as far as its owners state one.
     pub licence: &'static str,
-    /// Where the Hugging Face hub has the data.
-    pub hub: Hub,
+    /// Where the Hugging Face hub has the data; None where it has not.
+    pub hub: Option<Hub>,
     /// Folder names under the data folder, the official one first.
     pub folders: &'static [&'static str],
     /// Names of the training file; the first that exists is read.
@@ -27,8 +28,36 @@ pub struct Task {
     pub labels: &'static [&'static str],
     /// What a run is judged by.
     pub metric: Metric,
-    /// Header (where there is one) and one line in the official layout, for the table test.
-    pub sample: &'static str,
+    /// A file beside each file of rows, without which those are not whole.
+    pub companion: Option<Companion>,
+    /// Defects that the official files are known to have.
+    pub known_bad: Option<KnownBad>,
+}
+
+/// A file that belongs to a file of rows and lies beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Companion {
+    /// `X-labels.lst` of `X.jsonl`, read where the rows have no labels of their own: one of these in each line, in class-id
+    /// order.
+    Labels(&'static [&'static str]),
+    /// `X_metadata.json` of `X_data.json`: `misc.fold1` tells the split of the row that shares its `pair-id`.
+    Folds,
+}
+
+/// Rows of the official files that are dropped, and said to be, rather than refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownBad {
+    /// What is wrong with them.
+    pub kind: BadKind,
+    /// How many there are at most in one file; more are an error.
+    pub count: usize,
+}
+
+/// A kind of bad row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadKind {
+    /// Fewer columns than the header.
+    ShortRow,
 }
 
 impl Task {
@@ -82,6 +111,10 @@ pub enum Columns {
     },
     /// One JSON object per line.
     Json(Fields<&'static str>),
+    /// One JSON object per line, read by a function of the task's own; an error says what is wrong with the object.
+    JsonBy(fn(&Object<'_>) -> Result<Row, String>),
+    /// One JSON array of objects.
+    JsonArray(Fields<&'static str>),
 }
 
 impl Columns {
@@ -92,7 +125,8 @@ impl Columns {
                 let mut texts = [Some(fields.text), fields.pair].into_iter().flatten();
                 texts.all(|text| first_line.split('\t').any(|name| name == text))
             }
-            Columns::Json(_) => first_line.starts_with('{'),
+            Columns::Json(_) | Columns::JsonBy(_) => first_line.starts_with('{'),
+            Columns::JsonArray(_) => first_line.starts_with('['),
             Columns::Numbered { .. } => false,
         }
     }

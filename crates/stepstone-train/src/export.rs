@@ -90,11 +90,16 @@ impl Card {
             HeadKind::Hf => of_task,
             HeadKind::Linear => "feature-extraction",
         };
+        // A set that the hub has not is named by its task.
+        let (datasets, dataset, config) = match self.task.hub {
+            Some(hub) => (format!("datasets:\n- {}\n", hub.dataset), hub.dataset, format!("config: {}, ", hub.config)),
+            None => (String::new(), self.task.name, String::new()),
+        };
         let mut text = format!(
-            "---\nlibrary_name: transformers\npipeline_tag: {pipeline}\ndatasets:\n- {0}\ntags:\n- stepstone\n\
-             - intermediate-task-transfer\nmodel-index:\n- name: \"{1}\"\n  results:\n  - task: {{type: {of_task}}}\n    \
-             dataset: {{type: {0}, name: {2}, config: {3}, split: validation}}\n    metrics:\n",
-            self.task.hub.dataset, self.record.id, self.task.name, self.task.hub.config
+            "---\nlibrary_name: transformers\npipeline_tag: {pipeline}\n{datasets}tags:\n- stepstone\n\
+             - intermediate-task-transfer\nmodel-index:\n- name: \"{0}\"\n  results:\n  - task: {{type: {of_task}}}\n    \
+             dataset: {{type: {dataset}, name: {1}, {config}split: validation}}\n    metrics:\n",
+            self.record.id, self.task.name
         );
         for score in &self.scores.scores {
             let _ = writeln!(text, "    - {{type: {}, value: {}}}", score.name, score.value);

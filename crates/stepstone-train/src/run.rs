@@ -10,7 +10,7 @@ use crate::start::StartPoint;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use stepstone_models::{Answers, EncoderConfig, Family, Weights};
-use stepstone_tasks::{Example, Task, TaskData, TaskHead, Tokenizer, TokenizerFamily, load};
+use stepstone_tasks::{Example, Files, Task, TaskData, TaskHead, Tokenizer, TokenizerFamily, load};
 
 /// Raised when a change of the program moves a score.
 pub(crate) const NUMERICS: u32 = 3;
@@ -30,6 +30,8 @@ pub struct RunRequest {
     pub role: Role,
     /// Folder that holds one folder per task.
     pub data: PathBuf,
+    /// Other files than the task's own, relative to it.
+    pub files: Files,
     /// Restart number.
     pub seed: u64,
     /// What the recipe is before anything is overridden.
@@ -51,6 +53,8 @@ pub struct Run {
     pub folder: RunFolder,
     /// Identity, id and sources.
     pub record: RunRecord,
+    /// What the user should be told once of the data.
+    pub notes: Vec<String>,
     /// Share of training inputs that are cut at `max_length`, 0..1.
     pub truncated: f64,
     pub(crate) config: EncoderConfig,
@@ -74,7 +78,7 @@ impl Run {
         let folder = &request.start.folder;
         let mut config = EncoderConfig::read(folder)?;
         let weights = Weights::open(folder, &config)?;
-        let mut data = load(task, &request.data)?;
+        let mut data = load(task, &request.data, &request.files)?;
         let role = request.role;
         let recipe = Recipe::resolve(request.preset, &config, (task, role), data.train.len(), &request.layers)?;
         if let Some(dropout) = recipe.classifier_dropout {
@@ -111,6 +115,7 @@ impl Run {
             folder: RunFolder::new(request.out.as_ref().unwrap_or(&default)),
             record,
             truncated: train.truncated,
+            notes: data.notes.clone(),
             config,
             weights,
             task,

@@ -80,7 +80,8 @@ impl Run {
         {
             (trainer.state, trainer.best) = (state, best);
         }
-        let start = json!({"step": trainer.state.step, "new_tensors": new, "truncated": self.truncated});
+        let start =
+            json!({"step": trainer.state.step, "new_tensors": new, "truncated": self.truncated, "notes": self.notes});
         self.folder.log(if trainer.state.step == 0 { "start" } else { "resume" }, start)?;
         trainer.steps(control, report)
     }

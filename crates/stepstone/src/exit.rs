@@ -201,6 +201,7 @@ fn data_code(error: &DataError) -> u8 {
         | DataError::NotUtf8 { .. }
         | DataError::NoRows { .. }
         | DataError::BadRows { .. } => DATA,
+        DataError::DevFiles { .. } | DataError::Settings { .. } => CONFIG,
         DataError::Read { source, .. } => read_code(source),
     }
 }

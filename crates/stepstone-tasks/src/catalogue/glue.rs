@@ -1,7 +1,7 @@
-//! GLUE (Wang et al. 2019): CoLA, SST-2, MNLI, RTE.
+//! GLUE (Wang et al. 2019): CoLA, MNLI, QQP, RTE, SST-2.
 
 use crate::metric::Metric;
-use crate::task::{Columns, Fields, Hub, Layout, Task, TaskHead};
+use crate::task::{BadKind, Columns, Fields, Hub, KnownBad, Layout, Task, TaskHead};
 
 const PREMISE_HYPOTHESIS: Columns =
     Columns::Json(Fields { id: Some("idx"), text: "premise", pair: Some("hypothesis"), label: "label" });
@@ -12,7 +12,7 @@ pub(super) const TASKS: &[Task] = &[
         name: "cola",
         citation: "Warstadt, Singh and Bowman 2019, Neural Network Acceptability Judgments",
         licence: "research use; sentences quoted from published works",
-        hub: Hub { dataset: "nyu-mll/glue", config: "cola" },
+        hub: Some(Hub { dataset: "nyu-mll/glue", config: "cola" }),
         folders: &["cola", "CoLA"],
         train: &["train.tsv"],
         dev: &[("", &["dev.tsv"])],
@@ -30,13 +30,14 @@ pub(super) const TASKS: &[Task] = &[
         head: TaskHead::Classification,
         labels: &["0", "1"],
         metric: Metric::MatthewsCorrelation,
-        sample: "xx00\t0\t*\tThe sofa the cat slept.",
+        companion: None,
+        known_bad: None,
     },
     Task {
         name: "mnli",
         citation: "Williams, Nangia and Bowman 2018, MultiNLI",
         licence: "OANC, CC BY-SA 3.0, CC BY 3.0 by part",
-        hub: Hub { dataset: "nyu-mll/glue", config: "mnli" },
+        hub: Some(Hub { dataset: "nyu-mll/glue", config: "mnli" }),
         folders: &["mnli", "MNLI"],
         train: &["train.tsv"],
         dev: &[("matched", &["dev_matched.tsv"]), ("mismatched", &["dev_mismatched.tsv"])],
@@ -52,13 +53,38 @@ pub(super) const TASKS: &[Task] = &[
         head: TaskHead::Classification,
         labels: &["entailment", "neutral", "contradiction"],
         metric: Metric::Accuracy,
-        sample: "index\tsentence1\tsentence2\tgold_label\n0\tIt rains.\tIt is wet.\tentailment",
+        companion: None,
+        known_bad: None,
+    },
+    Task {
+        name: "qqp",
+        citation: "Iyer, Dandekar and Csernai 2017, First Quora Dataset Release: Question Pairs",
+        licence: "Quora's terms of service; non-commercial research",
+        hub: Some(Hub { dataset: "nyu-mll/glue", config: "qqp" }),
+        folders: &["qqp", "QQP"],
+        train: &["train.tsv"],
+        dev: &[("", &["dev.tsv"])],
+        layouts: &[Layout {
+            extension: "tsv",
+            columns: Columns::Header(Fields {
+                id: Some("id"),
+                text: "question1",
+                pair: Some("question2"),
+                label: "is_duplicate",
+            }),
+        }],
+        head: TaskHead::Classification,
+        labels: &["0", "1"],
+        metric: Metric::AccuracyF1,
+        companion: None,
+        // 363,849 rows of which the hub keeps 363,846.
+        known_bad: Some(KnownBad { kind: BadKind::ShortRow, count: 3 }),
     },
     Task {
         name: "rte",
         citation: "Dagan et al. 2006; Bar Haim et al. 2006; Giampiccolo et al. 2007; Bentivogli et al. 2009",
         licence: "research use (GLUE and SuperGLUE redistribution)",
-        hub: Hub { dataset: "nyu-mll/glue", config: "rte" },
+        hub: Some(Hub { dataset: "nyu-mll/glue", config: "rte" }),
         folders: &["rte", "RTE", "superglue_rte"],
         train: &["train.jsonl", "train.tsv"],
         dev: &[("", &["val.jsonl", "dev.jsonl", "dev.tsv"])],
@@ -77,13 +103,14 @@ pub(super) const TASKS: &[Task] = &[
         head: TaskHead::Classification,
         labels: &["entailment", "not_entailment"],
         metric: Metric::Accuracy,
-        sample: "index\tsentence1\tsentence2\tlabel\n0\tIt rains.\tIt is dry.\tnot_entailment",
+        companion: None,
+        known_bad: None,
     },
     Task {
         name: "sst2",
         citation: "Socher et al. 2013, Recursive Deep Models for Semantic Compositionality",
         licence: "research use; no licence stated",
-        hub: Hub { dataset: "nyu-mll/glue", config: "sst2" },
+        hub: Some(Hub { dataset: "nyu-mll/glue", config: "sst2" }),
         folders: &["sst2", "SST-2", "sst-2"],
         train: &["train.tsv"],
         dev: &[("", &["dev.tsv"])],
@@ -94,6 +121,7 @@ pub(super) const TASKS: &[Task] = &[
         head: TaskHead::Classification,
         labels: &["0", "1"],
         metric: Metric::Accuracy,
-        sample: "sentence\tlabel\na film of quiet joy \t1",
+        companion: None,
+        known_bad: None,
     },
 ];

@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use stepstone_tasks::{Damage, DataError, Foreign, Text, Tokenizer, TokenizerFamily, find, load, load_prediction_file};
+use stepstone_tasks::{
+    Damage, DataError, Files, Foreign, Text, Tokenizer, TokenizerFamily, find, load, load_prediction_file,
+};
 
 const GOOD: &str = "sentence\tlabel\nfine work \t1\ndull work \t0\n";
 
@@ -12,7 +14,7 @@ fn sst2(train: &[u8]) -> (tempfile::TempDir, Result<stepstone_tasks::TaskData, D
     fs::create_dir(&folder).expect("folder");
     fs::write(folder.join("train.tsv"), train).expect("train");
     fs::write(folder.join("dev.tsv"), GOOD).expect("dev");
-    let result = load(find("sst2").expect("task"), data.path());
+    let result = load(find("sst2").expect("task"), data.path(), &Files::default());
     (data, result)
 }
 
@@ -155,7 +157,7 @@ fn a_bad_json_line_is_named_with_file_line_and_column() {
         let data = tempfile::tempdir().expect("temporary folder");
         fs::create_dir(data.path().join("rte")).expect("folder");
         fs::write(data.path().join("rte/train.jsonl"), format!("{good}\n{line}\n{good}\n")).expect("train");
-        let error = load(find("rte").expect("task"), data.path()).expect_err(want);
+        let error = load(find("rte").expect("task"), data.path(), &Files::default()).expect_err(want);
         assert_eq!(message(data.path(), &error), want);
     }
 }
@@ -164,12 +166,12 @@ fn a_bad_json_line_is_named_with_file_line_and_column() {
 fn missing_folders_and_files_name_what_was_tried() {
     let data = tempfile::tempdir().expect("temporary folder");
     let task = find("rte").expect("task");
-    let no_folder = load(task, data.path()).expect_err("no folder");
+    let no_folder = load(task, data.path(), &Files::default()).expect_err("no folder");
     assert!(message(data.path(), &no_folder).ends_with("has no folder `rte` or `RTE` or `superglue_rte`"));
     fs::create_dir(data.path().join("rte")).expect("folder");
-    let no_file = load(task, data.path()).expect_err("no file");
+    let no_file = load(task, data.path(), &Files::default()).expect_err("no file");
     assert_eq!(message(data.path(), &no_file), "rte has no file `train.jsonl` or `train.tsv`");
-    assert!(matches!(load(task, &data.path().join("x")), Err(DataError::NoData { .. })));
+    assert!(matches!(load(task, &data.path().join("x"), &Files::default()), Err(DataError::NoData { .. })));
 }
 
 #[test]
@@ -212,11 +214,33 @@ fn shared() -> Option<PathBuf> {
 #[test]
 fn the_official_files_read_whole() {
     let Some(shared) = shared() else { return };
-    let table = [("sst2", 67_349, 872), ("rte", 2490, 277), ("mnli", 10_471, 5916), ("cola", 8551, 1043)];
+    // The counts of its README; those of aj-* are the splits of fold 1, where the official train, dev and test make the whole.
+    let table = [
+        ("aj-coord", 364, 46),
+        ("aj-def", 404, 52),
+        ("aj-eos", 382, 48),
+        ("aj-wh", 464, 60),
+        ("boolq", 2632, 670),
+        ("cb", 250, 56),
+        ("cola", 8551, 1043),
+        ("commonsenseqa", 9741, 1221),
+        ("copa", 400, 100),
+        ("hellaswag", 8000, 2042),
+        ("mnli", 10_471, 5916),
+        ("qqp", 9310, 999),
+        ("rte", 2490, 277),
+        ("scitail", 2126, 1304),
+        ("socialiqa", 16_000, 1954),
+        ("sst2", 67_349, 872),
+    ];
+    let scitail = Files { train: Some("scitail/scitail_1.0_test.tsv".into()), dev: vec![] };
     for (name, train, dev) in table {
-        let data = load(find(name).expect(name), &shared.join("data")).expect(name);
+        let files = if name == "scitail" { scitail.clone() } else { Files::default() };
+        let data = load(find(name).expect(name), &shared.join("data"), &files).expect(name);
         assert_eq!((data.train.len(), data.dev.len()), (train, dev), "{name}");
+        assert_eq!(data.notes.len(), if name == "hellaswag" { 2 } else { 0 }, "{name}: {:?}", data.notes);
     }
+    assert_eq!(table.len(), stepstone_tasks::tasks().count(), "every task of the catalogue");
 }
 
 /// Ids by transformers 5.23: `AutoTokenizer(...)("Hello world", "It's fine.")`.

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 use stepstone_models::HeadKind;
+use stepstone_tasks::Files;
 use stepstone_train::{
     Control, Layer, Outcome, Overrides, Preset, Role, Run, RunRequest, Scores, Source, StartPoint, TrainError,
 };
@@ -139,6 +140,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
         task: args.task.clone(),
         role: Role::Target,
         data: args.data.clone(),
+        files: Files::default(),
         seed: args.seed,
         // The parser lets no other name through.
         preset: Preset::of(&args.recipe.preset).unwrap_or_default(),
@@ -150,6 +152,9 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let run = Run::prepare(&request).map_err(failure)?;
     if run.truncated > 0.0 {
         let _ = writeln!(io::stderr(), "{:.1} % of the training inputs are cut at max_length", 100.0 * run.truncated);
+    }
+    for note in &run.notes {
+        let _ = writeln!(io::stderr(), "{note}");
     }
     let stop = stop::flag().map_err(Failure::system)?;
     let control =

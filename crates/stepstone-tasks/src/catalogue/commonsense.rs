@@ -1,0 +1,99 @@
+//! Questions with choices about everyday knowledge: CommonsenseQA, HellaSwag, SocialIQA.
+
+use crate::example::Text;
+use crate::metric::Metric;
+use crate::read::{Object, Row};
+use crate::task::{Columns, Companion, Hub, Layout, Task, TaskHead};
+
+/// One row per task.
+pub(super) const TASKS: &[Task] = &[
+    Task {
+        name: "commonsenseqa",
+        citation: "Talmor et al. 2019, CommonsenseQA",
+        licence: "MIT",
+        hub: Some(Hub { dataset: "tau/commonsense_qa", config: "default" }),
+        folders: &["commonsenseqa", "CommonsenseQA", "csqa"],
+        train: &["train_rand_split.jsonl"],
+        dev: &[("", &["dev_rand_split.jsonl"])],
+        layouts: &[Layout { extension: "jsonl", columns: Columns::JsonBy(commonsenseqa) }],
+        head: TaskHead::MultipleChoice,
+        labels: &["A", "B", "C", "D", "E"],
+        metric: Metric::Accuracy,
+        companion: None,
+        known_bad: None,
+    },
+    Task {
+        name: "hellaswag",
+        citation: "Zellers et al. 2019, HellaSwag: Can a Machine Really Finish Your Sentence?",
+        licence: "MIT",
+        hub: Some(Hub { dataset: "Rowan/hellaswag", config: "default" }),
+        folders: &["hellaswag", "HellaSwag"],
+        train: &["hellaswag_train.jsonl"],
+        dev: &[("", &["hellaswag_val.jsonl"])],
+        layouts: &[Layout { extension: "jsonl", columns: Columns::JsonBy(hellaswag) }],
+        head: TaskHead::MultipleChoice,
+        labels: &["0", "1", "2", "3"],
+        metric: Metric::Accuracy,
+        companion: None,
+        known_bad: None,
+    },
+    Task {
+        name: "socialiqa",
+        citation: "Sap et al. 2019, Social IQa: Commonsense Reasoning about Social Interactions",
+        licence: "CC BY 4.0",
+        hub: Some(Hub { dataset: "allenai/social_i_qa", config: "default" }),
+        folders: &["socialiqa", "SocialIQA", "socialIQa_v1.4"],
+        train: &["train.jsonl", "socialIQa_v1.4_trn.jsonl"],
+        dev: &[("", &["dev.jsonl", "socialIQa_v1.4_dev.jsonl"])],
+        layouts: &[Layout { extension: "jsonl", columns: Columns::JsonBy(socialiqa) }],
+        head: TaskHead::MultipleChoice,
+        labels: &["A", "B", "C"],
+        metric: Metric::Accuracy,
+        companion: Some(Companion::Labels(&["1", "2", "3"])),
+        known_bad: None,
+    },
+];
+
+/// `Q:` and the stem; `A:` and a choice. Choices in the order of their labels.
+fn commonsenseqa(object: &Object<'_>) -> Result<Row, String> {
+    let Some(question) = object.0.get("question").and_then(serde_json::Value::as_object).map(Object) else {
+        return Err("no field `question`, expected an object with `stem` and `choices`".into());
+    };
+    let stem = format!("Q:{}", question.text("stem")?);
+    let mut choices = Vec::new();
+    for choice in question.list("choices")? {
+        let choice = Object(choice.as_object().ok_or("a choice is no object")?);
+        choices.push((choice.text("label")?, choice.text("text")?));
+    }
+    choices.sort();
+    let pairs = choices.into_iter().map(|(_, text)| (stem.clone(), format!("A:{text}"))).collect();
+    let label = object.optional("answerKey");
+    Ok(Row { id: object.optional("id"), text: Text::Choices(pairs), label, remark: None })
+}
+
+/// The context; the beginning of the last sentence and an ending.
+fn hellaswag(object: &Object<'_>) -> Result<Row, String> {
+    let ending = |ending: &serde_json::Value| match ending.as_str().map(str::trim) {
+        None | Some("") => Err("an ending is empty, expected text".to_string()),
+        Some(ending) => Ok(ending.to_string()),
+    };
+    let endings = object.list("endings")?.iter().map(ending).collect::<Result<Vec<_>, _>>()?;
+    let (context, beginning, remark) = match (object.optional("ctx_a"), object.optional("ctx_b")) {
+        (Some(context), beginning) => (context, beginning.unwrap_or_default(), None),
+        (None, _) => {
+            let remark = "have no `ctx_a` and `ctx_b`: the context is `ctx`, each choice an ending alone";
+            (object.text("ctx")?, String::new(), Some(remark))
+        }
+    };
+    let pair = |ending: String| (context.clone(), format!("{beginning} {ending}").trim().to_string());
+    let text = Text::Choices(endings.into_iter().map(pair).collect());
+    Ok(Row { id: object.optional("ind"), text, label: object.optional("label"), remark })
+}
+
+/// The context; the question and an answer.
+fn socialiqa(object: &Object<'_>) -> Result<Row, String> {
+    let (context, question) = (object.text("context")?, object.text("question")?);
+    let choice = |field| Ok((context.clone(), format!("{question} {}", object.text(field)?)));
+    let choices = ["answerA", "answerB", "answerC"].into_iter().map(choice).collect::<Result<_, String>>()?;
+    Ok(Row { id: None, text: Text::Choices(choices), label: object.optional("correct"), remark: None })
+}

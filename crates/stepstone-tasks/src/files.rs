@@ -1,0 +1,87 @@
+//! Other files than a task's own: `files = { train = "...", dev = "..." }`.
+
+use crate::catalogue::find;
+use crate::error::DataError;
+use crate::task::Task;
+use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use toml::Spanned;
+
+/// The file in a data folder that maps files for everybody who uses the folder.
+const SETTINGS: &str = "stepstone.toml";
+
+/// Files of a task's splits, relative to the data folder; what is absent is found by the task's own names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Files {
+    /// The training split.
+    pub train: Option<PathBuf>,
+    /// The dev split: one file, or as many as it has parts.
+    #[serde(deserialize_with = "one_or_many")]
+    pub dev: Vec<PathBuf>,
+}
+
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a path or a list of paths")]
+    enum OneOrMany {
+        One(PathBuf),
+        Many(Vec<PathBuf>),
+    }
+    Ok(match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(path) => vec![path],
+        OneOrMany::Many(paths) => paths,
+    })
+}
+
+impl Files {
+    /// These, and for what they leave open those of `other`.
+    #[must_use]
+    pub fn or(&self, other: &Files) -> Files {
+        Files {
+            train: self.train.clone().or_else(|| other.train.clone()),
+            dev: if self.dev.is_empty() { other.dev.clone() } else { self.dev.clone() },
+        }
+    }
+
+    /// What `stepstone.toml` in the data folder says of the task; nothing if there is no such file.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is no TOML, or has a key or task that does not exist.
+    pub(crate) fn of_folder(task: &Task, data: &Path) -> Result<Files, DataError> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Settings {
+            #[serde(default)]
+            task: BTreeMap<Spanned<String>, TaskSettings>,
+        }
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct TaskSettings {
+            files: Files,
+        }
+        let path = data.join(SETTINGS);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Files::default()),
+            Err(source) => return Err(DataError::Read { path, source }),
+        };
+        let refused = |at: usize, problem: String| {
+            let before = &text[..at.min(text.len())];
+            let line = before.matches('\n').count() + 1;
+            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+            DataError::Settings { path: path.clone(), line, column, problem }
+        };
+        let settings: Settings = toml::from_str(&text).map_err(|error| {
+            refused(error.span().map_or(0, |span| span.start), error.message().trim().replace('\n', ", "))
+        })?;
+        for name in settings.task.keys() {
+            find(name.get_ref()).map_err(|error| refused(name.span().start, format!("{error}; {}", error.hint())))?;
+        }
+        let of_task = settings.task.into_iter().find(|(name, _)| name.get_ref() == task.name);
+        Ok(of_task.map(|(_, settings)| settings.files).unwrap_or_default())
+    }
+}
