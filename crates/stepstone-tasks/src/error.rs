@@ -43,7 +43,7 @@ pub enum DataError {
     NotUtf8 { path: PathBuf, line: usize, offset: usize, byte: u8 },
     #[error("{}: no rows, expected at least one", path.display())]
     NoRows { path: PathBuf },
-    #[error("task {task} has {found} dev files, expected 1 or {expected}")]
+    #[error("task {task} has {found} dev files, expected {}", one_or(*expected))]
     DevFiles { task: &'static str, found: usize, expected: usize },
     #[error("{}:{line}:{column}: {problem}", path.display())]
     Settings { path: PathBuf, line: usize, column: usize, problem: String },
@@ -96,6 +96,11 @@ impl fmt::Display for BadRows<'_> {
             more => write!(f, "\nand {more} more bad rows"),
         }
     }
+}
+
+/// 1, or as many as there are parts.
+fn one_or(parts: usize) -> String {
+    if parts == 1 { "1".into() } else { format!("1 or {parts}") }
 }
 
 fn one_of(names: &[String]) -> String {

@@ -132,6 +132,33 @@ mod tests {
             assert!((scores[0].value - correlation).abs() < 1e-12, "{predicted:?} and {gold:?}: {scores:?}");
             assert!((scores[1].value - accuracy).abs() < 1e-12, "{predicted:?} and {gold:?}: {scores:?}");
         }
+        // f1_score, precision_score and recall_score of class 1, zero_division=0.
+        type Positive = (&'static [u32], &'static [u32], [f64; 4]);
+        let table: &[Positive] = &[
+            (&[1, 1, 0, 0], &[1, 1, 0, 0], [1.0; 4]),
+            (&[0, 0, 1, 1], &[1, 1, 0, 0], [0.0; 4]),
+            (&[1, 1, 1, 1], &[1, 0, 1, 0], [0.583_333_333_333_333_3, 0.666_666_666_666_666_6, 0.5, 1.0]),
+            (&[0, 0, 0], &[1, 0, 1], [0.166_666_666_666_666_66, 0.0, 0.0, 0.0]),
+            (&[1, 0, 1, 1, 0], &[1, 0, 0, 1, 1], [0.633_333_333_333_333_3, 2.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0]),
+        ];
+        for (predicted, gold, want) in table {
+            let scores = Metric::AccuracyF1.score(predicted, gold, 2);
+            let got = [0, 2, 3, 4].map(|place| scores[place].value);
+            assert!(got.iter().zip(want).all(|(g, w)| (g - w).abs() < 1e-12), "{predicted:?} and {gold:?}: {scores:?}");
+        }
+        // The same with average="macro" over all three labels.
+        let table: &[(&[u32], &[u32], [f64; 3])] = &[
+            (&[0, 1, 2, 2, 1, 0, 0], &[0, 1, 2, 1, 1, 2, 0], [0.7, 0.722_222_222_222_222_2, 0.722_222_222_222_222_2]),
+            (&[0, 0, 0, 0], &[0, 1, 2, 0], [0.222_222_222_222_222_2, 1.0 / 6.0, 1.0 / 3.0]),
+            (&[0, 1, 0, 1], &[0, 1, 1, 1], [0.488_888_888_888_888_9, 0.5, 0.555_555_555_555_555_5]), // class 2 nowhere
+            (&[2, 2, 1], &[0, 1, 2], [0.0; 3]),
+        ];
+        for (predicted, gold, want) in table {
+            let scores = Metric::MacroF1.score(predicted, gold, 3);
+            let got = [0, 2, 3].map(|place| scores[place].value);
+            assert!(got.iter().zip(want).all(|(g, w)| (g - w).abs() < 1e-12), "{predicted:?} and {gold:?}: {scores:?}");
+        }
+        assert_eq!(Metric::AccuracyF1.majority_score(&[0, 1, 1], 2), (2.0 / 3.0 + 0.8) / 2.0);
         assert_eq!(Metric::Accuracy.majority_score(&[0, 1, 1, 2], 3), 0.5);
         assert_eq!(Metric::MatthewsCorrelation.majority_score(&[0, 1, 1], 2), 0.0);
     }

@@ -176,6 +176,11 @@ impl Tokenizer {
         self.inputs(text).into_iter().map(offsets).collect()
     }
 
+    /// The token of each id; `?` for an id that there is not.
+    pub fn tokens(&self, ids: &[u32]) -> Vec<String> {
+        ids.iter().map(|id| self.inner.id_to_token(*id).unwrap_or_else(|| "?".into())).collect()
+    }
+
     /// The tokens that stay: the special ones, and the first ones of each text.
     fn kept(&self, encoding: &Encoding) -> Vec<usize> {
         let texts = encoding.get_sequence_ids();

@@ -28,6 +28,6 @@ pub use predict::{Prediction, find_run, predict};
 pub use preset::{Optimizer, Preset};
 pub use recipe::{Layer, Overrides, Recipe, Source, Warmup};
 pub use role::Role;
-pub use run::{Run, RunRequest};
+pub use run::{Run, RunRequest, tokenizer_family};
 pub use start::StartPoint;
 pub use trainer::{Control, Outcome, Progress};

@@ -159,7 +159,8 @@ pub(crate) fn answers(task: &Task, labels: usize) -> Answers {
     }
 }
 
-pub(crate) fn tokenizer_family(family: Family) -> TokenizerFamily {
+/// How the tokenizer files of an encoder of this family are read.
+pub fn tokenizer_family(family: Family) -> TokenizerFamily {
     match family {
         Family::Bert => TokenizerFamily::Bert,
         Family::Roberta => TokenizerFamily::Roberta,

@@ -1,4 +1,6 @@
 //! Task files and tokenizer folders from the outside. One program, for each costs a link of every dependency.
 
+mod catalogue;
 mod files;
+mod forms;
 mod tokenizers;

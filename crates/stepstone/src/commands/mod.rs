@@ -10,6 +10,7 @@ pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod status;
 pub(crate) mod study;
+pub(crate) mod tasks;
 pub(crate) mod train;
 pub(crate) mod train_job;
 pub(crate) mod worker;

@@ -6,5 +6,6 @@ mod bad_input;
 mod bad_output;
 mod predict;
 mod study;
+mod tasks;
 mod train;
 mod workplace;
