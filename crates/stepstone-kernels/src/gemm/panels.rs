@@ -1,6 +1,7 @@
 //! The right operand of a product, in the order in which tiles read it.
 
 use super::block::width;
+use crate::simd::vectorize;
 use crate::threads::Threads;
 
 /// A right operand `[depth, columns]` in memory.
@@ -24,7 +25,13 @@ pub(super) fn pack(threads: &Threads, right: Right<'_>, depth: usize, columns: u
             panel.fill(0.0);
         }
         match (right, valid) {
-            (Right::Columns(data), _) => transpose(&data[first * depth..][..valid * depth], depth, width, panel),
+            (Right::Columns(data), _) => {
+                let data = &data[first * depth..][..valid * depth];
+                vectorize(
+                    #[inline(always)]
+                    || transpose(data, depth, width, panel),
+                );
+            }
             (Right::Rows(data), 8) if width == 8 => copy::<8>(&data[first..], columns, panel),
             (Right::Rows(data), 16) if width == 16 => copy::<16>(&data[first..], columns, panel),
             (Right::Rows(data), 32) if width == 32 => copy::<32>(&data[first..], columns, panel),
@@ -45,15 +52,34 @@ fn copy<const WIDTH: usize>(data: &[f32], stride: usize, panel: &mut [f32]) {
     }
 }
 
-/// panel[k][column] = data[column][k], a few k at a time, so that the lines of `panel` in work stay in L1.
+/// Side of the squares that are transposed in registers.
+const SIDE: usize = 8;
+
+/// panel[k][column] = data[column][k], square by square; what is left over, one by one.
+#[inline(always)]
 fn transpose(data: &[f32], depth: usize, width: usize, panel: &mut [f32]) {
-    const STEP: usize = 16;
-    for (number, part) in panel.chunks_mut(STEP * width).enumerate() {
-        for (column, row) in data.chunks_exact(depth).enumerate() {
-            let values = &row[number * STEP..];
-            for (to, value) in part[column..].iter_mut().step_by(width).zip(values) {
-                *to = *value;
+    let columns = data.len() / depth;
+    let (whole_columns, whole_depth) = (columns / SIDE * SIDE, depth / SIDE * SIDE);
+    for k in (0..whole_depth).step_by(SIDE) {
+        for column in (0..whole_columns).step_by(SIDE) {
+            let mut square = [[0.0f32; SIDE]; SIDE];
+            for (i, row) in square.iter_mut().enumerate() {
+                *row = *data[(column + i) * depth + k..].first_chunk().expect("a square lies within the rows");
             }
+            for i in 0..SIDE {
+                let to: &mut [f32; SIDE] =
+                    panel[(k + i) * width + column..].first_chunk_mut().expect("a square lies within the panel");
+                *to = std::array::from_fn(
+                    #[inline(always)]
+                    |j| square[j][i],
+                );
+            }
+        }
+    }
+    for column in 0..columns {
+        let first = if column < whole_columns { whole_depth } else { 0 };
+        for k in first..depth {
+            panel[k * width + column] = data[column * depth + k];
         }
     }
 }
