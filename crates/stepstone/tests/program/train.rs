@@ -66,3 +66,35 @@ fn a_run_killed_after_its_second_resume_point_ends_with_the_bytes_of_an_uninterr
         assert!(read("whole") == read("killed"), "{file}");
     }
 }
+
+fn json(path: &Path) -> serde_json::Value {
+    serde_json::from_str(&fs::read_to_string(path).expect("a file")).expect("JSON")
+}
+
+#[test]
+fn a_run_out_of_patience_ends_with_the_evaluation_that_was_one_too_many() {
+    let place = workplace();
+    // 60 steps, an evaluation every third; the made-up data are soon known, and nothing is better than that.
+    let output = train(place.path(), &["--evaluations", "20", "--patience", "2", "--out", "run"]);
+    assert!(output.status.success(), "{output:?}");
+    let scores = json(&place.path().join("run/scores.json"));
+    let (steps, best) = (scores["steps"].as_u64().expect("steps"), scores["best_step"].as_u64().expect("steps"));
+    assert_eq!(scores["scores"][0]["value"], 1.0, "{scores}");
+    assert_eq!(steps, best + 3 * 3, "three evaluations no better than the best");
+    assert!(steps < 60, "{scores}");
+}
+
+#[test]
+fn preset_acl2020_trains_with_the_study_s_optimizer_head_and_values() {
+    let place = workplace();
+    let output = train(place.path(), &["--preset", "acl2020", "--out", "run"]);
+    assert!(output.status.success(), "{output:?}");
+    let record = json(&place.path().join("run/run.json"));
+    let recipe = &record["identity"]["recipe"];
+    assert_eq!((&recipe["optimizer"], &recipe["head"]), (&"bert_adam".into(), &"linear".into()));
+    assert_eq!((&recipe["batch_size"], &recipe["classifier_dropout"]), (&64.into(), &0.1.into()));
+    // A flag stands over the preset, and is named as the value's source.
+    let rate = |key: &str| (&record["sources"]["learning_rate"] == key, recipe["learning_rate"].as_f64());
+    assert_eq!(rate("flag"), (true, Some(0.005)));
+    assert!(place.path().join("run/model/head.safetensors").is_file());
+}
