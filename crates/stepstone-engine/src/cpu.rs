@@ -220,6 +220,7 @@ impl<'a> Run<'a> {
         let [word, position, token_type] =
             disjoint(self.gradients, [forward.word, forward.position, forward.token_type].map(Param::range));
         embedding::backward(
+            self.threads,
             forward.word.columns,
             d_out,
             &batch.ids,

@@ -68,7 +68,7 @@ pub fn forward(
     let items = outs.into_iter().zip(lses).enumerate().collect();
     threads.for_each(items, |(number, (out, lse)): (usize, (&mut [f32], Option<&mut [f32]>))| {
         let sequence = sequences.get(number);
-        pulp::Arch::new().dispatch(Forward { sequence, shape, dropout, out, lse });
+        threads.instructions().0.dispatch(Forward { sequence, shape, dropout, out, lse });
     });
 }
 
@@ -107,7 +107,7 @@ pub fn backward(
         let rows = sequence.first_query..sequence.first_query + sequence.queries;
         let (out, d_out) = (&out[rows.start * h..rows.end * h], &d_out[rows.start * h..rows.end * h]);
         let lse = &lse[rows.start * shape.heads..rows.end * shape.heads];
-        pulp::Arch::new().dispatch(Backward { sequence, shape, dropout, out, d_out, lse, d_q, d_kv });
+        threads.instructions().0.dispatch(Backward { sequence, shape, dropout, out, d_out, lse, d_q, d_kv });
     });
 }
 

@@ -15,6 +15,7 @@ pub fn apply(threads: &Threads, columns: usize, x: &[f32], dropout: &Dropout, ro
     let blocks = x.chunks(BLOCK * columns).zip(y.chunks_mut(BLOCK * columns)).zip(row_keys.chunks(BLOCK)).collect();
     threads.for_each(blocks, |((x, y), keys): ((&[f32], &mut [f32]), &[u32])| {
         vectorize(
+            threads.instructions(),
             #[inline(always)]
             || {
                 for ((x, y), key) in x.chunks_exact(columns).zip(y.chunks_exact_mut(columns)).zip(keys) {

@@ -26,6 +26,7 @@ pub fn forward(
     let blocks = out.chunks_mut(BLOCK * hidden).enumerate().collect();
     threads.for_each(blocks, |(number, out): (usize, &mut [f32])| {
         vectorize(
+            threads.instructions(),
             #[inline(always)]
             || {
                 for (r, out) in out.chunks_exact_mut(hidden).enumerate() {
@@ -47,6 +48,7 @@ pub fn forward(
 /// If a row lies outside its table or a length does not fit.
 #[expect(clippy::too_many_arguments, reason = "three tables, three index lists")]
 pub fn backward(
+    threads: &Threads,
     hidden: usize,
     d_out: &[f32],
     ids: &[u32],
@@ -59,6 +61,7 @@ pub fn backward(
 ) {
     assert_eq!(d_out.len(), ids.len() * hidden, "embedding: lengths");
     vectorize(
+        threads.instructions(),
         #[inline(always)]
         || {
             for (t, d_row) in d_out.chunks_exact(hidden).enumerate() {
@@ -102,7 +105,18 @@ mod tests {
             let start = [random(5, 11 * hidden), random(6, 13 * hidden), random(7, 2 * hidden)];
             let mut got = start.clone();
             let [d_word, d_position, d_kind] = &mut got;
-            backward(hidden, &d_out, &ids, &positions, &types, Some(3), d_word, d_position, d_kind);
+            backward(
+                &Threads::new(1).unwrap(),
+                hidden,
+                &d_out,
+                &ids,
+                &positions,
+                &types,
+                Some(3),
+                d_word,
+                d_position,
+                d_kind,
+            );
             let mut want = start;
             for t in 0..tokens {
                 for c in 0..hidden {

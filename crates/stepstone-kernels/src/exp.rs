@@ -28,6 +28,7 @@ mod tests {
 
     fn exp_of_all(x: &[f32]) -> Vec<f32> {
         crate::simd::vectorize(
+            crate::simd::InstructionSet::best(),
             #[inline(always)]
             || x.iter().map(|x| exp(*x)).collect(),
         )

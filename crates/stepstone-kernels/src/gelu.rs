@@ -1,7 +1,7 @@
 //! GELU in its erf form, z Phi(z) (Hendrycks and Gimpel 2016), and its derivative Phi(z) + z phi(z).
 
 use crate::exp::exp;
-use crate::simd::vectorize;
+use crate::simd::{InstructionSet, vectorize};
 use crate::threads::Threads;
 
 /// Value and derivative. One exponential serves both: Phi by Abramowitz and Stegun 7.1.26, absolute error below 2e-7.
@@ -20,8 +20,9 @@ pub(crate) fn gelu(z: f32) -> (f32, f32) {
 }
 
 /// y = gelu(y + bias) by rows of `bias.len()`, and the derivative there where asked for.
-pub(crate) fn forward_with_bias(bias: &[f32], y: &mut [f32], derivative: Option<&mut [f32]>) {
+pub(crate) fn forward_with_bias(set: InstructionSet, bias: &[f32], y: &mut [f32], derivative: Option<&mut [f32]>) {
     vectorize(
+        set,
         #[inline(always)]
         || match derivative {
             Some(derivative) => {
@@ -51,6 +52,7 @@ pub fn backward(threads: &Threads, d: &mut [f32], derivative: &[f32]) {
     let blocks = d.chunks_mut(BLOCK).zip(derivative.chunks(BLOCK)).collect();
     threads.for_each(blocks, |(d, derivative): (&mut [f32], &[f32])| {
         vectorize(
+            threads.instructions(),
             #[inline(always)]
             || d.iter_mut().zip(derivative).for_each(|(d, g)| *d *= g),
         );
@@ -73,7 +75,7 @@ mod tests {
     fn value_and_derivative_are_within_3e_7_of_the_definition() {
         let z: Vec<f32> = (0..=240_000).map(|i| -12.0 + 1e-4 * i as f32).collect();
         let (mut y, mut d) = (z.clone(), vec![f32::NAN; z.len()]);
-        forward_with_bias(&vec![0.0; z.len()], &mut y, Some(&mut d));
+        forward_with_bias(InstructionSet::best(), &vec![0.0; z.len()], &mut y, Some(&mut d));
         let want: Vec<(f64, f64)> = z.iter().map(|z| by_definition(f64::from(*z))).collect();
         let [value, slope]: [Vec<f64>; 2] = [want.iter().map(|w| w.0).collect(), want.iter().map(|w| w.1).collect()];
         // The series of Phi is good to 1.5e-7, and z Phi(z) to 3e-7, as the error falls with |z|; a rounding comes on top.
@@ -96,8 +98,8 @@ mod tests {
         for (rows, columns) in [(0, 8), (1, 1), (1, 7), (7, 9), (31, 97)] {
             let (z, bias) = (random(1, rows * columns), random(2, columns));
             let (mut y, mut alone, mut derivative) = (z.clone(), z.clone(), vec![f32::NAN; z.len()]);
-            forward_with_bias(&bias, &mut y, Some(&mut derivative));
-            forward_with_bias(&bias, &mut alone, None);
+            forward_with_bias(InstructionSet::best(), &bias, &mut y, Some(&mut derivative));
+            forward_with_bias(InstructionSet::best(), &bias, &mut alone, None);
             for i in 0..z.len() {
                 let want = gelu(z[i] + bias[i % columns]);
                 assert_eq!(

@@ -9,7 +9,7 @@ mod panels;
 mod portable;
 
 use crate::gelu;
-use crate::simd::vectorize;
+use crate::simd::{InstructionSet, vectorize};
 use crate::threads::Threads;
 use crate::tile::Left;
 use block::BLOCK;
@@ -44,9 +44,10 @@ pub fn forward(threads: &Threads, shape: Shape, x: &[f32], weight: &[f32], bias:
     shape.check(x, weight, y);
     assert!(bias.is_none_or(|bias| bias.len() == shape.outputs), "gemm: bias of {shape:?}");
     let blocks = blocks(y, shape.outputs).map(|y| (y, ())).collect();
-    product_with_weight(shape, x, weight).run(threads, Path::best(), blocks, |y, ()| {
+    product_with_weight(shape, x, weight).run(threads, Path::of(threads.instructions()), blocks, |y, ()| {
         if let Some(bias) = bias {
             vectorize(
+                threads.instructions(),
                 #[inline(always)]
                 || add_rows(bias, y),
             );
@@ -72,8 +73,9 @@ pub fn forward_gelu(
     assert!(derivative.as_ref().is_none_or(|d| d.len() == y.len()), "gemm: derivative of {shape:?}");
     let mut derivatives = derivative.map(|d| blocks(d, shape.outputs));
     let blocks = blocks(y, shape.outputs).map(|y| (y, derivatives.as_mut().and_then(Iterator::next))).collect();
-    product_with_weight(shape, x, weight)
-        .run(threads, Path::best(), blocks, |y, derivative| gelu::forward_with_bias(bias, y, derivative));
+    product_with_weight(shape, x, weight).run(threads, Path::of(threads.instructions()), blocks, |y, derivative| {
+        gelu::forward_with_bias(threads.instructions(), bias, y, derivative);
+    });
 }
 
 /// dx = dy weight, overwritten or added to.
@@ -89,7 +91,12 @@ pub fn data_gradient(threads: &Threads, shape: Shape, dy: &[f32], weight: &[f32]
         columns: shape.inputs,
         accumulate,
     };
-    product.run(threads, Path::best(), blocks(dx, shape.inputs).map(|dx| (dx, ())).collect(), |_, ()| ());
+    product.run(
+        threads,
+        Path::of(threads.instructions()),
+        blocks(dx, shape.inputs).map(|dx| (dx, ())).collect(),
+        |_, ()| (),
+    );
 }
 
 /// d_weight += dy^T x.
@@ -105,7 +112,12 @@ pub fn weight_gradient(threads: &Threads, shape: Shape, dy: &[f32], x: &[f32], d
         columns: shape.inputs,
         accumulate: true,
     };
-    product.run(threads, Path::best(), blocks(d_weight, shape.inputs).map(|d| (d, ())).collect(), |_, ()| ());
+    product.run(
+        threads,
+        Path::of(threads.instructions()),
+        blocks(d_weight, shape.inputs).map(|d| (d, ())).collect(),
+        |_, ()| (),
+    );
 }
 
 /// d_bias += column sums of dy: sums over fixed blocks of rows, added in order.
@@ -119,6 +131,7 @@ pub fn bias_gradient(threads: &Threads, dy: &[f32], d_bias: &mut [f32]) {
     let partial_sums = threads.map(blocks, |block: &[f32]| {
         let mut sums = vec![0.0f32; columns];
         vectorize(
+            threads.instructions(),
             #[inline(always)]
             || block.chunks_exact(columns).for_each(|row| sums.iter_mut().zip(row).for_each(|(s, d)| *s += d)),
         );
@@ -140,8 +153,8 @@ enum Path {
 
 impl Path {
     /// Without vectors a fused multiply-add may be a library call, which the `gemm` crate avoids.
-    fn best() -> Path {
-        if block::width() > 2 { Path::Tiles } else { Path::Portable }
+    fn of(set: InstructionSet) -> Path {
+        if set.lanes() > 1 { Path::Tiles } else { Path::Portable }
     }
 }
 
@@ -169,15 +182,18 @@ impl Product<'_> {
         }
         let items = blocks.into_iter().enumerate().collect();
         match path {
-            Path::Tiles => threads.with_scratch(self.columns.next_multiple_of(block::width()) * self.depth, |panels| {
-                panels::pack(threads, self.right, self.depth, self.columns, panels);
-                threads.for_each(items, |(number, (c, extra)): (usize, (&mut [f32], E))| {
-                    let (depth, columns, accumulate) = (self.depth, self.columns, self.accumulate);
-                    let left = self.left_of(number);
-                    pulp::Arch::new().dispatch(block::Block { left, panels, depth, columns, accumulate, c });
-                    finish(c, extra);
-                });
-            }),
+            Path::Tiles => threads.with_scratch(
+                self.columns.next_multiple_of(block::width(threads.instructions())) * self.depth,
+                |panels| {
+                    panels::pack(threads, self.right, self.depth, self.columns, panels);
+                    threads.for_each(items, |(number, (c, extra)): (usize, (&mut [f32], E))| {
+                        let (depth, columns, accumulate) = (self.depth, self.columns, self.accumulate);
+                        let left = self.left_of(number);
+                        threads.instructions().0.dispatch(block::Block { left, panels, depth, columns, accumulate, c });
+                        finish(c, extra);
+                    });
+                },
+            ),
             Path::Portable => threads.for_each(items, |(number, (c, extra)): (usize, (&mut [f32], E))| {
                 let left = self.left_of(number);
                 portable::product(left, self.right, self.depth, self.columns, self.accumulate, c);

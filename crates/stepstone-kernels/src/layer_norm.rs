@@ -50,6 +50,7 @@ pub fn forward(
     threads.for_each(blocks, |(number, ((x, out), mut saved))| {
         let first = number * BLOCK;
         vectorize(
+            threads.instructions(),
             #[inline(always)]
             || {
                 for (r, (x, out)) in x.chunks_exact(hidden).zip(out.chunks_exact_mut(hidden)).enumerate() {
@@ -127,6 +128,7 @@ pub fn backward(
             let first = number * BLOCK;
             let mut sums = vec![0.0f32; 2 * hidden];
             vectorize(
+                threads.instructions(),
                 #[inline(always)]
                 || {
                     for (r, d_x) in d_x.chunks_exact_mut(hidden).enumerate() {

@@ -16,6 +16,7 @@ pub mod optimizer;
 pub mod philox;
 pub mod rows;
 mod simd;
+pub use simd::InstructionSet;
 pub mod tanh;
 pub mod threads;
 mod tile;

@@ -1,6 +1,6 @@
 //! Gradient norm, scaling and AdamW, each one pass over the parameter arena.
 
-use crate::simd::vectorize;
+use crate::simd::{InstructionSet, vectorize};
 use crate::threads::Threads;
 
 /// Elements of one block of the norm and of the update.
@@ -11,7 +11,7 @@ pub const CHUNK: usize = 1024;
 /// Global L2 norm: f64 sums over fixed blocks, added in order. Not finite if an element is not.
 pub fn gradient_norm(threads: &Threads, gradients: &[f32]) -> f64 {
     let squares = threads.map(gradients.chunks(BLOCK * 8).collect(), |blocks: &[f32]| {
-        blocks.chunks(BLOCK).map(square_sum).collect::<Vec<f64>>()
+        blocks.chunks(BLOCK).map(|block| square_sum(threads.instructions(), block)).collect::<Vec<f64>>()
     });
     squares.into_iter().flatten().sum::<f64>().sqrt()
 }
@@ -22,8 +22,9 @@ pub fn scale(threads: &Threads, gradients: &mut [f32], factor: f32) {
     threads.for_each(blocks, |block| block.iter_mut().for_each(|g| *g *= factor));
 }
 
-fn square_sum(block: &[f32]) -> f64 {
+fn square_sum(set: InstructionSet, block: &[f32]) -> f64 {
     vectorize(
+        set,
         #[inline(always)]
         || {
             let mut lanes = [0.0f64; 16];
@@ -84,6 +85,7 @@ pub fn adamw(
         let chunks = params.chunks_mut(CHUNK).zip(grads.chunks_mut(CHUNK));
         for (((p, g), (m, v)), decay) in chunks.zip(m.chunks_mut(CHUNK).zip(v.chunks_mut(CHUNK))).zip(decays) {
             vectorize(
+                threads.instructions(),
                 #[inline(always)]
                 || factors.apply(if *decay { factors.decay } else { 1.0 }, p, g, m, v),
             );

@@ -2,7 +2,7 @@
 //!
 //! Philox 4x32 of Salmon et al. 2011 ("Parallel random numbers: as easy as 1, 2, 3"), 7 rounds.
 
-use crate::simd::{LANES, vectorize};
+use crate::simd::{InstructionSet, LANES, vectorize};
 
 const ROUNDS: usize = 7;
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
@@ -82,6 +82,7 @@ impl Dropout {
     /// Writes 0 or `scale` for columns 0..out.len() of one row.
     pub fn multipliers(&self, row_key: u32, out: &mut [f32]) {
         vectorize(
+            InstructionSet::best(),
             #[inline(always)]
             || self.fill(row_key, out),
         );

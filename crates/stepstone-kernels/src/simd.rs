@@ -3,10 +3,46 @@
 /// f32 lanes of the widest vector in use; the unit in which loops are written.
 pub(crate) const LANES: usize = 16;
 
-/// Runs `work` compiled for the best instruction set of this machine. Mark closures and what they call `inline(always)`.
+/// An instruction set of this machine, for which every kernel is compiled.
+#[derive(Debug, Clone, Copy)]
+pub struct InstructionSet(pub(crate) pulp::Arch);
+
+impl InstructionSet {
+    /// The widest that this machine has.
+    pub fn best() -> InstructionSet {
+        InstructionSet(pulp::Arch::new())
+    }
+
+    /// All that this machine has, the narrowest, which is none, first.
+    pub fn available() -> Vec<InstructionSet> {
+        let mut all = vec![pulp::Arch::Scalar];
+        #[cfg(target_arch = "x86_64")]
+        all.extend(pulp::x86::V3::try_new().map(pulp::Arch::V3));
+        #[cfg(target_arch = "x86_64")]
+        all.extend(pulp::x86::V4::try_new().map(pulp::Arch::V4));
+        #[cfg(not(target_arch = "x86_64"))]
+        all.push(pulp::Arch::new());
+        all.into_iter().map(InstructionSet).collect()
+    }
+
+    /// f32 lanes of a vector; 1 without vectors.
+    pub fn lanes(self) -> usize {
+        struct Lanes;
+        impl pulp::WithSimd for Lanes {
+            type Output = usize;
+            #[inline(always)]
+            fn with_simd<S: pulp::Simd>(self, _: S) -> usize {
+                S::F32_LANES
+            }
+        }
+        self.0.dispatch(Lanes)
+    }
+}
+
+/// Runs `work` compiled for `set`. Mark closures and what they call `inline(always)`.
 #[inline(always)]
-pub(crate) fn vectorize<R>(work: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(work)
+pub(crate) fn vectorize<R>(set: InstructionSet, work: impl FnOnce() -> R) -> R {
+    set.0.dispatch(work)
 }
 
 /// Sum of `term(i)` for i in 0..len: lane i % 16 takes term i, then the lanes are added in order.

@@ -1,6 +1,7 @@
 //! What the tests of all kernels share: seeded data, difference quotients, comparisons.
 
 use crate::philox::normal;
+use crate::simd::InstructionSet;
 use crate::threads::Threads;
 
 /// `len` standard normal numbers.
@@ -13,14 +14,24 @@ pub(crate) fn wide(x: &[f32]) -> Vec<f64> {
     x.iter().map(|x| f64::from(*x)).collect()
 }
 
-/// What `work` gives with one thread, having checked that two and three threads give the same bits.
+/// What `work` gives with one thread, having checked that two and three threads give the same bits, and every instruction
+/// set that has vectors, too. Without vectors products go another way, so those bits are checked among themselves, and
+/// to be near.
 pub(crate) fn same_bits(work: impl Fn(&Threads) -> Vec<f32>) -> Vec<f32> {
-    let [one, two, three] = [1, 2, 3].map(|count| work(&Threads::new(count).unwrap()));
-    for (count, other) in [(2, two), (3, three)] {
-        let differs = one.iter().zip(&other).position(|(a, b)| a.to_bits() != b.to_bits());
-        assert_eq!((one.len(), differs), (other.len(), None), "{count} threads give other bits");
+    let run = |set: InstructionSet, count: usize| work(&Threads::with_instructions(count, set).unwrap());
+    let best = run(InstructionSet::best(), 1);
+    for set in InstructionSet::available() {
+        let one = if set.lanes() > 1 { best.clone() } else { run(set, 1) };
+        for count in [1, 2, 3] {
+            let other = run(set, count);
+            let differs = one.iter().zip(&other).position(|(a, b)| a.to_bits() != b.to_bits());
+            assert_eq!((one.len(), differs), (other.len(), None), "{set:?} with {count} threads gives other bits");
+        }
+        let scale = best.iter().fold(1.0f32, |scale, value| scale.max(value.abs()));
+        let far = one.iter().zip(&best).position(|(a, b)| (a - b).abs() > 1e-5 * scale);
+        assert_eq!(far, None, "{set:?} is far from the best");
     }
-    one
+    best
 }
 
 /// Each element of `got` is within `bound` of `want`.

@@ -1,5 +1,6 @@
 //! A pool of threads that belongs to one device; rayon's global pool is never used.
 
+use crate::simd::InstructionSet;
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 use std::sync::{Mutex, PoisonError};
 
@@ -9,19 +10,31 @@ pub struct Threads {
     pool: Option<rayon::ThreadPool>,
     /// Memory that stays from call to call: fresh pages would cost as much as what is written to them.
     scratch: Mutex<Vec<f32>>,
+    set: InstructionSet,
 }
 
 impl Threads {
-    /// A pool of `count` threads; 0 counts as 1.
+    /// A pool of `count` threads that compute with the best instruction set; 0 counts as 1.
     ///
     /// # Errors
     /// If the system refuses to start them.
     pub fn new(count: usize) -> Result<Threads, std::io::Error> {
-        if count <= 1 {
-            return Ok(Threads { pool: None, scratch: Mutex::default() });
-        }
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(count).build().map_err(std::io::Error::other)?;
-        Ok(Threads { pool: Some(pool), scratch: Mutex::default() })
+        Threads::with_instructions(count, InstructionSet::best())
+    }
+
+    /// The same with an instruction set of one's choice: tests compare all.
+    ///
+    /// # Errors
+    /// As [`Threads::new`].
+    pub fn with_instructions(count: usize, set: InstructionSet) -> Result<Threads, std::io::Error> {
+        let started = || rayon::ThreadPoolBuilder::new().num_threads(count).build().map_err(std::io::Error::other);
+        let pool = if count > 1 { Some(started()?) } else { None };
+        Ok(Threads { pool, scratch: Mutex::default(), set })
+    }
+
+    /// What the kernels are to compute with.
+    pub fn instructions(&self) -> InstructionSet {
+        self.set
     }
 
     /// Number of threads.

@@ -55,6 +55,8 @@ pub(crate) struct Deltas {
     pub(crate) welch_rejected: Rate,
     /// Moderated tests of cells with an effect that reject.
     pub(crate) power: Rate,
+    /// The same by Welch's test.
+    pub(crate) welch_power: Rate,
     /// Studies in which Holm rejects a null cell.
     pub(crate) family_wise: Rate,
     /// Seed intervals of average gains that hold the true average.
@@ -128,6 +130,7 @@ pub(crate) fn deltas(studies: u64, targets: usize, n: usize, n0: usize) -> Delta
         rejected: a.rejected + b.rejected,
         welch_rejected: a.welch_rejected + b.welch_rejected,
         power: a.power + b.power,
+        welch_power: a.welch_power + b.welch_power,
         family_wise: a.family_wise + b.family_wise,
         average_covered: a.average_covered + b.average_covered,
         average_rejected: a.average_rejected + b.average_rejected,
@@ -182,6 +185,7 @@ fn tally_deltas(analysis: &Analysis, truth: &[Vec<f64>]) -> Deltas {
             false_alarm |= below(r.p_holm) == Some(true);
         } else {
             found.power.count(below(r.p));
+            found.welch_power.count(below(r.welch.p));
         }
     }
     found.family_wise.count(Some(false_alarm));

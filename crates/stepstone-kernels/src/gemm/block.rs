@@ -1,5 +1,6 @@
 //! The product of a block of rows with packed panels.
 
+use crate::simd::InstructionSet;
 use crate::tile::{Left, Pair, Tiled, cover, sum};
 use pulp::{Simd, WithSimd};
 
@@ -23,17 +24,9 @@ pub(super) struct Block<'a> {
     pub(super) c: &'a mut [f32],
 }
 
-/// Columns of a panel on this machine: two vectors.
-pub(super) fn width() -> usize {
-    struct Width;
-    impl WithSimd for Width {
-        type Output = usize;
-        #[inline(always)]
-        fn with_simd<S: Simd>(self, _: S) -> usize {
-            2 * S::F32_LANES
-        }
-    }
-    pulp::Arch::new().dispatch(Width)
+/// Columns of a panel: two vectors.
+pub(super) fn width(set: InstructionSet) -> usize {
+    2 * set.lanes()
 }
 
 impl WithSimd for Block<'_> {
@@ -176,20 +169,37 @@ mod tests {
 
     #[test]
     fn blocks_equal_the_definition_bit_by_bit() {
-        let threads = Threads::new(1).unwrap();
+        for set in InstructionSet::available() {
+            check(&Threads::with_instructions(1, set).unwrap());
+        }
+    }
+
+    fn check(threads: &Threads) {
         for rows in [1, 2, 3, 5, 6, 7, 11, 12, 13, 31, 48] {
             for (columns, depth) in [(1, 1), (7, 31), (8, 7), (15, 2), (16, 256), (17, 257), (33, 600), (97, 64)] {
                 let (a, b, start) = (random(1, rows * depth), random(2, depth * columns), random(3, rows * columns));
                 let transposed: Vec<f32> = (0..rows * depth).map(|i| a[i % rows * depth + i / rows]).collect();
-                let mut panels = vec![f32::NAN; columns.next_multiple_of(width()) * depth];
-                pack(&threads, Right::Rows(&b), depth, columns, &mut panels);
+                let mut panels = vec![f32::NAN; columns.next_multiple_of(width(threads.instructions())) * depth];
+                pack(threads, Right::Rows(&b), depth, columns, &mut panels);
                 let lefts = [Left::Rows { data: &a, stride: depth }, Left::Columns { data: &transposed, stride: rows }];
                 for (left, accumulate) in lefts.into_iter().flat_map(|left| [(left, false), (left, true)]) {
                     let mut want = if accumulate { start.clone() } else { vec![0.0; start.len()] };
                     by_definition(&a, &b, depth, columns, &mut want);
                     let mut c = start.clone();
-                    pulp::Arch::new().dispatch(Block { left, panels: &panels, depth, columns, accumulate, c: &mut c });
-                    assert_eq!(c, want, "{rows} x {columns} over {depth}, accumulate {accumulate}");
+                    threads.instructions().0.dispatch(Block {
+                        left,
+                        panels: &panels,
+                        depth,
+                        columns,
+                        accumulate,
+                        c: &mut c,
+                    });
+                    assert_eq!(
+                        c,
+                        want,
+                        "{:?}: {rows} x {columns} over {depth}, accumulate {accumulate}",
+                        threads.instructions()
+                    );
                 }
             }
         }

@@ -15,7 +15,7 @@ pub(super) enum Right<'a> {
 
 /// Writes panels `[panel][depth][width]` of [`width`] columns; zeros fill up the last one.
 pub(super) fn pack(threads: &Threads, right: Right<'_>, depth: usize, columns: usize, panels: &mut [f32]) {
-    let width = width();
+    let width = width(threads.instructions());
     assert_eq!(panels.len(), columns.next_multiple_of(width) * depth, "gemm: length of panels");
     let items = panels.chunks_exact_mut(depth * width).enumerate().collect();
     threads.for_each(items, |(number, panel): (usize, &mut [f32])| {
@@ -28,6 +28,7 @@ pub(super) fn pack(threads: &Threads, right: Right<'_>, depth: usize, columns: u
             (Right::Columns(data), _) => {
                 let data = &data[first * depth..][..valid * depth];
                 vectorize(
+                    threads.instructions(),
                     #[inline(always)]
                     || transpose(data, depth, width, panel),
                 );
