@@ -170,7 +170,7 @@ fn few_restarts(context: &Context<'_>) -> Option<Finding> {
             }
             Method::Welch => {
                 "in simulation at three restarts Welch's 95 % interval covers 96 %, and a difference of three standard \
-                 deviations of a restart is found in 53 % of single cells"
+                 deviations of a restart is found in 54 % of single cells"
             }
         },
         _ => return None,
