@@ -44,7 +44,7 @@ impl Metric {
             Metric::Accuracy => vec![accuracy],
             Metric::AccuracyF1 => {
                 let positive = ClassScores::of(1, predicted, gold);
-                let both = named(self.name(), (accuracy.value + positive.f1()) / 2.0);
+                let both = named(self.name(), f64::midpoint(accuracy.value, positive.f1()));
                 let parts = [("f1", positive.f1()), ("precision", positive.precision), ("recall", positive.recall)];
                 [both, accuracy].into_iter().chain(parts.map(|(name, value)| named(name, value))).collect()
             }

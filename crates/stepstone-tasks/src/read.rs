@@ -362,12 +362,10 @@ impl Reader<'_> {
             return self.bad.push(BadRow { path: file.path.into(), line: lines.len().max(1), problem });
         }
         for (number, (label, example)) in lines.iter().zip(&mut self.examples).enumerate() {
-            match names.iter().position(|name| name == label) {
-                Some(index) => example.gold = Some(index as u32),
-                None => {
-                    let problem = format!("label `{label}`, expected one of `{}`", names.join("`, `"));
-                    self.bad.push(BadRow { path: file.path.into(), line: number + 1, problem });
-                }
+            example.gold = names.iter().position(|name| name == label).map(|index| index as u32);
+            if example.gold.is_none() {
+                let problem = format!("label `{label}`, expected one of `{}`", names.join("`, `"));
+                self.bad.push(BadRow { path: file.path.into(), line: number + 1, problem });
             }
         }
     }

@@ -73,17 +73,16 @@ fn commonsenseqa(object: &Object<'_>) -> Result<Row, String> {
 
 /// The context; the beginning of the last sentence and an ending.
 fn hellaswag(object: &Object<'_>) -> Result<Row, String> {
-    let ending = |ending: &serde_json::Value| match ending.as_str().map(str::trim) {
-        None | Some("") => Err("an ending is empty, expected text".to_string()),
-        Some(ending) => Ok(ending.to_string()),
+    let ending = |ending: &serde_json::Value| {
+        let text = ending.as_str().map(str::trim).filter(|text| !text.is_empty());
+        text.map(String::from).ok_or_else(|| "an ending is empty, expected text".to_string())
     };
     let endings = object.list("endings")?.iter().map(ending).collect::<Result<Vec<_>, _>>()?;
-    let (context, beginning, remark) = match (object.optional("ctx_a"), object.optional("ctx_b")) {
-        (Some(context), beginning) => (context, beginning.unwrap_or_default(), None),
-        (None, _) => {
-            let remark = "have no `ctx_a` and `ctx_b`: the context is `ctx`, each choice an ending alone";
-            (object.text("ctx")?, String::new(), Some(remark))
-        }
+    let (context, beginning, remark) = if let Some(context) = object.optional("ctx_a") {
+        (context, object.optional("ctx_b").unwrap_or_default(), None)
+    } else {
+        let remark = "have no `ctx_a` and `ctx_b`: the context is `ctx`, each choice an ending alone";
+        (object.text("ctx")?, String::new(), Some(remark))
     };
     let pair = |ending: String| (context.clone(), format!("{beginning} {ending}").trim().to_string());
     let text = Text::Choices(endings.into_iter().map(pair).collect());

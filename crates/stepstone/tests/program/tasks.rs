@@ -19,15 +19,13 @@ fn model_for(task: &'static Task, place: &Path) {
     for file in ["config.json", "model.safetensors"] {
         fs::copy(golden.join(file), model.join(file)).expect("copies");
     }
-    let mut text = String::new();
-    for example in load(task, &data(), &Files::default()).expect(task.name).train {
-        match example.text {
-            Text::Single(only) => text += &only,
-            Text::Pair(first, second) => text += &format!("{first} {second}"),
-            Text::Choices(pairs) => pairs.iter().for_each(|(first, second)| text += &format!("{first} {second} ")),
-        }
-        text.push(' ');
-    }
+    let examples = load(task, &data(), &Files::default()).expect(task.name).train;
+    let texts = examples.into_iter().flat_map(|example| match example.text {
+        Text::Single(only) => vec![only],
+        Text::Pair(first, second) => vec![first, second],
+        Text::Choices(pairs) => pairs.into_iter().flat_map(|(first, second)| [first, second]).collect(),
+    });
+    let text = texts.collect::<Vec<_>>().join(" ");
     let lower = text.to_lowercase();
     let words: BTreeSet<&str> = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
     // The encoder has 61 rows: the words that do not fit are unknown ones.
@@ -52,7 +50,7 @@ fn eight_examples_of_every_task_are_learnt_by_heart_and_predicted() {
         let loss = result["scores"]["final_train_loss"].as_f64().expect("a loss");
         assert!(loss < 0.2, "{}: loss {loss} after 300 steps on eight examples", task.name);
         let scores: Vec<&str> =
-            result["scores"]["scores"].as_array().expect("scores").iter().flat_map(|s| s["name"].as_str()).collect();
+            result["scores"]["scores"].as_array().expect("scores").iter().filter_map(|s| s["name"].as_str()).collect();
         assert_eq!(scores[0], task.metric.name(), "{}", task.name);
 
         let file = &load(task, data.as_ref(), &Files::default()).expect(task.name).files[0];
