@@ -27,7 +27,9 @@ pub struct UnknownTask {
 impl UnknownTask {
     /// What to type instead.
     pub fn hint(&self) -> String {
-        let all = tasks().map(|task| task.name).collect::<Vec<_>>().join(", ");
+        let mut all: Vec<&str> = tasks().map(|task| task.name).collect();
+        all.sort_unstable();
+        let all = all.join(", ");
         match self.nearest {
             Some(nearest) => format!("did you mean `{nearest}`? tasks: {all}"),
             None => format!("tasks: {all}"),
