@@ -114,8 +114,12 @@ fn write_resolved(plan: &Plan, out: &mut impl Write) -> io::Result<()> {
 /// Key, value and source of what can be set, and of what follows from it.
 fn resolved(task: &PlannedTask) -> Vec<(String, String, String)> {
     let Value::Object(recipe) = json!(task.recipe) else { return Vec::new() };
-    let text = |value: &Value| match value {
-        Value::Null => "all".to_string(),
+    let text = |key: &str, value: &Value| match value {
+        Value::Null => match key {
+            "patience" => "none".to_string(),
+            "classifier_dropout" => "config.json".to_string(),
+            _ => "all".to_string(),
+        },
         Value::Object(one) => one.values().next().map(ToString::to_string).unwrap_or_default(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
@@ -123,15 +127,15 @@ fn resolved(task: &PlannedTask) -> Vec<(String, String, String)> {
     let source = |key: &str| task.recipe.sources.get(key).map(ToString::to_string);
     let steps = || source("max_steps").or_else(|| source("epochs").map(|source| format!("{source}, by epochs")));
     let row = |(key, value): (&String, &Value)| match key.as_str() {
-        "total_steps" => (key.clone(), text(value), steps().unwrap_or_default()),
+        "total_steps" => (key.clone(), text(key, value), steps().unwrap_or_default()),
         "warmup" => {
             let (name, source) = match source("warmup_steps") {
                 Some(source) => ("warmup_steps", source),
                 None => ("warmup_ratio", source("warmup_ratio").unwrap_or_default()),
             };
-            (name.to_string(), text(value), source)
+            (name.to_string(), text(key, value), source)
         }
-        _ => (key.clone(), text(value), source(key).unwrap_or_else(|| "preset".into())),
+        _ => (key.clone(), text(key, value), source(key).unwrap_or_else(|| "preset".into())),
     };
     recipe.iter().map(row).collect()
 }
