@@ -29,7 +29,8 @@ pub struct Best {
     pub top: Option<String>,
     /// The candidate with the best mean after shrinking.
     pub top_shrunk: Option<String>,
-    /// The baseline first, then the intermediates by name; those whose spread is known. Empty without a baseline.
+    /// The baseline first, then the intermediates by name; those whose spread is known. Empty without a
+    /// baseline of known spread.
     pub candidates: Vec<Candidate>,
 }
 
@@ -76,7 +77,8 @@ pub fn best(grid: &Grid<'_>, map: &Map, options: &Options) -> Vec<Best> {
     each.map(|(place, known)| best_start(grid, map, place, known, &tables, options)).collect()
 }
 
-/// The baseline and every intermediate whose spread is known, the baseline first.
+/// The baseline and every intermediate whose spread is known, the baseline first; none if that of the baseline is not, for
+/// `none` is one of the answers.
 fn candidates(grid: &Grid<'_>, map: &Map, place: usize) -> Vec<Known> {
     let Some(baseline) = grid.baseline.filter(|&baseline| map.estimate(place, baseline).is_some()) else {
         return Vec::new();
@@ -87,7 +89,8 @@ fn candidates(grid: &Grid<'_>, map: &Map, place: usize) -> Vec<Known> {
         let precision = estimate.precision.filter(|precision| precision.variance > 0.0)?;
         Some(Known { intermediate, mean: sign * estimate.mean, precision })
     };
-    [baseline].into_iter().chain(grid.intermediates.iter().copied()).filter_map(known).collect()
+    let Some(baseline) = known(baseline) else { return Vec::new() };
+    [baseline].into_iter().chain(grid.intermediates.iter().copied().filter_map(known)).collect()
 }
 
 fn best_start(grid: &Grid<'_>, map: &Map, place: usize, known: &[Known], tables: &Tables, options: &Options) -> Best {

@@ -146,3 +146,18 @@ proptest! {
         prop_assert_eq!(means(&before), means(&after));
     }
 }
+
+/// A baseline whose restarts all score the same has no spread: no start can be compared with it, and none is called best.
+#[test]
+fn no_best_start_is_named_against_a_baseline_of_equal_scores() {
+    let run = |start: &str, seed: i64, score: f64| {
+        let mut run = Observation::new(start, seed, "boolq", Role::Target, score);
+        run.scale = Some(100.0);
+        run
+    };
+    let mut runs: Vec<Observation> = (0..3).map(|seed| run("none", seed, 0.71)).collect();
+    runs.extend((0..3).map(|seed| run("mnli", seed, 0.70 - 0.01 * seed as f64)));
+    let analysis = analysis(&runs).expect("a study");
+    let best = &analysis.modes.of(Mode::Keep).best[0];
+    assert_eq!((best.top.as_deref(), best.candidates.len()), (None, 0), "{best:?}");
+}

@@ -24,11 +24,20 @@ pub struct TaskData {
     pub digest: String,
     /// The files read.
     pub files: Vec<PathBuf>,
-    /// What the user should be told once: rows that were dropped or read in another way, a dev split of one class.
+    /// What the user should be told once: rows that were dropped or read in another way.
     pub notes: Vec<String>,
 }
 
 impl TaskData {
+    /// What is wrong with a dev split of one class, if this is one.
+    pub fn one_class_note(&self) -> Option<String> {
+        let first = self.dev.first()?.gold?;
+        self.dev.iter().all(|example| example.gold == Some(first)).then(|| {
+            let (count, label) = (self.dev.len(), &self.labels[first as usize]);
+            format!("all {count} dev examples have the label `{label}`, so that their scores cannot tell models apart")
+        })
+    }
+
     /// Keeps at most so many examples of each split, in file order. Which ones stay is fixed by a hash of their ids, so
     /// that a smaller subset lies inside every larger one and all restarts see the same.
     pub fn limit(&mut self, max_train: Option<usize>, max_dev: Option<usize>) {
@@ -92,14 +101,6 @@ pub fn load(task: &'static Task, data: &Path, files: &Files) -> Result<TaskData,
         }
         dev.append(&mut part);
     }
-    if let Some(label) = only_label(&dev) {
-        let label = task.labels[label as usize];
-        reading.notes.push(format!(
-            "all {} dev examples of {} have the label `{label}`, so that their scores cannot tell models apart",
-            dev.len(),
-            task.name
-        ));
-    }
     Ok(TaskData {
         train,
         dev,
@@ -109,12 +110,6 @@ pub fn load(task: &'static Task, data: &Path, files: &Files) -> Result<TaskData,
         files: reading.files,
         notes: reading.notes,
     })
-}
-
-/// The label of every example, if they share one.
-fn only_label(examples: &[Example]) -> Option<u32> {
-    let first = examples.first()?.gold;
-    first.filter(|_| examples.iter().all(|example| example.gold == first))
 }
 
 /// Files on their way into a [`TaskData`].
@@ -130,7 +125,9 @@ impl Reading {
     fn path(&self, data: &Path, mapped: Option<&PathBuf>, names: &[&str]) -> Result<PathBuf, DataError> {
         if let Some(mapped) = mapped {
             let path = data.join(mapped);
-            return if path.is_file() { Ok(path) } else { Err(DataError::Missing { path }) };
+            let (folder, name) =
+                (path.parent().unwrap_or(data), path.file_name().unwrap_or_default().to_string_lossy());
+            return first_existing(folder, &[&name]).map_err(|_| DataError::Missing { path: path.clone() });
         }
         let task = self.task;
         let tried = || task.folders.iter().map(ToString::to_string).collect();

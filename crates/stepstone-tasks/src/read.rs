@@ -2,7 +2,7 @@
 
 use crate::error::{BadRow, DataError};
 use crate::example::{Example, Text};
-use crate::task::{BadKind, Columns, Companion, Fields, Task, TaskHead};
+use crate::task::{BadKind, Columns, Companion, Fields, KnownBad, Task, TaskHead};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -56,8 +56,7 @@ impl Object<'_> {
     pub fn optional(&self, field: &str) -> Option<String> {
         match self.0.get(field) {
             None | Some(Value::Null) => None,
-            Some(Value::String(text)) => Some(text.clone()),
-            Some(other) => Some(other.to_string()),
+            Some(value) => Some(text_of(value)),
         }
     }
 
@@ -71,6 +70,14 @@ impl Object<'_> {
             Some(_) => Err(format!("field `{field}` is no list")),
             None => Err(format!("no field `{field}`")),
         }
+    }
+}
+
+/// A text without its quotes; anything else as JSON writes it.
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     }
 }
 
@@ -95,6 +102,7 @@ pub(crate) fn read_rows(
         path: source.path,
         labels,
         split,
+        known_bad: task.known_bad.filter(|known| known.split == split),
         folds: None,
         bad: Vec::new(),
         dropped: Vec::new(),
@@ -209,7 +217,7 @@ fn folds(metadata: Source<'_>) -> Result<HashMap<String, String>, DataError> {
             let problem = format!("{}, expected `pair-id` and `misc.fold1`", without_place(&error));
             refused(BadRow { path: metadata.path.into(), line, problem })
         })?;
-        folds.insert(entry.pair_id.to_string(), entry.misc.fold1);
+        folds.insert(text_of(&entry.pair_id), entry.misc.fold1);
     }
     Ok(folds)
 }
@@ -225,6 +233,7 @@ struct Reader<'a> {
     path: &'a Path,
     labels: Labels,
     split: &'a str,
+    known_bad: Option<KnownBad>,
     /// Split of each row by its id, where another file tells it.
     folds: Option<HashMap<String, String>>,
     bad: Vec<BadRow>,
@@ -268,7 +277,7 @@ impl Reader<'_> {
             let cells: Vec<&str> = line.split('\t').collect();
             if cells.len() != width {
                 let problem = format!("{} columns, expected {width}", cells.len());
-                match self.task.known_bad.map(|known| known.kind) {
+                match self.known_bad.map(|known| known.kind) {
                     Some(BadKind::ShortRow) if cells.len() < width => {
                         self.dropped.push(BadRow { path: self.path.into(), line: number + 1, problem });
                     }
@@ -353,8 +362,11 @@ impl Reader<'_> {
         self.examples.push(Example { id, text: row.text, gold });
     }
 
-    /// Labels of rows that have none, from a file of one label per line.
+    /// Labels of rows that have none, from a file of one label per line. Rows that say their own need no such file.
     fn label_from(&mut self, file: Source<'_>, names: &[&str]) {
+        if self.examples.iter().all(|example| example.gold.is_some()) {
+            return;
+        }
         let lines = split_lines(file.text);
         let rows = self.examples.len();
         if lines.len() != rows && self.bad.is_empty() {
@@ -372,7 +384,7 @@ impl Reader<'_> {
 
     /// More bad rows than are known of the official files are ordinary bad rows.
     fn forgive(&mut self) {
-        if self.dropped.len() > self.task.known_bad.map_or(0, |known| known.count) {
+        if self.dropped.len() > self.known_bad.map_or(0, |known| known.count) {
             self.bad.append(&mut self.dropped);
             self.bad.sort_by_key(|row| row.line);
         }

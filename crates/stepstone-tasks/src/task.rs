@@ -47,6 +47,8 @@ pub enum Companion {
 /// Rows of the official files that are dropped, and said to be, rather than refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownBad {
+    /// The split that has them.
+    pub split: &'static str,
     /// What is wrong with them.
     pub kind: BadKind,
     /// How many there are at most in one file; more are an error.

@@ -115,7 +115,7 @@ impl Run {
             folder: RunFolder::new(request.out.as_ref().unwrap_or(&default)),
             record,
             truncated: train.truncated,
-            notes: data.notes.clone(),
+            notes: data.notes.iter().cloned().chain(data.one_class_note()).collect(),
             config,
             weights,
             task,

@@ -66,6 +66,10 @@ fn commonsenseqa(object: &Object<'_>) -> Result<Row, String> {
         choices.push((choice.text("label")?, choice.text("text")?));
     }
     choices.sort();
+    let labels: Vec<&str> = choices.iter().map(|(label, _)| label.as_str()).collect();
+    if !labels.iter().zip('A'..).all(|(label, letter)| *label == letter.to_string()) {
+        return Err(format!("choices labelled `{}`, expected `A` and the letters after it", labels.join("`, `")));
+    }
     let pairs = choices.into_iter().map(|(_, text)| (stem.clone(), format!("A:{text}"))).collect();
     let label = object.optional("answerKey");
     Ok(Row { id: object.optional("id"), text: Text::Choices(pairs), label, remark: None })

@@ -174,7 +174,7 @@ fn files_that_belong_together_must_be_there_and_of_one_length() {
     assert!(none.starts_with("socialiqa/train.jsonl:1: no label, expected one of `A`, `B`, `C`"), "{none}");
     let metadata = Place::of("aj").without("aj/acceptability-eos_metadata.json").refusal("aj-eos");
     assert_eq!(metadata, "aj has no file `acceptability-eos_metadata.json`");
-    // In the layout of version 1.4 each row has its own answer.
+    // In the layout of version 1.4 each row has its own answer, which holds against a file beside it.
     let rows = format!("{}\n", SIQA.replace('}', ", \"correct\": \"C\"}")).repeat(2);
     let own =
         Place::of("socialiqa").with("socialiqa/train.jsonl", rows.as_bytes()).without("socialiqa/train-labels.lst");
@@ -216,8 +216,11 @@ fn what_is_read_in_another_way_or_says_little_is_said_once() {
         ]
     );
     assert!(matches!(&data.train[0].text, Text::Choices(pairs) if pairs[3] == ("C".into(), "d".into())));
-    let (notes, _) = note(Place::of("copa").with("copa/val.jsonl", format!("{COPA}\n{COPA}\n").as_bytes()), "copa");
-    assert_eq!(notes, ["all 2 dev examples of copa have the label `0`, so that their scores cannot tell models apart"]);
+    let (notes, mut data) = note(Place::of("copa"), "copa");
+    assert_eq!((notes, data.one_class_note()), (vec![], None));
+    data.limit(None, Some(1)); // of a subset, too
+    let said = data.one_class_note().expect("one example has one class");
+    assert!(said.starts_with("all 1 dev examples have the label `"), "{said}");
 }
 
 #[test]
