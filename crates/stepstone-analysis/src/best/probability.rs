@@ -19,6 +19,8 @@ pub(super) struct Posterior {
 
 /// Points of the integral over one distribution.
 const POINTS: usize = 1_000;
+/// A product of distribution functions that adds nothing to a share of any size that is printed.
+const NEGLIGIBLE: f64 = 1e-15;
 
 /// Probability of being the largest, under independence: for each, the mean over its quantiles u = (k + 0.5) / 1000 of
 /// the product of the others' distribution functions; then divided by the sum. Deterministic.
@@ -32,12 +34,14 @@ pub(super) fn probabilities(posteriors: &[Posterior], tables: &Tables) -> Vec<f6
 
 fn share(posteriors: &[Posterior], own: usize, tables: &Tables) -> f64 {
     let Posterior { center, scale, df } = posteriors[own];
-    let others: Vec<(Posterior, &Table)> =
+    let mut others: Vec<(Posterior, &Table)> =
         (0..posteriors.len()).filter(|&i| i != own).map(|i| (posteriors[i], tables.of(posteriors[i].df))).collect();
+    // The strongest first: they bring most products below what counts.
+    others.sort_by(|(a, _), (b, _)| b.center.total_cmp(&a.center));
     let below_all = |quantile: &f64| {
         let value = center + scale * quantile;
         let below = |product: f64, (other, table): &(Posterior, &Table)| {
-            if product == 0.0 { 0.0 } else { product * table.cdf((value - other.center) / other.scale) }
+            if product < NEGLIGIBLE { 0.0 } else { product * table.cdf((value - other.center) / other.scale) }
         };
         others.iter().fold(1.0, below)
     };

@@ -57,14 +57,19 @@ fn headline(context: &Context<'_>, correlations: &Correlations) -> Option<Findin
         return None;
     }
     let (means, distinct) = (count_in(Family::Means), count_in(Family::Distinct));
-    let by_rows = format!(
-        "{distinct} of {} pass Holm when all {} rows count as independent, {means} of {} on the means of the {}",
+    let mut counts = format!(
+        "{distinct} of {} pass Holm when all {} rows count as independent",
         count(sizes.distinct, "pair"),
-        correlations.rows,
-        sizes.means,
-        count(correlations.clusters, "intermediate"),
+        correlations.rows
     );
+    if sizes.means > 0 {
+        let intermediates = count(correlations.clusters, "intermediate");
+        counts += &format!(", {means} of {} on the means of the {intermediates}", sizes.means);
+    }
     let chosen = match context.analysis.options.family {
+        Family::Means if sizes.means == 0 => {
+            "That number is not to be trusted: restarts of one intermediate are not independent.".to_owned()
+        }
         Family::Means => {
             "The second number is the one to trust: restarts of one intermediate are not independent.".to_owned()
         }
@@ -79,7 +84,7 @@ fn headline(context: &Context<'_>, correlations: &Correlations) -> Option<Findin
     };
     let permuted = correlations.pairs.iter().filter(|pair| pair.p_perm.is_some_and(|p| p < context.alpha)).count();
     Some(finding(format!(
-        "Correlations: {by_rows}. {chosen} The cluster permutation test, not corrected, has p < {} in {permuted}.",
+        "Correlations: {counts}. {chosen} The cluster permutation test, not corrected, has p < {} in {permuted}.",
         context.alpha
     )))
 }

@@ -265,11 +265,12 @@ fn reliability(analysis: &Analysis, mode: Mode) -> String {
         return String::new();
     }
     let mut table = Table::new(&["task", "one restart", "mean of restarts", "p", "standard error of a score"]);
+    let icc = |icc: f64| if icc < 0.0 { "< 0".to_owned() } else { plain(icc, 2) };
     for row in rows {
         table.push(&[
             escape(&row.task),
-            or_dash(row.icc1.map(|icc| plain(icc, 2))),
-            or_dash(row.icck.map(|icc| plain(icc, 2))),
+            or_dash(row.icc1.map(icc)),
+            or_dash(row.icck.map(icc)),
             or_dash(row.p.map(p_value)),
             or_dash(row.sem.map(|sem| plain(sem, 1))),
         ]);
