@@ -2,6 +2,7 @@
 
 use crate::device::clip_factor;
 use crate::ops::{self, Activation, Qkv, Write};
+use crate::phases::{Phase, Stopwatch, Times};
 use crate::tape::DropoutSite;
 use crate::{Arena, Batch, BatchShape, Device, Op, Param, Plan, Program, Scalars, Threads, Update, Value};
 use std::ops::Range;
@@ -22,6 +23,7 @@ pub struct CpuDevice {
     last: Option<(Plan, Vec<Value>)>,
     gradient_norm: f64,
     peak_activations: usize,
+    stopwatch: Stopwatch,
 }
 
 impl CpuDevice {
@@ -37,7 +39,18 @@ impl CpuDevice {
             last: None,
             gradient_norm: 0.0,
             peak_activations: 0,
+            stopwatch: Stopwatch::new(),
         }
+    }
+
+    /// f32 lanes of the vectors in use, 1 without vectors.
+    pub fn lanes(&self) -> usize {
+        self.threads.instructions().lanes()
+    }
+
+    /// Where the time of all runs and updates went since the last call.
+    pub fn take_times(&mut self) -> Times {
+        std::mem::take(&mut self.stopwatch.times)
     }
 
     fn arena(&self, arena: Arena) -> &[f32] {
@@ -86,9 +99,12 @@ impl CpuDevice {
             batch,
             scalars,
             shape,
+            stopwatch: &mut self.stopwatch,
         };
+        run.stopwatch.start(run.threads);
         for op in &program.ops {
             run.op(op);
+            run.stopwatch.lap(run.threads, phase(op));
         }
         self.last = Some((plan, program.outputs.clone()));
     }
@@ -114,6 +130,7 @@ impl Device for CpuDevice {
     }
 
     fn update(&mut self, update: &Update<'_>) {
+        self.stopwatch.start(&self.threads);
         self.gradient_norm = optimizer::gradient_norm(&self.threads, &self.gradients);
         if !self.gradient_norm.is_finite() {
             return;
@@ -139,6 +156,7 @@ impl Device for CpuDevice {
             &mut self.first_moment,
             &mut self.second_moment,
         );
+        self.stopwatch.lap(&self.threads, Phase::Optimizer);
     }
 
     fn gradient_norm(&self) -> f64 {
@@ -160,6 +178,7 @@ struct Run<'a> {
     batch: &'a Batch,
     scalars: Scalars,
     shape: BatchShape,
+    stopwatch: &'a mut Stopwatch,
 }
 
 impl<'a> Run<'a> {
@@ -292,6 +311,7 @@ impl<'a> Run<'a> {
                 gemm::forward_gelu(threads, shape, x, weight, bias, derivative.map(|_| saved), out);
             }
         }
+        self.stopwatch.times.gemm_flops += shape.flops();
     }
 
     fn linear_backward(&mut self, op: &ops::LinearBackward) {
@@ -305,6 +325,8 @@ impl<'a> Run<'a> {
         let [d_weight, d_bias] = disjoint(self.gradients, [op.weight.range(), op.bias.range()]);
         gemm::weight_gradient(threads, shape, d_z, x, d_weight);
         gemm::bias_gradient(threads, d_z, d_bias);
+        self.stopwatch.lap(threads, Phase::WeightGradient);
+        self.stopwatch.times.gemm_flops += 2 * shape.flops();
         gemm::data_gradient(threads, shape, d_z, weight, op.d_x.1 == Write::Accumulate, d_x);
     }
 
@@ -410,6 +432,27 @@ impl<'a> Run<'a> {
     fn mask(&self, dropout: Option<DropoutSite>, value: Value) -> Option<(philox::Dropout, &'a [u32])> {
         let mask = self.scalars.dropout(dropout?)?;
         Some((mask, self.batch.keys(self.program.info(value).rows)))
+    }
+}
+
+/// What the end of an op is charged to.
+fn phase(op: &Op) -> Phase {
+    match op {
+        Op::Linear(_) => Phase::GemmForward,
+        Op::LinearBackward(_) => Phase::DataGradient,
+        Op::Attention(_) | Op::AttentionBackward(_) => Phase::Attention,
+        Op::LayerNorm(_) | Op::LayerNormBackward(_) => Phase::Norms,
+        Op::Embedding(_)
+        | Op::EmbeddingBackward(_)
+        | Op::Dropout(_)
+        | Op::FirstToken(_)
+        | Op::FirstTokenBackward(_)
+        | Op::Choices(_)
+        | Op::ChoicesBackward(_)
+        | Op::Tanh(_)
+        | Op::TanhBackward(_)
+        | Op::CrossEntropy(_)
+        | Op::CrossEntropyBackward(_) => Phase::Other,
     }
 }
 

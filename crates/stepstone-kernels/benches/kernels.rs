@@ -11,6 +11,7 @@ use stepstone_kernels::attention::{self, Qkv, QkvGradient};
 use stepstone_kernels::gemm::{self, Shape};
 use stepstone_kernels::layer_norm::{self, Saved};
 use stepstone_kernels::optimizer::{self, AdamW};
+use stepstone_kernels::peak;
 use stepstone_kernels::philox::{Dropout, normal};
 use stepstone_kernels::threads::Threads;
 
@@ -32,49 +33,10 @@ fn random(stream: u32, len: usize) -> Vec<f32> {
     (0..len as u64).map(|i| normal(1, stream, i) as f32).collect()
 }
 
-/// Fused multiply-adds in registers alone: 12 independent chains of the widest vector.
-struct Chains {
-    steps: usize,
-}
-
-impl pulp::WithSimd for Chains {
-    type Output = f32;
-
-    #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, simd: S) -> f32 {
-        let [factor, summand] = black_box([0.999, 1e-3]).map(|x| simd.splat_f32s(x));
-        let mut chains = [simd.splat_f32s(1.0); CHAINS];
-        for _ in 0..self.steps {
-            for chain in &mut chains {
-                *chain = simd.mul_add_f32s(*chain, factor, summand);
-            }
-        }
-        chains.into_iter().map(|chain| simd.reduce_sum_f32s(chain)).sum()
-    }
-}
-
-const CHAINS: usize = 12;
-
-struct Lanes;
-
-impl pulp::WithSimd for Lanes {
-    type Output = usize;
-
-    #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) -> usize {
-        S::F32_LANES
-    }
-}
-
 #[divan::bench(args = THREADS)]
 fn peak(bencher: Bencher<'_, '_>, threads: usize) {
-    let (pool, arch, steps) = (pool(threads), pulp::Arch::new(), 100_000);
-    let flops = 2 * threads * steps * CHAINS * arch.dispatch(Lanes);
-    bencher.counter(ItemsCount::new(flops)).bench(|| {
-        pool.for_each((0..threads).collect::<Vec<_>>(), |_| {
-            black_box(arch.dispatch(Chains { steps }));
-        });
-    });
+    let (pool, steps) = (pool(threads), 100_000);
+    bencher.counter(ItemsCount::new(peak::flops(&pool, steps))).bench(|| peak::fused_multiply_adds(&pool, steps));
 }
 
 mod linear {

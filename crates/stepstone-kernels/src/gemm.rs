@@ -14,6 +14,7 @@ use crate::threads::Threads;
 use crate::tile::Left;
 use block::BLOCK;
 use panels::Right;
+use std::time::Instant;
 
 /// Rows of one partial sum of a bias gradient.
 const BIAS_BLOCK: usize = 64;
@@ -28,6 +29,11 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// Floating-point operations of one product; a fused multiply-add is two.
+    pub fn flops(self) -> u64 {
+        2 * (self.rows * self.inputs * self.outputs) as u64
+    }
+
     fn check(self, x: &[f32], weight: &[f32], y: &[f32]) {
         assert!(self.inputs > 0 && self.outputs > 0, "gemm: no columns in {self:?}");
         assert_eq!(x.len(), self.rows * self.inputs, "gemm: input side of {self:?}");
@@ -185,7 +191,9 @@ impl Product<'_> {
             Path::Tiles => threads.with_scratch(
                 self.columns.next_multiple_of(block::width(threads.instructions())) * self.depth,
                 |panels| {
+                    let start = Instant::now();
                     panels::pack(threads, self.right, self.depth, self.columns, panels);
+                    threads.add_packing_time(start.elapsed());
                     threads.for_each(items, |(number, (c, extra)): (usize, (&mut [f32], E))| {
                         let (depth, columns, accumulate) = (self.depth, self.columns, self.accumulate);
                         let left = self.left_of(number);

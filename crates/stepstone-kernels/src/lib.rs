@@ -1,8 +1,8 @@
 //! CPU arithmetic on slices: gemm, attention, norms, losses, optimizer steps.
 //!
 //! Matrices are row-major. Loops are plain Rust over lane arrays, compiled once per instruction set and chosen at run
-//! time (`pulp`); matrix products go through the `gemm` crate. Work is cut into blocks by shape alone and every sum
-//! has a fixed order, so results do not depend on the number of threads.
+//! time (`pulp`); machines without vectors compute matrix products by the `gemm` crate. Work is cut into blocks by shape
+//! alone and every sum has a fixed order, so results do not depend on the number of threads.
 
 pub mod attention;
 pub mod cross_entropy;
@@ -13,6 +13,7 @@ pub mod gelu;
 pub mod gemm;
 pub mod layer_norm;
 pub mod optimizer;
+pub mod peak;
 pub mod philox;
 pub mod rows;
 mod simd;

@@ -2,7 +2,9 @@
 
 use crate::simd::InstructionSet;
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// Runs independent work items; with one thread, in order on the caller's.
 #[derive(Debug)]
@@ -11,6 +13,7 @@ pub struct Threads {
     /// Memory that stays from call to call: fresh pages would cost as much as what is written to them.
     scratch: Mutex<Vec<f32>>,
     set: InstructionSet,
+    packing_nanoseconds: AtomicU64,
 }
 
 impl Threads {
@@ -29,7 +32,7 @@ impl Threads {
     pub fn with_instructions(count: usize, set: InstructionSet) -> Result<Threads, std::io::Error> {
         let started = || rayon::ThreadPoolBuilder::new().num_threads(count).build().map_err(std::io::Error::other);
         let pool = if count > 1 { Some(started()?) } else { None };
-        Ok(Threads { pool, scratch: Mutex::default(), set })
+        Ok(Threads { pool, scratch: Mutex::default(), set, packing_nanoseconds: AtomicU64::new(0) })
     }
 
     /// What the kernels are to compute with.
@@ -40,6 +43,15 @@ impl Threads {
     /// Number of threads.
     pub fn count(&self) -> usize {
         self.pool.as_ref().map_or(1, rayon::ThreadPool::current_num_threads)
+    }
+
+    /// Wall time that products have spent on packing their right operands.
+    pub fn packing_time(&self) -> Duration {
+        Duration::from_nanos(self.packing_nanoseconds.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn add_packing_time(&self, time: Duration) {
+        self.packing_nanoseconds.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
     }
 
     /// Calls `work` once on each item, in any order and on any thread.
@@ -76,7 +88,7 @@ impl Threads {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     #[test]
     fn every_item_is_worked_once() {

@@ -1,9 +1,11 @@
 //! One run: start point, task, recipe and seed to scores.
 //!
 //! [`Run::prepare`] reads everything and fixes the run's id; [`Run::train`] trains, evaluates, keeps the best weights,
-//! survives being killed, and writes a run folder. [`predict`] and [`export`] use such a folder.
+//! survives being killed, and writes a run folder. [`predict`] and [`export`] use such a folder. [`Benchmark`] measures
+//! steps on made-up encoders.
 
 mod batches;
+mod benchmark;
 mod error;
 mod export;
 mod folder;
@@ -19,6 +21,7 @@ mod run;
 mod start;
 mod trainer;
 
+pub use benchmark::{Benchmark, Shape};
 pub use error::TrainError;
 pub use export::export;
 pub use folder::{FORMAT, FailureRecord, Identity, RunFolder, RunRecord, Scores, Timing};

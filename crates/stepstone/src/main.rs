@@ -33,6 +33,7 @@ enum Command {
     Train(commands::train::Args),
     Predict(commands::predict::Args),
     Export(commands::export::Args),
+    Bench(commands::bench::Args),
     /// Train the run of a study that standard input names
     #[command(name = commands::TRAIN_JOB, hide = true)]
     TrainJob,
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         Command::Train(args) => commands::train::run(args, &mut out),
         Command::Predict(args) => commands::predict::run(args, &mut out),
         Command::Export(args) => commands::export::run(args, &mut out),
+        Command::Bench(args) => commands::bench::run(args, &mut out),
     };
     let flushed = out.flush().map_err(exit::Failure::output);
     match result.and_then(|code| flushed.map(|()| code)) {

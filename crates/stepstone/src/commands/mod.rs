@@ -1,6 +1,7 @@
 //! One command, one file.
 
 pub(crate) mod analyze;
+pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod export;
 pub(crate) mod init;

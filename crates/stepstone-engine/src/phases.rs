@@ -1,0 +1,111 @@
+//! Where the time of a device goes.
+
+use std::ops::{Index, IndexMut};
+use std::time::{Duration, Instant};
+use stepstone_kernels::threads::Threads;
+
+/// What a step spends its time on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Matrix products of the forward pass, with bias and GELU.
+    GemmForward,
+    /// Matrix products that give the gradient of a layer's input.
+    DataGradient,
+    /// Matrix products that give the gradient of a layer's weight, and the sums for that of its bias.
+    WeightGradient,
+    /// Right operands of all products into the order in which tiles read them.
+    Packing,
+    /// Attention, both ways.
+    Attention,
+    /// Dropout, residual and layer norm, both ways.
+    Norms,
+    /// Gradient norm, clipping and AdamW.
+    Optimizer,
+    /// Embeddings, head, loss.
+    Other,
+}
+
+impl Phase {
+    /// All, in the order of a step.
+    pub const ALL: [Phase; 8] = [
+        Phase::GemmForward,
+        Phase::DataGradient,
+        Phase::WeightGradient,
+        Phase::Packing,
+        Phase::Attention,
+        Phase::Norms,
+        Phase::Optimizer,
+        Phase::Other,
+    ];
+
+    /// As reports and JSON write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::GemmForward => "gemm_forward",
+            Phase::DataGradient => "data_gradient",
+            Phase::WeightGradient => "weight_gradient",
+            Phase::Packing => "packing",
+            Phase::Attention => "attention",
+            Phase::Norms => "norms",
+            Phase::Optimizer => "optimizer",
+            Phase::Other => "other",
+        }
+    }
+}
+
+/// Wall time by phase, and the work of the matrix products.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Times {
+    phases: [Duration; Phase::ALL.len()],
+    /// Floating-point operations of the matrix products; a fused multiply-add is two.
+    pub gemm_flops: u64,
+}
+
+impl Times {
+    /// Of all phases.
+    pub fn total(&self) -> Duration {
+        self.phases.iter().sum()
+    }
+}
+
+impl Index<Phase> for Times {
+    type Output = Duration;
+
+    fn index(&self, phase: Phase) -> &Duration {
+        &self.phases[phase as usize]
+    }
+}
+
+impl IndexMut<Phase> for Times {
+    fn index_mut(&mut self, phase: Phase) -> &mut Duration {
+        &mut self.phases[phase as usize]
+    }
+}
+
+/// Charges time to phases, from lap to lap.
+#[derive(Debug)]
+pub(crate) struct Stopwatch {
+    pub(crate) times: Times,
+    last: Instant,
+    packing: Duration,
+}
+
+impl Stopwatch {
+    pub(crate) fn new() -> Stopwatch {
+        Stopwatch { times: Times::default(), last: Instant::now(), packing: Duration::ZERO }
+    }
+
+    /// Time up to now belongs to nobody.
+    pub(crate) fn start(&mut self, threads: &Threads) {
+        (self.last, self.packing) = (Instant::now(), threads.packing_time());
+    }
+
+    /// Charges the time since the last lap to `phase`, but what went into packing.
+    pub(crate) fn lap(&mut self, threads: &Threads, phase: Phase) {
+        let (last, packing) = (self.last, self.packing);
+        self.start(threads);
+        let packed = self.packing - packing;
+        self.times[Phase::Packing] += packed;
+        self.times[phase] += (self.last - last).saturating_sub(packed);
+    }
+}

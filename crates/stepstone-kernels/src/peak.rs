@@ -1,0 +1,53 @@
+//! The machine's rate of fused multiply-adds in registers alone, against which products are held.
+
+use crate::simd::InstructionSet;
+use crate::threads::Threads;
+use std::hint::black_box;
+use std::time::Instant;
+
+/// Independent chains: enough for two units of four cycles' latency, few enough for sixteen registers.
+const CHAINS: usize = 12;
+
+/// Runs [`flops`]`(threads, steps)` floating-point operations.
+pub fn fused_multiply_adds(threads: &Threads, steps: usize) {
+    threads.for_each(vec![(); threads.count()], |()| {
+        black_box(threads.instructions().0.dispatch(Chains { steps }));
+    });
+}
+
+/// Operations of [`fused_multiply_adds`]; a fused multiply-add is two.
+pub fn flops(threads: &Threads, steps: usize) -> usize {
+    2 * threads.count() * steps * CHAINS * InstructionSet::lanes(threads.instructions())
+}
+
+/// The best of several short tries, in floating-point operations per second.
+pub fn fma_rate(threads: &Threads) -> f64 {
+    const TRIES: usize = 20;
+    const STEPS: usize = 100_000;
+    let rate = |_| {
+        let start = Instant::now();
+        fused_multiply_adds(threads, STEPS);
+        flops(threads, STEPS) as f64 / start.elapsed().as_secs_f64()
+    };
+    (0..TRIES).map(rate).fold(0.0, f64::max)
+}
+
+struct Chains {
+    steps: usize,
+}
+
+impl pulp::WithSimd for Chains {
+    type Output = f32;
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, simd: S) -> f32 {
+        let [factor, summand] = black_box([0.999, 1e-3]).map(|x| simd.splat_f32s(x));
+        let mut chains = [simd.splat_f32s(1.0); CHAINS];
+        for _ in 0..self.steps {
+            for chain in &mut chains {
+                *chain = simd.mul_add_f32s(*chain, factor, summand);
+            }
+        }
+        chains.into_iter().map(|chain| simd.reduce_sum_f32s(chain)).sum()
+    }
+}

@@ -1,0 +1,206 @@
+//! The step that benchmarks measure: made-up encoders and batches, real kernels.
+//!
+//! The batches are those of bench/README.md: 32 sequences each, lengths from `bench/lengths.txt` in its order (mean 38.7,
+//! much as MNLI's), random ids. A training step makes the calls that the trainer makes: pack, forward, backward, clip, AdamW.
+
+use crate::error::TrainError;
+use stepstone_engine::{
+    AdamW, Arena, Batch, CpuDevice, Device, Scalars, Sequence, Threads, Times, Update, fma_rate, rng,
+};
+use stepstone_models::{Answers, Classifier, EncoderConfig, Family, HeadKind, InferencePass, TrainingPass};
+
+/// The same list that peer_step.py reads.
+const LENGTHS: &str = include_str!("../../../bench/lengths.txt");
+const SEQUENCES_PER_BATCH: usize = 32;
+const LABELS: usize = 3;
+/// Ids below this are special tokens in both vocabularies.
+const FIRST_ORDINARY_ID: u32 = 5;
+const DROPOUT: f32 = 0.1;
+const SEED: u64 = 1;
+/// Counter streams of what is random here; parameters take one stream each from the last one on.
+const IDS: u32 = 1;
+const GOLD: u32 = 2;
+const PARAMETERS: u32 = 1 << 16;
+
+/// An encoder to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// BERT, 4 layers of width 256, 4 heads, feed-forward 1,024, vocabulary 30,522.
+    S,
+    /// BERT, 6 layers of width 384, 12 heads, feed-forward 1,536, vocabulary 30,522.
+    M,
+    /// RoBERTa-base: 12 layers of width 768, 12 heads, feed-forward 3,072, vocabulary 50,265.
+    B,
+}
+
+impl Shape {
+    fn config(self) -> EncoderConfig {
+        let bert = |layers, hidden, heads| EncoderConfig {
+            family: Family::Bert,
+            vocab_size: 30_522,
+            hidden_size: hidden,
+            num_hidden_layers: layers,
+            num_attention_heads: heads,
+            intermediate_size: 4 * hidden,
+            max_position_embeddings: 512,
+            type_vocab_size: 2,
+            layer_norm_eps: 1e-12,
+            hidden_dropout_prob: DROPOUT,
+            attention_probs_dropout_prob: DROPOUT,
+            classifier_dropout: None,
+            initializer_range: 0.02,
+            pad_token_id: 0,
+            json: serde_json::Map::new(),
+        };
+        match self {
+            Shape::S => bert(4, 256, 4),
+            Shape::M => bert(6, 384, 12),
+            Shape::B => EncoderConfig {
+                family: Family::Roberta,
+                vocab_size: 50_265,
+                max_position_embeddings: 514,
+                type_vocab_size: 1,
+                layer_norm_eps: 1e-5,
+                pad_token_id: 1,
+                ..bert(12, 768, 12)
+            },
+        }
+    }
+
+    /// Batches of one pass.
+    fn batches(self) -> usize {
+        match self {
+            Shape::S => 20,
+            Shape::M => 10,
+            Shape::B => 4,
+        }
+    }
+}
+
+/// An encoder with random weights, and its batches.
+#[derive(Debug)]
+pub struct Benchmark {
+    device: CpuDevice,
+    training: TrainingPass,
+    inference: InferencePass,
+    decays: Vec<bool>,
+    batches: Vec<Batch>,
+    steps: u64,
+    fma_rate: f64,
+}
+
+impl Benchmark {
+    /// Makes the encoder and its batches; measures the machine's FMA rate.
+    ///
+    /// # Errors
+    /// If the threads cannot be started.
+    pub fn new(shape: Shape, threads: usize) -> Result<Benchmark, TrainError> {
+        let config = shape.config();
+        let pool = Threads::new(threads).map_err(|source| TrainError::Threads { threads, source })?;
+        let fma_rate = fma_rate(&pool);
+        let model = Classifier::new(&config, HeadKind::Hf, Answers::Classes(LABELS));
+        let mut device = CpuDevice::new(model.layout.len, pool);
+        for (number, part) in model.layout.parts().enumerate() {
+            let stream = PARAMETERS + number as u32;
+            let weight = |i| {
+                let bound = f64::from(config.initializer_range) * 3.0f64.sqrt();
+                (bound * (2.0 * rng::uniform(SEED, stream, i as u64) - 1.0)) as f32
+            };
+            let gain = part.name.ends_with("LayerNorm.weight");
+            let data: Vec<f32> = match (gain, part.shape.len()) {
+                (true, _) => vec![1.0; part.param.len()],
+                (false, 1) => vec![0.0; part.param.len()],
+                (false, _) => (0..part.param.len()).map(weight).collect(),
+            };
+            device.load(Arena::Parameters, part.param.offset, &data);
+        }
+        Ok(Benchmark {
+            device,
+            training: model.training_pass(),
+            inference: model.inference_pass(),
+            decays: model.layout.decays(),
+            batches: (0..shape.batches()).map(|number| new_batch(&config, number)).collect(),
+            steps: 0,
+            fma_rate,
+        })
+    }
+
+    /// Tokens of each batch.
+    pub fn tokens(&self) -> Vec<usize> {
+        self.batches.iter().map(Batch::tokens).collect()
+    }
+
+    /// Floating-point operations per second that this machine's registers can do on these threads; a fused multiply-add is
+    /// two.
+    pub fn fma_rate(&self) -> f64 {
+        self.fma_rate
+    }
+
+    /// One optimizer step on batch `number` (modulo their number); returns the mean loss in nats.
+    ///
+    /// # Errors
+    /// If the loss is not finite.
+    pub fn train(&mut self, number: usize) -> Result<f64, TrainError> {
+        let batch = &self.batches[number % self.batches.len()];
+        let scalars = Scalars { seed: SEED, step: self.steps as u32, loss_scale: 1.0 / batch.sequences() as f64 };
+        self.device.run(&self.training.program, batch, scalars);
+        let loss = self.device.read(self.training.losses).iter().sum::<f64>() * scalars.loss_scale;
+        self.steps += 1;
+        let adamw = AdamW {
+            learning_rate: 2e-5,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.01,
+            step: self.steps,
+            bias_correction: true,
+            gradient_scale: 1.0,
+        };
+        let clipping =
+            Update { adamw, max_gradient_norm: 1.0, max_tensor_norm: 0.0, tensors: &[], decays: &self.decays };
+        self.device.update(&clipping);
+        let norm = self.device.gradient_norm();
+        if loss.is_finite() && norm.is_finite() {
+            return Ok(loss);
+        }
+        Err(TrainError::NotFinite { step: self.steps, loss, norms: vec![norm] })
+    }
+
+    /// The logits `[sequences, labels]` of batch `number` (modulo their number), without dropout.
+    pub fn infer(&mut self, number: usize) -> Vec<f64> {
+        let batch = &self.batches[number % self.batches.len()];
+        let scalars = Scalars { seed: SEED, step: 0, loss_scale: 1.0 };
+        self.device.run(&self.inference.program, batch, scalars);
+        self.device.read(self.inference.logits)
+    }
+
+    /// Where the time went since the last call.
+    pub fn take_times(&mut self) -> Times {
+        self.device.take_times()
+    }
+
+    /// f32 lanes of the vectors in use, 1 without vectors.
+    pub fn lanes(&self) -> usize {
+        self.device.lanes()
+    }
+}
+
+/// Batch `number` of the list in its order, with random ids and labels.
+fn new_batch(config: &EncoderConfig, number: usize) -> Batch {
+    let lengths = LENGTHS.split_whitespace().map(|word| word.parse().expect("lengths.txt holds numbers"));
+    let lengths: Vec<usize> = lengths.skip(number * SEQUENCES_PER_BATCH).take(SEQUENCES_PER_BATCH).collect();
+    let below = |stream: u32, sequence: usize, i: usize, bound: u32| {
+        let index = ((number * SEQUENCES_PER_BATCH + sequence) << 16 | i) as u64;
+        (rng::uniform(SEED, stream, index) * f64::from(bound)) as u32
+    };
+    let ordinary = config.vocab_size as u32 - FIRST_ORDINARY_ID;
+    let row = |(sequence, length): (usize, &usize)| -> Vec<u32> {
+        (0..*length).map(|i| FIRST_ORDINARY_ID + below(IDS, sequence, i, ordinary)).collect()
+    };
+    let ids: Vec<Vec<u32>> = lengths.iter().enumerate().map(row).collect();
+    let labels: Vec<u32> = (0..lengths.len()).map(|sequence| below(GOLD, sequence, 0, LABELS as u32)).collect();
+    let type_ids = vec![0; 128];
+    let sequences: Vec<Sequence<'_>> =
+        ids.iter().map(|ids| Sequence { ids, type_ids: &type_ids[..ids.len()] }).collect();
+    Batch::pack(&sequences, &labels, config.position_offset(), 0).expect("32 short sequences")
+}
