@@ -5,9 +5,10 @@
 
 use crate::exp::exp;
 use crate::philox::Dropout;
-use crate::simd::lane_sum;
+use crate::simd::{LANES, lane_sum};
 use crate::threads::Threads;
 use crate::tile::{Left, Tiled, cover, sum};
+use crate::transpose::{copy_short, transpose};
 use pulp::{Simd, WithSimd};
 
 /// Heads of an attention; the scale of scores is 1 / sqrt(head_dim).
@@ -224,7 +225,8 @@ impl WithSimd for Forward<'_> {
         let mut k_t = vec![0.0; d * keys];
         let (mut q, mut v) = (vec![0.0; sequence.queries * dim], vec![0.0; sequence.keys * dim]);
         let mut scores = vec![0.0; sequence.queries * keys];
-        let (mut context, mut mask) = (vec![0.0; sequence.queries * dim], vec![0.0; keys]);
+        let mut context = vec![0.0; sequence.queries * dim];
+        let mut masks = vec![0.0; if dropout.is_some() { scores.len() } else { 0 }];
         for head in 0..shape.heads {
             sequence.k.transpose(head * d, d, keys, &mut k_t);
             sequence.q.copy(head * d, d, dim, &mut q);
@@ -237,17 +239,16 @@ impl WithSimd for Forward<'_> {
                 right: &k_t,
                 c: &mut scores,
             });
-            for i in 0..sequence.queries {
-                let row = &mut scores[i * keys..][..sequence.keys];
-                let log_sum = softmax(row, scale);
+            for (i, row) in scores.chunks_exact_mut(keys).enumerate() {
+                let log_sum = softmax(row, sequence.keys, scale);
                 if let Some(lse) = &mut lse {
                     lse[i * shape.heads + head] = log_sum;
                 }
-                if let Some((dropout, row_keys)) = dropout {
-                    let mask = &mut mask[..sequence.keys];
-                    dropout.with_head(head as u32).fill(row_keys[sequence.first_query + i], mask);
-                    row.iter_mut().zip(&*mask).for_each(|(p, m)| *p *= m);
-                }
+            }
+            if let Some((dropout, row_keys)) = dropout {
+                let row_keys = &row_keys[sequence.first_query..][..sequence.queries];
+                dropout.with_head(head as u32).fill_rows(row_keys, sequence.keys, keys, &mut masks);
+                scores.iter_mut().zip(&masks).for_each(|(p, m)| *p *= m);
             }
             simd.vectorize(Product {
                 rows: sequence.queries,
@@ -258,7 +259,7 @@ impl WithSimd for Forward<'_> {
                 c: &mut context,
             });
             for i in 0..sequence.queries {
-                out[i * h + head * d..][..d].copy_from_slice(&context[i * dim..][..d]);
+                copy_short(&context[i * dim..][..d], &mut out[i * h + head * d..][..d]);
             }
         }
     }
@@ -293,7 +294,7 @@ impl WithSimd for Backward<'_> {
         let (mut q, mut k, mut d_o) =
             (vec![0.0; queries * dim], vec![0.0; sequence.keys * dim], vec![0.0; queries * dim]);
         let (mut p, mut d_s) = (vec![0.0; queries * keys], vec![0.0; queries * keys]);
-        let mut mask = vec![1.0; keys];
+        let mut masks = vec![1.0; queries * keys];
         let mut result = vec![0.0; queries.max(sequence.keys) * dim];
         let d_out_view = View { data: d_out, stride: h, offset: 0 };
         for head in 0..shape.heads {
@@ -319,16 +320,18 @@ impl WithSimd for Backward<'_> {
                 right: &v_t,
                 c: &mut d_s,
             });
+            if let Some((dropout, row_keys)) = dropout {
+                let row_keys = &row_keys[sequence.first_query..][..queries];
+                dropout.with_head(head as u32).fill_rows(row_keys, sequence.keys, keys, &mut masks);
+            }
             for i in 0..queries {
                 let (o, d_o) = (&out[i * h + at..][..d], &d_out[i * h + at..][..d]);
                 let mean = lane_sum(d, |c| o[c] * d_o[c]);
-                let (p, d_s) = (&mut p[i * keys..][..sequence.keys], &mut d_s[i * keys..][..sequence.keys]);
-                let mask = &mut mask[..sequence.keys];
-                if let Some((dropout, row_keys)) = dropout {
-                    dropout.with_head(head as u32).fill(row_keys[sequence.first_query + i], mask);
-                }
+                // What whole rows hold beyond the last key is never read.
+                let row = i * keys..(i + 1) * keys;
+                let (p, d_s, mask) = (&mut p[row.clone()], &mut d_s[row.clone()], &masks[row]);
                 let log_sum = lse[i * shape.heads + head];
-                for j in 0..sequence.keys {
+                for j in 0..keys {
                     let probability = exp(p[j].mul_add(scale, -log_sum));
                     d_s[j] = probability * d_s[j].mul_add(mask[j], -mean) * scale;
                     p[j] = probability * mask[j];
@@ -375,44 +378,55 @@ impl View<'_> {
     #[inline(always)]
     fn copy(self, at: usize, d: usize, width: usize, out: &mut [f32]) {
         for (row, out) in self.data.chunks_exact(self.stride).zip(out.chunks_exact_mut(width)) {
-            out[..d].copy_from_slice(&row[self.offset + at..][..d]);
+            copy_short(&row[self.offset + at..][..d], &mut out[..d]);
         }
     }
 
     /// The same transposed, `[d, width]`.
     #[inline(always)]
     fn transpose(self, at: usize, d: usize, width: usize, out: &mut [f32]) {
-        for (j, row) in self.data.chunks_exact(self.stride).enumerate() {
-            let row = &row[self.offset + at..][..d];
-            for (c, value) in row.iter().enumerate() {
-                out[c * width + j] = *value;
-            }
-        }
+        transpose(&self.data[self.offset + at..], self.stride, self.data.len() / self.stride, d, out, width);
     }
 }
 
-/// row = softmax(row * scale); returns ln sum exp of the scaled row.
+/// row = softmax(row * scale) over the first `keys` of it and 0 beyond, so that whole vectors are worked on; returns ln sum
+/// exp of the scaled row.
 #[inline(always)]
-fn softmax(row: &mut [f32], scale: f32) -> f32 {
+fn softmax(row: &mut [f32], keys: usize, scale: f32) -> f32 {
+    row[keys..].fill(f32::NEG_INFINITY);
     row.iter_mut().for_each(|s| *s *= scale);
-    let max = row.iter().fold(f32::NEG_INFINITY, |a, b| a.max(*b));
+    let max = max(row);
     row.iter_mut().for_each(|s| *s = exp(*s - max));
+    row[keys..].fill(0.0);
     let sum = lane_sum(row.len(), |j| row[j]);
     let inverse = 1.0 / sum;
     row.iter_mut().for_each(|s| *s *= inverse);
     max + sum.ln()
 }
 
+/// The largest of a row in whole vectors.
+#[inline(always)]
+fn max(row: &[f32]) -> f32 {
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    for chunk in row.as_chunks::<LANES>().0 {
+        for lane in 0..LANES {
+            lanes[lane] = larger(lanes[lane], chunk[lane]);
+        }
+    }
+    lanes.into_iter().fold(f32::NEG_INFINITY, larger)
+}
+
 #[inline(always)]
 fn scatter(rows: usize, d: usize, width: usize, from: &[f32], stride: usize, offset: usize, to: &mut [f32]) {
     for r in 0..rows {
-        to[r * stride + offset..][..d].copy_from_slice(&from[r * width..][..d]);
+        copy_short(&from[r * width..][..d], &mut to[r * stride + offset..][..d]);
     }
 }
 
-/// Whole tiles.
+/// Whole tiles, and whole lane arrays.
 fn padded<S: Simd>(n: usize) -> usize {
-    n.next_multiple_of(2 * S::F32_LANES)
+    n.next_multiple_of((2 * S::F32_LANES).max(LANES))
 }
 
 /// c = left right with left `[rows, depth]`, right `[depth, width]`, c `[rows, width]`; width is in whole tiles.

@@ -21,6 +21,7 @@ pub use simd::InstructionSet;
 pub mod tanh;
 pub mod threads;
 mod tile;
+mod transpose;
 
 #[cfg(test)]
 mod testing;

@@ -105,6 +105,32 @@ impl Dropout {
         }
     }
 
+    /// As [`Dropout::fill`] for the first `columns` columns of several rows, in `out` `[rows, width]`; up to the next multiple
+    /// of 8 what lies beyond is written, too. Blocks of several rows go side by side, as short rows would not fill a vector.
+    /// `width` is a multiple of 8.
+    #[inline(always)]
+    pub(crate) fn fill_rows(&self, row_keys: &[u32], columns: usize, width: usize, out: &mut [f32]) {
+        let per_row = columns.div_ceil(8);
+        let (mut blocks, mut keys, mut places) = ([0; LANES], [0; LANES], [0; LANES]);
+        let (mut row, mut block) = (0, 0);
+        while row < row_keys.len() {
+            let mut filled = 0;
+            while filled < LANES && row < row_keys.len() {
+                (blocks[filled], keys[filled], places[filled]) = (block as u32, row_keys[row], row * width + 8 * block);
+                block += 1;
+                if block == per_row {
+                    (row, block) = (row + 1, 0);
+                }
+                filled += 1;
+            }
+            let mut buffer = [0.0f32; 8 * LANES];
+            self.fill_blocks(blocks, keys, &mut buffer);
+            for (place, eight) in places[..filled].iter().zip(buffer.as_chunks::<8>().0) {
+                *out[*place..].first_chunk_mut().expect("a row has whole blocks") = *eight;
+            }
+        }
+    }
+
     /// Sixteen blocks side by side, from column block `first` on.
     #[inline(always)]
     fn fill_wide(&self, row_key: u32, first: u32, out: &mut [f32; 8 * LANES]) {
@@ -112,7 +138,12 @@ impl Dropout {
         for lane in 0..LANES {
             blocks[lane] = first + lane as u32;
         }
-        let counters = [blocks, [row_key; LANES], [self.site; LANES], [self.step; LANES]];
+        self.fill_blocks(blocks, [row_key; LANES], out);
+    }
+
+    #[inline(always)]
+    fn fill_blocks(&self, blocks: [u32; LANES], row_keys: [u32; LANES], out: &mut [f32; 8 * LANES]) {
+        let counters = [blocks, row_keys, [self.site; LANES], [self.step; LANES]];
         let c = rounds::<ROUNDS, LANES>(counters, split(self.seed));
         for lane in 0..LANES {
             for word in 0..4 {
@@ -193,6 +224,26 @@ mod tests {
                 ten.map(|word| [word]),
                 "10 rounds of {counter:x?}"
             );
+        }
+    }
+
+    /// Rows of every length, side by side, have the bits that each has alone.
+    #[test]
+    fn rows_side_by_side_are_the_rows() {
+        let dropout = Dropout::new(0.3, 5, 6, 7).unwrap();
+        for rows in [0usize, 1, 2, 3, 16, 17] {
+            for columns in [1usize, 7, 8, 9, 39, 128, 131] {
+                let (keys, width) =
+                    ((0..rows as u32).map(|r| 3 * r + 1).collect::<Vec<_>>(), columns.next_multiple_of(8) + 8);
+                let mut found = vec![-1.0; rows * width];
+                dropout.fill_rows(&keys, columns, width, &mut found);
+                for (row, key) in found.chunks(width).zip(&keys) {
+                    let mut want = vec![0.0; columns];
+                    dropout.multipliers(*key, &mut want);
+                    assert_eq!(row[..columns], want, "{rows} rows of {columns}");
+                    assert!(row[columns.next_multiple_of(8)..].iter().all(|v| *v == -1.0), "beyond the last block");
+                }
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use super::block::width;
 use crate::simd::vectorize;
 use crate::threads::Threads;
+use crate::transpose::transpose;
 
 /// A right operand `[depth, columns]` in memory.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +31,7 @@ pub(super) fn pack(threads: &Threads, right: Right<'_>, depth: usize, columns: u
                 vectorize(
                     threads.instructions(),
                     #[inline(always)]
-                    || transpose(data, depth, width, panel),
+                    || transpose(data, depth, valid, depth, panel, width),
                 );
             }
             (Right::Rows(data), 8) if width == 8 => copy::<8>(&data[first..], columns, panel),
@@ -50,37 +51,5 @@ pub(super) fn pack(threads: &Threads, right: Right<'_>, depth: usize, columns: u
 fn copy<const WIDTH: usize>(data: &[f32], stride: usize, panel: &mut [f32]) {
     for (from, to) in data.chunks(stride).zip(panel.as_chunks_mut::<WIDTH>().0) {
         *to = *from.first_chunk().expect("a whole panel lies within the row");
-    }
-}
-
-/// Side of the squares that are transposed in registers.
-const SIDE: usize = 8;
-
-/// panel[k][column] = data[column][k], square by square; what is left over, one by one.
-#[inline(always)]
-fn transpose(data: &[f32], depth: usize, width: usize, panel: &mut [f32]) {
-    let columns = data.len() / depth;
-    let (whole_columns, whole_depth) = (columns / SIDE * SIDE, depth / SIDE * SIDE);
-    for k in (0..whole_depth).step_by(SIDE) {
-        for column in (0..whole_columns).step_by(SIDE) {
-            let mut square = [[0.0f32; SIDE]; SIDE];
-            for (i, row) in square.iter_mut().enumerate() {
-                *row = *data[(column + i) * depth + k..].first_chunk().expect("a square lies within the rows");
-            }
-            for i in 0..SIDE {
-                let to: &mut [f32; SIDE] =
-                    panel[(k + i) * width + column..].first_chunk_mut().expect("a square lies within the panel");
-                *to = std::array::from_fn(
-                    #[inline(always)]
-                    |j| square[j][i],
-                );
-            }
-        }
-    }
-    for column in 0..columns {
-        let first = if column < whole_columns { whole_depth } else { 0 };
-        for k in first..depth {
-            panel[k * width + column] = data[column * depth + k];
-        }
     }
 }
