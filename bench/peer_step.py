@@ -1,4 +1,4 @@
-"""Step server of the benchmark for PyTorch and transformers: trains one batch whenever asked.
+"""Step server of the benchmark for PyTorch and transformers: trains on one batch, or computes its logits, whenever asked.
 
 Protocol, the same for every server. Out: `ready` and the real tokens of each batch. In: a number k on a line. Out: the
 milliseconds that one training step on batch k (modulo the number of batches) took. At the end of the input, out:
@@ -129,13 +129,28 @@ class Trainer:
         return loss.item()
 
 
-def serve(trainer: Trainer, batches: list[Batch]) -> None:
+class Inference:
+    """A call computes the logits of a batch."""
+
+    def __init__(self, model, variant: Variant):
+        self.model = model.eval()
+        self.bf16 = variant.bf16
+
+    @torch.inference_mode()
+    def __call__(self, batch: Batch) -> float:
+        precision = torch.autocast("cpu", dtype=torch.bfloat16) if self.bf16 else contextlib.nullcontext()
+        arguments = {name: tensor for name, tensor in batch.arguments.items() if name != "labels"}
+        with precision:
+            return self.model(**arguments).logits.sum().item()
+
+
+def serve(work: Trainer | Inference, batches: list[Batch]) -> None:
     for batch in batches[:WARMUP_STEPS]:
-        trainer(batch)
+        work(batch)
     print("ready", *(batch.real_tokens for batch in batches), flush=True)
     for line in sys.stdin:
         start = time.perf_counter()
-        trainer(batches[int(line) % len(batches)])
+        work(batches[int(line) % len(batches)])
         print(f"{(time.perf_counter() - start) * 1e3:.3f}", flush=True)
     print("rss", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, flush=True)
 
@@ -146,10 +161,12 @@ def main() -> None:
     parser.add_argument("variant", choices=VARIANTS)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dropout", type=float, default=0.1)
+    parser.add_argument("--inference", action="store_true", help="logits without gradients instead of a training step")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     shape, variant = SHAPES[arguments.shape], VARIANTS[arguments.variant]
-    serve(Trainer(shape, variant, arguments.dropout), new_batches(shape, variant))
+    work = Trainer(shape, variant, arguments.dropout)
+    serve(Inference(work.model, variant) if arguments.inference else work, new_batches(shape, variant))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,62 @@
+//! The benchmark: what it prints, and the protocol by which it stands beside others. No test asserts a time.
+
+use crate::workplace::stepstone;
+use serde_json::Value;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+#[test]
+fn phases_make_up_the_time_and_rates_lie_below_the_peak() {
+    let output = stepstone(Path::new("."), &["bench", "S", "--threads", "2", "--seconds", "0", "--json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((report["size"].as_str(), report["threads"].as_u64()), (Some("S"), Some(2)));
+    for work in ["training", "inference"] {
+        let speed = &report[work];
+        let number = |name: &str| speed[name].as_f64().expect(name);
+        assert_eq!(speed["batches"], 3, "{work}: three at least");
+        let phases: f64 =
+            speed["phases_ms"].as_object().expect("phases").values().map(|ms| ms.as_f64().expect("a time")).sum();
+        // Of an average batch, where the three at hand may be longer ones.
+        let whole = 1e3 * report["tokens_per_batch"].as_f64().expect("tokens") / number("tokens_per_second");
+        assert!(phases > 0.0 && phases < 1.5 * whole, "{work}: phases {phases} ms of {whole} ms");
+        assert!(number("gemm_gflops") >= number("step_gflops"), "{work}");
+    }
+    let phases = &report["inference"]["phases_ms"];
+    let nothing_backward = ["data_gradient", "weight_gradient", "optimizer"].map(|phase| phases[phase].as_f64());
+    assert_eq!(nothing_backward, [Some(0.0); 3], "inference has no backward pass");
+}
+
+#[test]
+fn a_server_answers_each_batch_and_says_its_memory_at_the_end() {
+    let mut server = Command::new(env!("CARGO_BIN_EXE_stepstone"))
+        .args(["bench", "S", "--threads", "1", "--serve", "inference"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    server.stdin.take().expect("a pipe").write_all(b"0\n21\n").expect("writes");
+    let output = server.wait_with_output().expect("ends");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let lines: Vec<&str> = text.lines().collect();
+    let [ready, first, second, rss] = lines[..] else { panic!("four lines, found {lines:?}") };
+    assert_eq!(ready.split_whitespace().count(), 21, "`ready` and the tokens of 20 batches: {ready}");
+    [first, second].map(|line| assert!(line.parse::<f64>().expect("milliseconds") > 0.0));
+    assert!(rss.strip_prefix("rss ").expect(rss).parse::<u64>().is_ok());
+}
+
+#[test]
+fn impossible_requests_say_what_is_possible() {
+    let cases: [(&[&str], &str); 3] = [
+        (&["bench", "XL"], "possible values: S, M, B"),
+        (&["bench", "S", "--seconds", "-1"], "--seconds"),
+        (&["bench", "S", "--threads", "none"], "--threads"),
+    ];
+    for (arguments, said) in cases {
+        let output = stepstone(Path::new("."), arguments);
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}: {message}");
+        assert!(message.contains(said), "{arguments:?}: {message}");
+    }
+}
