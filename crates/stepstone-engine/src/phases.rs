@@ -104,8 +104,8 @@ impl Stopwatch {
     pub(crate) fn lap(&mut self, threads: &Threads, phase: Phase) {
         let (last, packing) = (self.last, self.packing);
         self.start(threads);
-        let packed = self.packing - packing;
+        let packed = self.packing.saturating_sub(packing);
         self.times[Phase::Packing] += packed;
-        self.times[phase] += (self.last - last).saturating_sub(packed);
+        self.times[phase] += self.last.duration_since(last).saturating_sub(packed);
     }
 }

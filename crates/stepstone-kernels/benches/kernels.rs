@@ -6,7 +6,6 @@
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use std::hint::black_box;
 use stepstone_kernels::attention::{self, Qkv, QkvGradient};
 use stepstone_kernels::gemm::{self, Shape};
 use stepstone_kernels::layer_norm::{self, Saved};

@@ -1,6 +1,7 @@
 //! What goes together, in which family of tests, and which intermediates it rests on.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use super::{Context, Figure, Finding, Topic, two};
 use crate::correlations::{Correlations, Pair};
@@ -64,7 +65,7 @@ fn headline(context: &Context<'_>, correlations: &Correlations) -> Option<Findin
     );
     if sizes.means > 0 {
         let intermediates = count(correlations.clusters, "intermediate");
-        counts += &format!(", {means} of {} on the means of the {intermediates}", sizes.means);
+        let _ = write!(counts, ", {means} of {} on the means of the {intermediates}", sizes.means);
     }
     let chosen = match context.analysis.options.family {
         Family::Means if sizes.means == 0 => {

@@ -42,7 +42,9 @@ fn a_server_answers_each_batch_and_says_its_memory_at_the_end() {
     let lines: Vec<&str> = text.lines().collect();
     let [ready, first, second, rss] = lines[..] else { panic!("four lines, found {lines:?}") };
     assert_eq!(ready.split_whitespace().count(), 21, "`ready` and the tokens of 20 batches: {ready}");
-    [first, second].map(|line| assert!(line.parse::<f64>().expect("milliseconds") > 0.0));
+    for line in [first, second] {
+        assert!(line.parse::<f64>().expect("milliseconds") > 0.0, "{line}");
+    }
     assert!(rss.strip_prefix("rss ").expect(rss).parse::<u64>().is_ok());
 }
 

@@ -1,10 +1,10 @@
 //! The real program, from the outside: commands in, files, messages and exit codes out.
 
 mod analyze;
-mod bench;
 mod bad_input;
 #[cfg(unix)]
 mod bad_output;
+mod bench;
 mod predict;
 mod study;
 mod tasks;
