@@ -220,7 +220,7 @@ impl WithSimd for Forward<'_> {
             lse.into_iter().for_each(|lse| lse.fill(0.0));
             return;
         }
-        let (keys, dim) = (padded::<S>(sequence.keys), padded::<S>(d));
+        let (keys, dim) = (padded(sequence.keys), padded(d));
         let scale = 1.0 / (d as f32).sqrt();
         let mut k_t = vec![0.0; d * keys];
         let (mut q, mut v) = (vec![0.0; sequence.queries * dim], vec![0.0; sequence.keys * dim]);
@@ -288,7 +288,7 @@ impl WithSimd for Backward<'_> {
             d_q.fill(0.0);
             return;
         }
-        let (keys, dim, queries) = (padded::<S>(sequence.keys), padded::<S>(d), sequence.queries);
+        let (keys, dim, queries) = (padded(sequence.keys), padded(d), sequence.queries);
         let scale = 1.0 / (d as f32).sqrt();
         let (mut k_t, mut v_t) = (vec![0.0; d * keys], vec![0.0; d * keys]);
         let (mut q, mut k, mut d_o) =
@@ -424,12 +424,12 @@ fn scatter(rows: usize, d: usize, width: usize, from: &[f32], stride: usize, off
     }
 }
 
-/// Whole tiles, and whole lane arrays.
-fn padded<S: Simd>(n: usize) -> usize {
-    n.next_multiple_of((2 * S::F32_LANES).max(LANES))
+/// Whole lane arrays, hence whole vectors.
+fn padded(n: usize) -> usize {
+    n.next_multiple_of(LANES)
 }
 
-/// c = left right with left `[rows, depth]`, right `[depth, width]`, c `[rows, width]`; width is in whole tiles.
+/// c = left right with left `[rows, depth]`, right `[depth, width]`, c `[rows, width]`; width is in whole vectors.
 struct Product<'a> {
     rows: usize,
     depth: usize,
@@ -451,23 +451,35 @@ impl WithSimd for Product<'_> {
 impl Tiled for Product<'_> {
     #[inline(always)]
     fn tile<S: Simd, const ROWS: usize>(&mut self, simd: S, row: usize) {
+        let vectors = self.width / S::F32_LANES;
+        for column in (0..vectors / 2 * 2).step_by(2) {
+            self.columns::<S, ROWS, 2>(simd, row, column);
+        }
+        if !vectors.is_multiple_of(2) {
+            self.columns::<S, ROWS, 1>(simd, row, vectors - 1);
+        }
+    }
+}
+
+impl Product<'_> {
+    /// Rows `row..row + ROWS` of the vectors from `first` on.
+    #[inline(always)]
+    fn columns<S: Simd, const ROWS: usize, const VECTORS: usize>(&mut self, simd: S, row: usize, first: usize) {
         let (right, _) = S::as_simd_f32s(self.right);
         let vectors = self.width / S::F32_LANES;
-        for j in (0..vectors).step_by(2) {
-            let mut sums = [[simd.splat_f32s(0.0); 2]; ROWS];
-            sum(
-                simd,
-                self.left,
-                row,
-                self.depth,
-                #[inline(always)]
-                |k| [right[k * vectors + j], right[k * vectors + j + 1]],
-                &mut sums,
-            );
-            for (r, sums) in sums.iter().enumerate() {
-                let (row, _) = S::as_mut_simd_f32s(&mut self.c[(row + r) * self.width..][..self.width]);
-                row[j..j + 2].copy_from_slice(sums);
-            }
+        let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
+        sum(
+            simd,
+            self.left,
+            row,
+            self.depth,
+            #[inline(always)]
+            |k| *right[k * vectors + first..].first_chunk().expect("a tile lies within the width"),
+            &mut sums,
+        );
+        for (r, sums) in sums.iter().enumerate() {
+            let (row, _) = S::as_mut_simd_f32s(&mut self.c[(row + r) * self.width..][..self.width]);
+            row[first..first + VECTORS].copy_from_slice(sums);
         }
     }
 }

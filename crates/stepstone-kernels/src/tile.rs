@@ -1,8 +1,8 @@
-//! Register tiles, of which every product is made: a few rows of a result, two vectors wide.
+//! Register tiles, of which every product is made: a few rows of a result, two vectors wide, or one where no more are left.
 
 use pulp::Simd;
 
-/// Two vectors: the columns of a tile.
+/// Two vectors: the columns of most tiles.
 pub(crate) type Pair<S> = [<S as Simd>::f32s; 2];
 
 /// The left operand of a product, `[rows, depth]`.
@@ -60,13 +60,13 @@ pub(crate) fn cover<S: Simd>(simd: S, rows: usize, product: &mut impl Tiled) {
 /// k ascends and each step is one fused multiply-add, so the bits of an element depend neither on the tile's size nor on
 /// the vectors' width.
 #[inline(always)]
-pub(crate) fn sum<S: Simd, const ROWS: usize>(
+pub(crate) fn sum<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
     left: Left<'_>,
     row: usize,
     depth: usize,
-    right: impl Fn(usize) -> Pair<S>,
-    sums: &mut [Pair<S>; ROWS],
+    right: impl Fn(usize) -> [S::f32s; VECTORS],
+    sums: &mut [[S::f32s; VECTORS]; ROWS],
 ) {
     // A copy of which nothing takes the address stays in registers; `sums` itself would be stored in every step.
     let mut held = *sums;
@@ -96,10 +96,16 @@ pub(crate) fn sum<S: Simd, const ROWS: usize>(
 }
 
 #[inline(always)]
-fn step<S: Simd, const ROWS: usize>(simd: S, left: [f32; ROWS], right: Pair<S>, sums: &mut [Pair<S>; ROWS]) {
+fn step<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    simd: S,
+    left: [f32; ROWS],
+    right: [S::f32s; VECTORS],
+    sums: &mut [[S::f32s; VECTORS]; ROWS],
+) {
     for r in 0..ROWS {
         let value = simd.splat_f32s(left[r]);
-        sums[r][0] = simd.mul_add_f32s(value, right[0], sums[r][0]);
-        sums[r][1] = simd.mul_add_f32s(value, right[1], sums[r][1]);
+        for v in 0..VECTORS {
+            sums[r][v] = simd.mul_add_f32s(value, right[v], sums[r][v]);
+        }
     }
 }
