@@ -22,8 +22,8 @@ pub fn flops(threads: &Threads, steps: usize) -> usize {
 
 /// The best of several short tries, in floating-point operations per second.
 pub fn fma_rate(threads: &Threads) -> f64 {
-    const TRIES: usize = 20;
-    const STEPS: usize = 100_000;
+    const TRIES: usize = 10;
+    const STEPS: usize = 3_000_000;
     let rate = |_| {
         let start = Instant::now();
         fused_multiply_adds(threads, STEPS);
