@@ -385,7 +385,7 @@ impl View<'_> {
     /// The same transposed, `[d, width]`.
     #[inline(always)]
     fn transpose(self, at: usize, d: usize, width: usize, out: &mut [f32]) {
-        transpose(&self.data[self.offset + at..], self.stride, self.data.len() / self.stride, d, out, width);
+        transpose::<8>(&self.data[self.offset + at..], self.stride, self.data.len() / self.stride, d, out, width);
     }
 }
 

@@ -1,12 +1,17 @@
 //! Transposition of narrow matrices, and copies of short rows.
 
-/// Side of the squares that are transposed in registers.
-const SIDE: usize = 8;
-
 /// out[k][row] = data[row][k] for `rows` rows, `stride` apart, of which `depth` values count; rows of `out` are `width` long
-/// and keep what lies beyond. Square by square; what is left over, one by one.
+/// and keep what lies beyond. Square by square of `SIDE`, in
+/// registers; what is left over, one by one.
 #[inline(always)]
-pub(crate) fn transpose(data: &[f32], stride: usize, rows: usize, depth: usize, out: &mut [f32], width: usize) {
+pub(crate) fn transpose<const SIDE: usize>(
+    data: &[f32],
+    stride: usize,
+    rows: usize,
+    depth: usize,
+    out: &mut [f32],
+    width: usize,
+) {
     let (whole_rows, whole_depth) = (rows / SIDE * SIDE, depth / SIDE * SIDE);
     for k in (0..whole_depth).step_by(SIDE) {
         for row in (0..whole_rows).step_by(SIDE) {
@@ -53,7 +58,10 @@ mod tests {
                 let (stride, width) = (depth + 3, rows + 2);
                 let data = random(1, rows * stride);
                 let mut out = vec![-1.0; depth * width];
-                transpose(&data, stride, rows, depth, &mut out, width);
+                transpose::<8>(&data, stride, rows, depth, &mut out, width);
+                let mut by_fours = vec![-1.0; depth * width];
+                transpose::<4>(&data, stride, rows, depth, &mut by_fours, width);
+                assert_eq!(out, by_fours, "{rows} rows of {depth}");
                 for (at, value) in out.iter().enumerate() {
                     let (k, row) = (at / width, at % width);
                     let want = if row < rows { data[row * stride + k] } else { -1.0 };

@@ -2,6 +2,7 @@
 
 use crate::simd::InstructionSet;
 use crate::tile::{Left, Pair, Tiled, cover, sum};
+use crate::transpose::transpose;
 use pulp::{Simd, WithSimd};
 
 /// Rows of one block: a multiple of every tile's rows. With 256 of depth, the block's left operand takes 48 KiB of L2,
@@ -65,10 +66,10 @@ impl WithSimd for Block<'_> {
 /// other out of the cache.
 #[inline(always)]
 fn pack_rows(data: &[f32], stride: usize, rows: usize, depth: usize, groups: &mut [f32]) {
-    for row in 0..rows {
-        let from = &data[row * stride..][..depth];
-        let (to, _) = groups[row / GROUP * GROUP * depth..].as_chunks_mut::<GROUP>();
-        to.iter_mut().zip(from).for_each(|(to, from)| to[row % GROUP] = *from);
+    for first in (0..rows).step_by(GROUP) {
+        let group = &mut groups[first * depth..][..GROUP * depth];
+        // Left to itself the compiler writes single values apart by scatter instructions, which take longer.
+        transpose::<4>(&data[first * stride..], stride, GROUP.min(rows - first), depth, group, GROUP);
     }
 }
 

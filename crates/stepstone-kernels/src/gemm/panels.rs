@@ -31,7 +31,7 @@ pub(super) fn pack(threads: &Threads, right: Right<'_>, depth: usize, columns: u
                 vectorize(
                     threads.instructions(),
                     #[inline(always)]
-                    || transpose(data, depth, valid, depth, panel, width),
+                    || transpose::<8>(data, depth, valid, depth, panel, width),
                 );
             }
             (Right::Rows(data), 8) if width == 8 => copy::<8>(&data[first..], columns, panel),
