@@ -52,7 +52,7 @@ fn a_server_answers_each_batch_and_says_its_memory_at_the_end() {
 fn impossible_requests_say_what_is_possible() {
     let cases: [(&[&str], &str); 3] = [
         (&["bench", "XL"], "possible values: S, M, B"),
-        (&["bench", "S", "--seconds", "-1"], "--seconds"),
+        (&["bench", "S", "--seconds=-1"], "--seconds"),
         (&["bench", "S", "--threads", "none"], "--threads"),
     ];
     for (arguments, said) in cases {
