@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// After this long without a heartbeat a lease is dead.
@@ -225,8 +226,12 @@ impl Lease {
     }
 
     fn temporary(&self) -> io::Result<PathBuf> {
+        // A process may take from several threads at once: no two may share a name.
+        static WRITTEN: AtomicU64 = AtomicU64::new(0);
+        let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
         let Holder { host, worker, .. } = &self.holder;
-        let path = self.folder.join(format!("lease.{}.{host}.{}.{}.tmp", self.fence, worker.pid, worker.start));
+        let name = format!("lease.{}.{host}.{}.{}.{number}.tmp", self.fence, worker.pid, worker.start);
+        let path = self.folder.join(name);
         let text = serde_json::to_vec(&self.holder).map_err(io::Error::other)?;
         fs::write(&path, text)?;
         Ok(path)
