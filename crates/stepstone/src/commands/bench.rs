@@ -12,7 +12,7 @@ use stepstone_train::{Benchmark, Shape, TrainError};
 
 /// Measure training and inference on this machine, with made-up weights and data.
 ///
-/// The encoders are S (BERT, 4 layers of width 256), M (BERT, 6 x 384) and B (RoBERTa-base, 12 x 768; 2.5 GiB of memory).
+/// The encoders are S (BERT, 4 layers of width 256), M (BERT, 6 x 384) and B (RoBERTa-base, 12 x 768; 2.6 GiB of memory).
 /// A batch has 32 sequences of 39 tokens on average. Nothing is read and nothing is written.
 ///
 /// Example: stepstone bench M --threads 2
@@ -25,7 +25,7 @@ pub(crate) struct Args {
     /// Threads [default: all cores]
     #[arg(long)]
     threads: Option<usize>,
-    /// Seconds to measure training for, and again for inference; at least one pass over three batches each
+    /// Seconds to measure training for, and again for inference; at least three batches each
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
     /// Print one JSON object
