@@ -172,7 +172,7 @@ def main() -> None:
         "",
         "## Inference",
         "",
-        "Logits of the same batches, without gradients. Each server keeps the training state that it would have in memory.",
+        "Logits of the same batches, without dropout and gradients. PyTorch's peak memory includes the library itself.",
         "",
         head,
         rule,

@@ -61,13 +61,6 @@ pub struct Times {
     pub gemm_flops: u64,
 }
 
-impl Times {
-    /// Of all phases.
-    pub fn total(&self) -> Duration {
-        self.phases.iter().sum()
-    }
-}
-
 impl Index<Phase> for Times {
     type Output = Duration;
 
