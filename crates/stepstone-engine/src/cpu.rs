@@ -101,11 +101,13 @@ impl CpuDevice {
             shape,
             stopwatch: &mut self.stopwatch,
         };
-        run.stopwatch.start(run.threads);
-        for op in &program.ops {
-            run.op(op);
-            run.stopwatch.lap(run.threads, phase(op));
-        }
+        self.threads.within(|| {
+            run.stopwatch.start(run.threads);
+            for op in &program.ops {
+                run.op(op);
+                run.stopwatch.lap(run.threads, phase(op));
+            }
+        });
         self.last = Some((plan, program.outputs.clone()));
     }
 }

@@ -449,6 +449,8 @@ impl WithSimd for Product<'_> {
 }
 
 impl Tiled for Product<'_> {
+    const VECTORS: usize = 2;
+
     #[inline(always)]
     fn tile<S: Simd, const ROWS: usize>(&mut self, simd: S, row: usize) {
         let vectors = self.width / S::F32_LANES;

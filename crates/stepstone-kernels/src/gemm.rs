@@ -5,17 +5,19 @@
 //! the `gemm` crate, block by block ([`portable`]).
 
 mod block;
+mod groups;
 mod panels;
 mod portable;
 
 use crate::gelu;
 use crate::simd::{InstructionSet, vectorize};
 use crate::threads::Threads;
-use crate::tile::Left;
-use block::BLOCK;
+use block::BlockLeft;
 use panels::Right;
 use std::time::Instant;
 
+/// Most rows of c that are one work item: with all depth of an inner layer they stay in L2.
+const BLOCK: usize = 96;
 /// Rows of one partial sum of a bias gradient.
 const BIAS_BLOCK: usize = 64;
 
@@ -49,7 +51,7 @@ impl Shape {
 pub fn forward(threads: &Threads, shape: Shape, x: &[f32], weight: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
     shape.check(x, weight, y);
     assert!(bias.is_none_or(|bias| bias.len() == shape.outputs), "gemm: bias of {shape:?}");
-    let blocks = blocks(y, shape.outputs).map(|y| (y, ())).collect();
+    let blocks = blocks(threads, y, shape.outputs).map(|y| (y, ())).collect();
     product_with_weight(shape, x, weight).run(threads, Path::of(threads.instructions()), blocks, |y, ()| {
         if let Some(bias) = bias {
             vectorize(
@@ -77,8 +79,9 @@ pub fn forward_gelu(
     shape.check(x, weight, y);
     assert_eq!(bias.len(), shape.outputs, "gemm: bias of {shape:?}");
     assert!(derivative.as_ref().is_none_or(|d| d.len() == y.len()), "gemm: derivative of {shape:?}");
-    let mut derivatives = derivative.map(|d| blocks(d, shape.outputs));
-    let blocks = blocks(y, shape.outputs).map(|y| (y, derivatives.as_mut().and_then(Iterator::next))).collect();
+    let mut derivatives = derivative.map(|d| blocks(threads, d, shape.outputs));
+    let blocks =
+        blocks(threads, y, shape.outputs).map(|y| (y, derivatives.as_mut().and_then(Iterator::next))).collect();
     product_with_weight(shape, x, weight).run(threads, Path::of(threads.instructions()), blocks, |y, derivative| {
         gelu::forward_with_bias(threads.instructions(), bias, y, derivative);
     });
@@ -91,7 +94,7 @@ pub fn forward_gelu(
 pub fn data_gradient(threads: &Threads, shape: Shape, dy: &[f32], weight: &[f32], accumulate: bool, dx: &mut [f32]) {
     shape.check(dx, weight, dy);
     let product = Product {
-        left: Left::Rows { data: dy, stride: shape.outputs },
+        left: Left::Rows(dy),
         right: Right::Rows(weight),
         depth: shape.outputs,
         columns: shape.inputs,
@@ -100,7 +103,7 @@ pub fn data_gradient(threads: &Threads, shape: Shape, dy: &[f32], weight: &[f32]
     product.run(
         threads,
         Path::of(threads.instructions()),
-        blocks(dx, shape.inputs).map(|dx| (dx, ())).collect(),
+        blocks(threads, dx, shape.inputs).map(|dx| (dx, ())).collect(),
         |_, ()| (),
     );
 }
@@ -112,7 +115,7 @@ pub fn data_gradient(threads: &Threads, shape: Shape, dy: &[f32], weight: &[f32]
 pub fn weight_gradient(threads: &Threads, shape: Shape, dy: &[f32], x: &[f32], d_weight: &mut [f32]) {
     shape.check(x, d_weight, dy);
     let product = Product {
-        left: Left::Columns { data: dy, stride: shape.outputs },
+        left: Left::Columns(dy),
         right: Right::Rows(x),
         depth: shape.rows,
         columns: shape.inputs,
@@ -121,7 +124,7 @@ pub fn weight_gradient(threads: &Threads, shape: Shape, dy: &[f32], x: &[f32], d
     product.run(
         threads,
         Path::of(threads.instructions()),
-        blocks(d_weight, shape.inputs).map(|d| (d, ())).collect(),
+        blocks(threads, d_weight, shape.inputs).map(|d| (d, ())).collect(),
         |_, ()| (),
     );
 }
@@ -183,43 +186,69 @@ impl Product<'_> {
         blocks: Vec<(&mut [f32], E)>,
         finish: impl Fn(&mut [f32], E) + Sync + Send,
     ) {
-        if blocks.is_empty() || self.depth == 0 {
+        let Product { left, right, depth, columns, accumulate } = self;
+        let len: usize = blocks.iter().map(|(c, _)| c.len()).sum();
+        if len == 0 || depth == 0 {
             return; // nothing to write, or nothing to add: only a weight gradient has a depth that may be 0
         }
-        let items = blocks.into_iter().enumerate().collect();
+        let rows = len / columns;
+        let mut first_row = 0;
+        let with_first_row = blocks.into_iter().map(|(c, extra)| {
+            let first = first_row;
+            first_row += c.len() / columns;
+            (first, c, extra)
+        });
+        let items = with_first_row.collect();
         match path {
-            Path::Tiles => threads.with_scratch(
-                self.columns.next_multiple_of(block::width(threads.instructions())) * self.depth,
-                |panels| {
+            Path::Tiles => {
+                let panels_len = columns.next_multiple_of(block::width(threads.instructions())) * depth;
+                let groups_len = if let Left::Columns(_) = left { groups::len(rows, depth) } else { 0 };
+                threads.with_scratch(panels_len + groups_len, |scratch| {
                     let start = Instant::now();
-                    panels::pack(threads, self.right, self.depth, self.columns, panels);
+                    let (panels, groups) = scratch.split_at_mut(panels_len);
+                    panels::pack(threads, right, depth, columns, panels);
+                    if let Left::Columns(data) = left {
+                        groups::pack(threads, data, rows, depth, groups);
+                    }
+                    let (panels, groups) = (&*panels, &*groups);
                     threads.add_packing_time(start.elapsed());
-                    threads.for_each(items, |(number, (c, extra)): (usize, (&mut [f32], E))| {
-                        let (depth, columns, accumulate) = (self.depth, self.columns, self.accumulate);
-                        let left = self.left_of(number);
+                    threads.for_each(items, |(first, c, extra): (usize, &mut [f32], E)| {
+                        let left = match left {
+                            Left::Rows(data) => BlockLeft::Rows(&data[first * depth..]),
+                            Left::Columns(_) => BlockLeft::Groups(&groups[first * depth..]),
+                        };
                         threads.instructions().0.dispatch(block::Block { left, panels, depth, columns, accumulate, c });
                         finish(c, extra);
                     });
-                },
-            ),
-            Path::Portable => threads.for_each(items, |(number, (c, extra)): (usize, (&mut [f32], E))| {
-                let left = self.left_of(number);
-                portable::product(left, self.right, self.depth, self.columns, self.accumulate, c);
+                });
+            }
+            Path::Portable => threads.for_each(items, |(first, c, extra): (usize, &mut [f32], E)| {
+                let left = match left {
+                    Left::Rows(data) => {
+                        portable::Matrix { data: &data[first * depth..], row_stride: depth, column_stride: 1 }
+                    }
+                    Left::Columns(data) => {
+                        portable::Matrix { data: &data[first..], row_stride: 1, column_stride: rows }
+                    }
+                };
+                portable::product(left, right, depth, columns, accumulate, c);
                 finish(c, extra);
             }),
         }
     }
+}
 
-    fn left_of(&self, block: usize) -> Left<'_> {
-        match self.left {
-            Left::Rows { data, stride } => Left::Rows { data: &data[block * BLOCK * stride..], stride },
-            Left::Columns { data, stride } => Left::Columns { data: &data[block * BLOCK..], stride },
-        }
-    }
+/// The left operand `[rows, depth]` of a product.
+#[derive(Debug, Clone, Copy)]
+enum Left<'a> {
+    /// Row after row.
+    Rows(&'a [f32]),
+    /// Column after column: the transpose, row after row.
+    Columns(&'a [f32]),
 }
 
 fn product_with_weight<'a>(shape: Shape, x: &'a [f32], weight: &'a [f32]) -> Product<'a> {
-    let (left, right) = (Left::Rows { data: x, stride: shape.inputs }, Right::Columns(weight));
+    let (left, right) = (Left::Rows(x), Right::Columns(weight));
     Product { left, right, depth: shape.inputs, columns: shape.outputs, accumulate: false }
 }
 
@@ -230,9 +259,11 @@ fn add_rows(bias: &[f32], y: &mut [f32]) {
     }
 }
 
-/// Blocks of rows.
-fn blocks(c: &mut [f32], columns: usize) -> std::slice::ChunksMut<'_, f32> {
-    c.chunks_mut(BLOCK * columns)
+/// Blocks of rows, as many for each thread, of whole groups.
+fn blocks<'a>(threads: &Threads, c: &'a mut [f32], columns: usize) -> std::slice::ChunksMut<'a, f32> {
+    let rows = c.len() / columns;
+    let count = threads.count() * rows.div_ceil(threads.count() * BLOCK);
+    c.chunks_mut(rows.div_ceil(count.max(1)).next_multiple_of(groups::GROUP).max(1) * columns)
 }
 
 #[cfg(test)]

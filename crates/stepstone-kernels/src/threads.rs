@@ -54,6 +54,15 @@ impl Threads {
         self.packing_nanoseconds.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
     }
 
+    /// Calls `work` on a thread of the pool: from there, handing out items costs less than from outside, where every call would
+    /// put the caller to sleep and wake it again.
+    pub fn within<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        match &self.pool {
+            Some(pool) => pool.install(work),
+            None => work(),
+        }
+    }
+
     /// Calls `work` once on each item, in any order and on any thread.
     pub fn for_each<T: Send>(&self, items: Vec<T>, work: impl Fn(T) + Sync + Send) {
         match &self.pool {

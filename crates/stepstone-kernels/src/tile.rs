@@ -1,9 +1,6 @@
-//! Register tiles, of which every product is made: a few rows of a result, two vectors wide, or one where no more are left.
+//! Register tiles, of which every product is made: a few rows of a result, one to four vectors wide.
 
 use pulp::Simd;
-
-/// Two vectors: the columns of most tiles.
-pub(crate) type Pair<S> = [<S as Simd>::f32s; 2];
 
 /// The left operand of a product, `[rows, depth]`.
 #[derive(Debug, Clone, Copy)]
@@ -24,22 +21,26 @@ pub(crate) enum Left<'a> {
 
 /// A product that is computed tile by tile.
 pub(crate) trait Tiled {
+    /// Vectors side by side in a tile.
+    const VECTORS: usize;
+
     /// Computes rows `row..row + ROWS`, all columns.
     fn tile<S: Simd, const ROWS: usize>(&mut self, simd: S, row: usize);
 }
 
 /// Computes all `rows`, in the tallest tiles that the registers hold.
 #[inline(always)]
-pub(crate) fn cover<S: Simd>(simd: S, rows: usize, product: &mut impl Tiled) {
+pub(crate) fn cover<S: Simd, P: Tiled>(simd: S, rows: usize, product: &mut P) {
     let mut row = 0;
-    if S::F32_LANES == 16 {
+    // The sums, a row of the right operand, and one value of the left.
+    if 12 * P::VECTORS + P::VECTORS < S::REGISTER_COUNT {
         while row + 12 <= rows {
-            product.tile::<S, 12>(simd, row); // 24 sums in AVX-512's 32 registers
+            product.tile::<S, 12>(simd, row);
             row += 12;
         }
     }
     while row + 6 <= rows {
-        product.tile::<S, 6>(simd, row); // 12 sums in AVX2's 16 registers
+        product.tile::<S, 6>(simd, row);
         row += 6;
     }
     if row + 4 <= rows {

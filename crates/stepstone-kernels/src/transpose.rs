@@ -13,8 +13,8 @@ pub(crate) fn transpose<const SIDE: usize>(
     width: usize,
 ) {
     let (whole_rows, whole_depth) = (rows / SIDE * SIDE, depth / SIDE * SIDE);
-    for k in (0..whole_depth).step_by(SIDE) {
-        for row in (0..whole_rows).step_by(SIDE) {
+    for row in (0..whole_rows).step_by(SIDE) {
+        for k in (0..whole_depth).step_by(SIDE) {
             let mut square = [[0.0f32; SIDE]; SIDE];
             for (i, side) in square.iter_mut().enumerate() {
                 *side = *data[(row + i) * stride + k..].first_chunk().expect("a square lies within the rows");

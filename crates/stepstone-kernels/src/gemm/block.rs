@@ -1,22 +1,25 @@
 //! The product of a block of rows with packed panels.
 
+use super::groups::GROUP;
 use crate::simd::InstructionSet;
-use crate::tile::{Left, Pair, Tiled, cover, sum};
-use crate::transpose::transpose;
+use crate::tile::{Left, Tiled, cover, sum};
 use pulp::{Simd, WithSimd};
 
-/// Rows of one block: a multiple of every tile's rows. With 256 of depth, the block's left operand takes 48 KiB of L2,
-/// and a panel's part of 16 KiB stays in L1 for all tiles of the block.
-pub(super) const BLOCK: usize = 48;
-/// Depth after which a tile's sums go back to memory, so that its part of the panel fits L1.
-const DEPTH: usize = 256;
-/// Rows that lie together in a packed left operand; no tile straddles two groups.
-const GROUP: usize = 12;
+/// Depth after which a tile's sums go back to memory, so that its part of a panel stays in L2.
+const DEPTH: usize = 1024;
+
+/// The left operand of a block, `[rows, depth]`.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum BlockLeft<'a> {
+    /// Row after row, from the block's first on.
+    Rows(&'a [f32]),
+    /// Packed by [`super::groups`], from the block's first group on.
+    Groups(&'a [f32]),
+}
 
 /// c = a b, or c += a b, where b lies in panels of [`width`] columns: `[panel][depth][width]`.
 pub(super) struct Block<'a> {
-    /// `[rows, depth]`
-    pub(super) left: Left<'a>,
+    pub(super) left: BlockLeft<'a>,
     pub(super) panels: &'a [f32],
     pub(super) depth: usize,
     pub(super) columns: usize,
@@ -25,9 +28,22 @@ pub(super) struct Block<'a> {
     pub(super) c: &'a mut [f32],
 }
 
-/// Columns of a panel: two vectors.
+/// Columns of a panel: those of a tile.
 pub(super) fn width(set: InstructionSet) -> usize {
-    2 * set.lanes()
+    struct Width;
+    impl WithSimd for Width {
+        type Output = usize;
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            S::F32_LANES * if is_wide::<S>() { 4 } else { 2 }
+        }
+    }
+    set.0.dispatch(Width)
+}
+
+/// Whether the registers hold 6 rows of 4 vectors.
+fn is_wide<S: Simd>() -> bool {
+    S::REGISTER_COUNT >= 32
 }
 
 impl WithSimd for Block<'_> {
@@ -35,22 +51,24 @@ impl WithSimd for Block<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let width = 2 * S::F32_LANES;
+        if is_wide::<S>() { self.run::<S, 4>(simd) } else { self.run::<S, 2>(simd) }
+    }
+}
+
+impl Block<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const VECTORS: usize>(self, simd: S) {
+        let width = VECTORS * S::F32_LANES;
         let rows = self.c.len() / self.columns;
-        let mut groups = vec![0.0; BLOCK * DEPTH];
-        for first_k in (0..self.depth).step_by(DEPTH) {
-            let depth = DEPTH.min(self.depth - first_k);
-            match self.left {
-                Left::Rows { data, stride } => pack_rows(&data[first_k..], stride, rows, depth, &mut groups),
-                Left::Columns { data, stride } => {
-                    pack_columns(&data[first_k * stride..], stride, rows, depth, &mut groups);
-                }
-            }
-            for (number, panel) in self.panels.chunks_exact(self.depth * width).enumerate() {
-                let mut part = Part {
-                    groups: &groups,
+        for (number, panel) in self.panels.chunks_exact(self.depth * width).enumerate() {
+            for first_k in (0..self.depth).step_by(DEPTH) {
+                let depth = DEPTH.min(self.depth - first_k);
+                let mut part = Part::<VECTORS> {
+                    left: self.left,
                     panel: &panel[first_k * width..][..depth * width],
+                    first_k,
                     depth,
+                    whole_depth: self.depth,
                     load: self.accumulate || first_k > 0,
                     c: &mut self.c[number * width..],
                     stride: self.columns,
@@ -62,38 +80,14 @@ impl WithSimd for Block<'_> {
     }
 }
 
-/// `[group][depth][GROUP]`: what a tile reads in one step lies side by side. Rows a power of two apart would push each
-/// other out of the cache.
-#[inline(always)]
-fn pack_rows(data: &[f32], stride: usize, rows: usize, depth: usize, groups: &mut [f32]) {
-    for first in (0..rows).step_by(GROUP) {
-        let group = &mut groups[first * depth..][..GROUP * depth];
-        // Value by value a whole training step takes about 1 % longer.
-        transpose::<4>(&data[first * stride..], stride, GROUP.min(rows - first), depth, group, GROUP);
-    }
-}
-
-/// The same of columns, where a step's values would cost a line of cache each tile.
-#[inline(always)]
-fn pack_columns(data: &[f32], stride: usize, rows: usize, depth: usize, groups: &mut [f32]) {
-    for (k, column) in data.chunks(stride).take(depth).enumerate() {
-        for (number, from) in column[..rows].chunks(GROUP).enumerate() {
-            let to: &mut [f32; GROUP] =
-                groups[(number * depth + k) * GROUP..].first_chunk_mut().expect("a block fits its groups");
-            match from.first_chunk() {
-                Some(from) => *to = *from,
-                None => to[..from.len()].copy_from_slice(from),
-            }
-        }
-    }
-}
-
 /// Some depth of one panel, and where its sums go.
-struct Part<'a> {
-    /// The left operand.
-    groups: &'a [f32],
+struct Part<'a, const VECTORS: usize> {
+    left: BlockLeft<'a>,
     panel: &'a [f32],
+    first_k: usize,
     depth: usize,
+    /// Of the left operand.
+    whole_depth: usize,
     /// Whether sums start from what `c` holds.
     load: bool,
     /// From the panel's first column on.
@@ -103,21 +97,31 @@ struct Part<'a> {
     columns: usize,
 }
 
-impl Tiled for Part<'_> {
+impl<const VECTORS: usize> Tiled for Part<'_, VECTORS> {
+    const VECTORS: usize = VECTORS;
+
     #[inline(always)]
     fn tile<S: Simd, const ROWS: usize>(&mut self, simd: S, row: usize) {
-        let mut sums = [[simd.splat_f32s(0.0); 2]; ROWS];
+        let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
         if self.load {
             for (r, sums) in sums.iter_mut().enumerate() {
                 *sums = self.load_row(simd, row + r);
             }
         }
-        let right = &S::as_simd_f32s(self.panel).0.as_chunks::<2>().0[..self.depth];
-        let left = Left::Columns { data: &self.groups[row / GROUP * GROUP * self.depth..], stride: GROUP };
+        let right = &S::as_simd_f32s(self.panel).0.as_chunks::<VECTORS>().0[..self.depth];
+        let left = match self.left {
+            BlockLeft::Rows(data) => {
+                Left::Rows { data: &data[row * self.whole_depth + self.first_k..], stride: self.whole_depth }
+            }
+            BlockLeft::Groups(data) => {
+                let group = &data[row / GROUP * GROUP * self.whole_depth..];
+                Left::Columns { data: &group[self.first_k * GROUP + row % GROUP..], stride: GROUP }
+            }
+        };
         sum(
             simd,
             left,
-            row % GROUP,
+            0,
             self.depth,
             #[inline(always)]
             |k| right[k],
@@ -129,33 +133,33 @@ impl Tiled for Part<'_> {
     }
 }
 
-impl Part<'_> {
+impl<const VECTORS: usize> Part<'_, VECTORS> {
     #[inline(always)]
-    fn load_row<S: Simd>(&self, simd: S, row: usize) -> Pair<S> {
+    fn load_row<S: Simd>(&self, simd: S, row: usize) -> [S::f32s; VECTORS] {
         let c = &self.c[row * self.stride..][..self.columns];
-        if let [first, second] = S::as_simd_f32s(c).0 {
-            return [*first, *second];
+        if let Some(whole) = S::as_simd_f32s(c).0.first_chunk() {
+            return *whole;
         }
-        let (first, second) = c.split_at(c.len().min(S::F32_LANES));
-        [simd.partial_load_f32s(first), simd.partial_load_f32s(second)]
+        let mut sums = [simd.splat_f32s(0.0); VECTORS];
+        c.chunks(S::F32_LANES).zip(&mut sums).for_each(|(c, sum)| *sum = simd.partial_load_f32s(c));
+        sums
     }
 
     #[inline(always)]
-    fn store_row<S: Simd>(&mut self, simd: S, row: usize, sums: Pair<S>) {
+    fn store_row<S: Simd>(&mut self, simd: S, row: usize, sums: [S::f32s; VECTORS]) {
         let c = &mut self.c[row * self.stride..][..self.columns];
-        if let [first, second] = S::as_mut_simd_f32s(c).0 {
-            [*first, *second] = sums;
+        if let Some(whole) = S::as_mut_simd_f32s(c).0.first_chunk_mut() {
+            *whole = sums;
             return;
         }
-        let (first, second) = c.split_at_mut(c.len().min(S::F32_LANES));
-        simd.partial_store_f32s(first, sums[0]);
-        simd.partial_store_f32s(second, sums[1]);
+        c.chunks_mut(S::F32_LANES).zip(sums).for_each(|(c, sum)| simd.partial_store_f32s(c, sum));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gemm::groups;
     use crate::gemm::panels::{Right, pack};
     use crate::testing::random;
     use crate::threads::Threads;
@@ -182,7 +186,9 @@ mod tests {
                 let transposed: Vec<f32> = (0..rows * depth).map(|i| a[i % rows * depth + i / rows]).collect();
                 let mut panels = vec![f32::NAN; columns.next_multiple_of(width(threads.instructions())) * depth];
                 pack(threads, Right::Rows(&b), depth, columns, &mut panels);
-                let lefts = [Left::Rows { data: &a, stride: depth }, Left::Columns { data: &transposed, stride: rows }];
+                let mut packed = vec![f32::NAN; groups::len(rows, depth)];
+                groups::pack(threads, &transposed, rows, depth, &mut packed);
+                let lefts = [BlockLeft::Rows(&a), BlockLeft::Groups(&packed)];
                 for (left, accumulate) in lefts.into_iter().flat_map(|left| [(left, false), (left, true)]) {
                     let mut want = if accumulate { start.clone() } else { vec![0.0; start.len()] };
                     by_definition(&a, &b, depth, columns, &mut want);

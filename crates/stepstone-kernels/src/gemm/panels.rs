@@ -18,38 +18,69 @@ pub(super) enum Right<'a> {
 pub(super) fn pack(threads: &Threads, right: Right<'_>, depth: usize, columns: usize, panels: &mut [f32]) {
     let width = width(threads.instructions());
     assert_eq!(panels.len(), columns.next_multiple_of(width) * depth, "gemm: length of panels");
-    let items = panels.chunks_exact_mut(depth * width).enumerate().collect();
-    threads.for_each(items, |(number, panel): (usize, &mut [f32])| {
-        let first = number * width;
-        let valid = width.min(columns - first);
-        if valid < width {
-            panel.fill(0.0);
-        }
-        match (right, valid) {
-            (Right::Columns(data), _) => {
-                let data = &data[first * depth..][..valid * depth];
+    match right {
+        Right::Columns(data) => {
+            let items = panels.chunks_exact_mut(depth * width).zip(data.chunks(depth * width)).collect();
+            threads.for_each(items, |(panel, data): (&mut [f32], &[f32])| {
+                let valid = data.len() / depth;
+                if valid < width {
+                    panel.fill(0.0);
+                }
                 vectorize(
                     threads.instructions(),
                     #[inline(always)]
-                    || transpose::<8>(data, depth, valid, depth, panel, width),
+                    || transpose::<16>(data, depth, valid, depth, panel, width),
                 );
-            }
-            (Right::Rows(data), 8) if width == 8 => copy::<8>(&data[first..], columns, panel),
-            (Right::Rows(data), 16) if width == 16 => copy::<16>(&data[first..], columns, panel),
-            (Right::Rows(data), 32) if width == 32 => copy::<32>(&data[first..], columns, panel),
-            (Right::Rows(data), _) => {
-                for (from, to) in data.chunks_exact(columns).zip(panel.chunks_exact_mut(width)) {
-                    to[..valid].copy_from_slice(&from[first..first + valid]);
-                }
-            }
+            });
         }
-    });
+        Right::Rows(data) => threads.for_each(by_depth(panels, depth, width), |(first_k, mut parts)| {
+            let rows = &data[first_k * columns..];
+            match width {
+                16 => copy::<16>(rows, columns, &mut parts),
+                64 => copy::<64>(rows, columns, &mut parts),
+                _ => copy_any(rows, columns, width, &mut parts),
+            }
+        }),
+    }
 }
 
-/// Rows of a whole panel. The width is a constant, as for so few numbers a call of the library's copy takes longer than
-/// the copy.
-fn copy<const WIDTH: usize>(data: &[f32], stride: usize, panel: &mut [f32]) {
-    for (from, to) in data.chunks(stride).zip(panel.as_chunks_mut::<WIDTH>().0) {
-        *to = *from.first_chunk().expect("a whole panel lies within the row");
+/// Depths of one work item.
+const PART: usize = 64;
+
+/// The same depths of every panel: a matrix is then read row after row.
+type Parts<'a> = Vec<&'a mut [f32]>;
+
+/// `[panel][depth][width]` cut into work items: a first depth, and the depths from there on of every panel.
+pub(super) fn by_depth(panels: &mut [f32], depth: usize, width: usize) -> Vec<(usize, Parts<'_>)> {
+    let count = panels.len() / (depth * width);
+    let mut items: Vec<(usize, Parts<'_>)> =
+        (0..depth).step_by(PART).map(|first_k| (first_k, Vec::with_capacity(count))).collect();
+    for panel in panels.chunks_exact_mut(depth * width) {
+        items.iter_mut().zip(panel.chunks_mut(PART * width)).for_each(|((_, parts), part)| parts.push(part));
+    }
+    items
+}
+
+/// The width is a constant, as for so few numbers a call of the library's copy takes longer than the copy.
+fn copy<const WIDTH: usize>(rows: &[f32], columns: usize, parts: &mut [&mut [f32]]) {
+    if !columns.is_multiple_of(WIDTH) {
+        return copy_any(rows, columns, WIDTH, parts);
+    }
+    let depth = parts.first().map_or(0, |part| part.len() / WIDTH);
+    for (k, row) in rows.chunks_exact(columns).take(depth).enumerate() {
+        for (from, part) in row.as_chunks::<WIDTH>().0.iter().zip(parts.iter_mut()) {
+            part.as_chunks_mut().0[k] = *from;
+        }
+    }
+}
+
+fn copy_any(rows: &[f32], columns: usize, width: usize, parts: &mut [&mut [f32]]) {
+    let depth = parts.first().map_or(0, |part| part.len() / width);
+    for (k, row) in rows.chunks_exact(columns).take(depth).enumerate() {
+        for (from, part) in row.chunks(width).zip(parts.iter_mut()) {
+            let (valid, rest) = part[k * width..][..width].split_at_mut(from.len());
+            valid.copy_from_slice(from);
+            rest.fill(0.0);
+        }
     }
 }

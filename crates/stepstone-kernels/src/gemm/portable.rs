@@ -1,16 +1,11 @@
 //! Products through the `gemm` crate, for machines that have no vectors of f32.
 
 use super::panels::Right;
-use crate::tile::Left;
 
 /// c = left right, or c += left right; shapes `[rows, depth]`, `[depth, columns]`, `[rows, columns]`. One thread; the
 /// order of each sum is a function of the shape.
-pub(super) fn product(left: Left<'_>, right: Right<'_>, depth: usize, columns: usize, accumulate: bool, c: &mut [f32]) {
+pub(super) fn product(a: Matrix<'_>, right: Right<'_>, depth: usize, columns: usize, accumulate: bool, c: &mut [f32]) {
     let rows = c.len() / columns;
-    let a = match left {
-        Left::Rows { data, stride } => Matrix { data, row_stride: stride, column_stride: 1 },
-        Left::Columns { data, stride } => Matrix { data, row_stride: 1, column_stride: stride },
-    };
     let b = match right {
         Right::Rows(data) => Matrix { data, row_stride: columns, column_stride: 1 },
         Right::Columns(data) => Matrix { data, row_stride: 1, column_stride: depth },
@@ -47,10 +42,10 @@ pub(super) fn product(left: Left<'_>, right: Right<'_>, depth: usize, columns: u
 
 /// A strided view; element (r, c) is `data[r * row_stride + c * column_stride]`.
 #[derive(Clone, Copy)]
-struct Matrix<'a> {
-    data: &'a [f32],
-    row_stride: usize,
-    column_stride: usize,
+pub(super) struct Matrix<'a> {
+    pub(super) data: &'a [f32],
+    pub(super) row_stride: usize,
+    pub(super) column_stride: usize,
 }
 
 impl Matrix<'_> {

@@ -99,14 +99,10 @@ fn portable_products_equal_those_of_tiles() {
             let (sizes_a, sizes_b) = (absolute(&a), absolute(&b));
             for (by_columns, transposed, accumulate) in (0..8).map(|i| (i & 1 > 0, i & 2 > 0, i & 4 > 0)) {
                 let run = |path: Path, a: &[f32], b: &[f32]| {
-                    let left = if by_columns {
-                        Left::Columns { data: a, stride: rows }
-                    } else {
-                        Left::Rows { data: a, stride: depth }
-                    };
+                    let left = if by_columns { Left::Columns(a) } else { Left::Rows(a) };
                     let right = if transposed { Right::Columns(b) } else { Right::Rows(b) };
                     let mut c = start.clone();
-                    let blocks = blocks(&mut c, columns).map(|c| (c, ())).collect();
+                    let blocks = blocks(&threads, &mut c, columns).map(|c| (c, ())).collect();
                     Product { left, right, depth, columns, accumulate }.run(&threads, path, blocks, |_, ()| ());
                     c
                 };
