@@ -325,8 +325,7 @@ impl<'a> Run<'a> {
             gelu::backward(threads, d_z, derivative);
         }
         let [d_weight, d_bias] = disjoint(self.gradients, [op.weight.range(), op.bias.range()]);
-        gemm::weight_gradient(threads, shape, d_z, x, d_weight);
-        gemm::bias_gradient(threads, d_z, d_bias);
+        gemm::weight_gradient(threads, shape, d_z, x, d_weight, d_bias);
         self.stopwatch.lap(threads, Phase::WeightGradient);
         self.stopwatch.times.gemm_flops += 2 * shape.flops();
         gemm::data_gradient(threads, shape, d_z, weight, op.d_x.1 == Write::Accumulate, d_x);

@@ -14,12 +14,13 @@ use crate::simd::{InstructionSet, vectorize};
 use crate::threads::Threads;
 use block::BlockLeft;
 use panels::Right;
+use portable::Matrix;
 use std::time::Instant;
 
 /// Most rows of c that are one work item: with all depth of an inner layer they stay in L2.
 const BLOCK: usize = 96;
-/// Rows of one partial sum of a bias gradient.
-const BIAS_BLOCK: usize = 64;
+/// What the rows of blocks but the last are a multiple of: those of most tiles.
+const ROWS: usize = 6;
 
 /// Sizes of a linear layer: x `[rows, inputs]`, weight `[outputs, inputs]`, y `[rows, outputs]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +52,7 @@ impl Shape {
 pub fn forward(threads: &Threads, shape: Shape, x: &[f32], weight: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
     shape.check(x, weight, y);
     assert!(bias.is_none_or(|bias| bias.len() == shape.outputs), "gemm: bias of {shape:?}");
-    let blocks = blocks(threads, y, shape.outputs).map(|y| (y, ())).collect();
+    let blocks = blocks(threads, y, shape.outputs).into_iter().map(|y| (y, ())).collect();
     product_with_weight(shape, x, weight).run(threads, Path::of(threads.instructions()), blocks, |y, ()| {
         if let Some(bias) = bias {
             vectorize(
@@ -79,9 +80,11 @@ pub fn forward_gelu(
     shape.check(x, weight, y);
     assert_eq!(bias.len(), shape.outputs, "gemm: bias of {shape:?}");
     assert!(derivative.as_ref().is_none_or(|d| d.len() == y.len()), "gemm: derivative of {shape:?}");
-    let mut derivatives = derivative.map(|d| blocks(threads, d, shape.outputs));
-    let blocks =
-        blocks(threads, y, shape.outputs).map(|y| (y, derivatives.as_mut().and_then(Iterator::next))).collect();
+    let mut derivatives = derivative.map(|d| blocks(threads, d, shape.outputs).into_iter());
+    let blocks = blocks(threads, y, shape.outputs)
+        .into_iter()
+        .map(|y| (y, derivatives.as_mut().and_then(Iterator::next)))
+        .collect();
     product_with_weight(shape, x, weight).run(threads, Path::of(threads.instructions()), blocks, |y, derivative| {
         gelu::forward_with_bias(threads.instructions(), bias, y, derivative);
     });
@@ -103,19 +106,27 @@ pub fn data_gradient(threads: &Threads, shape: Shape, dy: &[f32], weight: &[f32]
     product.run(
         threads,
         Path::of(threads.instructions()),
-        blocks(threads, dx, shape.inputs).map(|dx| (dx, ())).collect(),
+        blocks(threads, dx, shape.inputs).into_iter().map(|dx| (dx, ())).collect(),
         |_, ()| (),
     );
 }
 
-/// d_weight += dy^T x.
+/// d_weight += dy^T x; d_bias += column sums of dy, by blocks of 64 rows, added in order.
 ///
 /// # Panics
 /// If a length does not fit `shape`, or it has no columns.
-pub fn weight_gradient(threads: &Threads, shape: Shape, dy: &[f32], x: &[f32], d_weight: &mut [f32]) {
+pub fn weight_gradient(
+    threads: &Threads,
+    shape: Shape,
+    dy: &[f32],
+    x: &[f32],
+    d_weight: &mut [f32],
+    d_bias: &mut [f32],
+) {
     shape.check(x, d_weight, dy);
+    assert_eq!(d_bias.len(), shape.outputs, "gemm: bias of {shape:?}");
     let product = Product {
-        left: Left::Columns(dy),
+        left: Left::Columns { data: dy, sums: d_bias },
         right: Right::Rows(x),
         depth: shape.rows,
         columns: shape.inputs,
@@ -124,31 +135,9 @@ pub fn weight_gradient(threads: &Threads, shape: Shape, dy: &[f32], x: &[f32], d
     product.run(
         threads,
         Path::of(threads.instructions()),
-        blocks(threads, d_weight, shape.inputs).map(|d| (d, ())).collect(),
+        blocks(threads, d_weight, shape.inputs).into_iter().map(|d| (d, ())).collect(),
         |_, ()| (),
     );
-}
-
-/// d_bias += column sums of dy: sums over fixed blocks of rows, added in order.
-///
-/// # Panics
-/// If `d_bias.len()` does not divide `dy.len()`.
-pub fn bias_gradient(threads: &Threads, dy: &[f32], d_bias: &mut [f32]) {
-    let columns = d_bias.len();
-    assert_eq!(dy.len() % columns.max(1), 0, "gemm: rows of {columns} columns");
-    let blocks = dy.chunks((BIAS_BLOCK * columns).max(1)).collect();
-    let partial_sums = threads.map(blocks, |block: &[f32]| {
-        let mut sums = vec![0.0f32; columns];
-        vectorize(
-            threads.instructions(),
-            #[inline(always)]
-            || block.chunks_exact(columns).for_each(|row| sums.iter_mut().zip(row).for_each(|(s, d)| *s += d)),
-        );
-        sums
-    });
-    for sums in partial_sums {
-        d_bias.iter_mut().zip(sums).for_each(|(d, s)| *d += s);
-    }
 }
 
 /// How products are computed here.
@@ -168,7 +157,7 @@ impl Path {
 }
 
 /// c = left right, or c += left right; shapes `[rows, depth]` and `[depth, columns]`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Product<'a> {
     left: Left<'a>,
     right: Right<'a>,
@@ -202,49 +191,54 @@ impl Product<'_> {
         match path {
             Path::Tiles => {
                 let panels_len = columns.next_multiple_of(block::width(threads.instructions())) * depth;
-                let groups_len = if let Left::Columns(_) = left { groups::len(rows, depth) } else { 0 };
+                let groups_len = if let Left::Columns { .. } = left { groups::len(rows, depth) } else { 0 };
                 threads.with_scratch(panels_len + groups_len, |scratch| {
                     let start = Instant::now();
                     let (panels, groups) = scratch.split_at_mut(panels_len);
                     panels::pack(threads, right, depth, columns, panels);
-                    if let Left::Columns(data) = left {
-                        groups::pack(threads, data, rows, depth, groups);
-                    }
+                    let rows = match left {
+                        Left::Rows(data) => Some(data),
+                        Left::Columns { data, sums } => {
+                            groups::pack(threads, data, depth, groups, sums);
+                            None
+                        }
+                    };
                     let (panels, groups) = (&*panels, &*groups);
                     threads.add_packing_time(start.elapsed());
-                    threads.for_each(items, |(first, c, extra): (usize, &mut [f32], E)| {
-                        let left = match left {
-                            Left::Rows(data) => BlockLeft::Rows(&data[first * depth..]),
-                            Left::Columns(_) => BlockLeft::Groups(&groups[first * depth..]),
+                    threads.for_each(items, |(first_row, c, extra): (usize, &mut [f32], E)| {
+                        let left = match rows {
+                            Some(data) => BlockLeft::Rows(&data[first_row * depth..]),
+                            None => BlockLeft::Groups { data: groups, first_row },
                         };
                         threads.instructions().0.dispatch(block::Block { left, panels, depth, columns, accumulate, c });
                         finish(c, extra);
                     });
                 });
             }
-            Path::Portable => threads.for_each(items, |(first, c, extra): (usize, &mut [f32], E)| {
+            Path::Portable => {
                 let left = match left {
-                    Left::Rows(data) => {
-                        portable::Matrix { data: &data[first * depth..], row_stride: depth, column_stride: 1 }
-                    }
-                    Left::Columns(data) => {
-                        portable::Matrix { data: &data[first..], row_stride: 1, column_stride: rows }
+                    Left::Rows(data) => Matrix { data, row_stride: depth, column_stride: 1 },
+                    Left::Columns { data, sums } => {
+                        portable::add_column_sums(data, sums);
+                        Matrix { data, row_stride: 1, column_stride: rows }
                     }
                 };
-                portable::product(left, right, depth, columns, accumulate, c);
-                finish(c, extra);
-            }),
+                threads.for_each(items, |(first_row, c, extra): (usize, &mut [f32], E)| {
+                    portable::product(left.from_row(first_row), right, depth, columns, accumulate, c);
+                    finish(c, extra);
+                });
+            }
         }
     }
 }
 
 /// The left operand `[rows, depth]` of a product.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum Left<'a> {
     /// Row after row.
     Rows(&'a [f32]),
-    /// Column after column: the transpose, row after row.
-    Columns(&'a [f32]),
+    /// Column after column: the transpose, row after row. The sum of each row is added to `sums` on the way.
+    Columns { data: &'a [f32], sums: &'a mut [f32] },
 }
 
 fn product_with_weight<'a>(shape: Shape, x: &'a [f32], weight: &'a [f32]) -> Product<'a> {
@@ -259,11 +253,19 @@ fn add_rows(bias: &[f32], y: &mut [f32]) {
     }
 }
 
-/// Blocks of rows, as many for each thread, of whole groups.
-fn blocks<'a>(threads: &Threads, c: &'a mut [f32], columns: usize) -> std::slice::ChunksMut<'a, f32> {
+/// Cuts c into blocks of at most [`BLOCK`] rows, as many for each thread and equally high to within [`ROWS`].
+fn blocks<'a>(threads: &Threads, mut c: &'a mut [f32], columns: usize) -> Vec<&'a mut [f32]> {
     let rows = c.len() / columns;
-    let count = threads.count() * rows.div_ceil(threads.count() * BLOCK);
-    c.chunks_mut(rows.div_ceil(count.max(1)).next_multiple_of(groups::GROUP).max(1) * columns)
+    let (count, tiles) = (threads.count() * rows.div_ceil(threads.count() * BLOCK), rows.div_ceil(ROWS));
+    let mut blocks = Vec::with_capacity(count);
+    for number in 0..count {
+        let height = (tiles * (number + 1) / count - tiles * number / count) * ROWS;
+        let block = c.split_off_mut(..(height * columns).min(c.len())).expect("the range lies within c");
+        if !block.is_empty() {
+            blocks.push(block);
+        }
+    }
+    blocks
 }
 
 #[cfg(test)]

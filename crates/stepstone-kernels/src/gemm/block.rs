@@ -13,8 +13,8 @@ const DEPTH: usize = 1024;
 pub(super) enum BlockLeft<'a> {
     /// Row after row, from the block's first on.
     Rows(&'a [f32]),
-    /// Packed by [`super::groups`], from the block's first group on.
-    Groups(&'a [f32]),
+    /// Packed by [`super::groups`]; of a row of the whole, a multiple of every tile's rows, on.
+    Groups { data: &'a [f32], first_row: usize },
 }
 
 /// c = a b, or c += a b, where b lies in panels of [`width`] columns: `[panel][depth][width]`.
@@ -113,7 +113,8 @@ impl<const VECTORS: usize> Tiled for Part<'_, VECTORS> {
             BlockLeft::Rows(data) => {
                 Left::Rows { data: &data[row * self.whole_depth + self.first_k..], stride: self.whole_depth }
             }
-            BlockLeft::Groups(data) => {
+            BlockLeft::Groups { data, first_row } => {
+                let row = first_row + row;
                 let group = &data[row / GROUP * GROUP * self.whole_depth..];
                 Left::Columns { data: &group[self.first_k * GROUP + row % GROUP..], stride: GROUP }
             }
@@ -187,8 +188,8 @@ mod tests {
                 let mut panels = vec![f32::NAN; columns.next_multiple_of(width(threads.instructions())) * depth];
                 pack(threads, Right::Rows(&b), depth, columns, &mut panels);
                 let mut packed = vec![f32::NAN; groups::len(rows, depth)];
-                groups::pack(threads, &transposed, rows, depth, &mut packed);
-                let lefts = [BlockLeft::Rows(&a), BlockLeft::Groups(&packed)];
+                groups::pack(threads, &transposed, depth, &mut packed, &mut vec![0.0; rows]);
+                let lefts = [BlockLeft::Rows(&a), BlockLeft::Groups { data: &packed, first_row: 0 }];
                 for (left, accumulate) in lefts.into_iter().flat_map(|left| [(left, false), (left, true)]) {
                     let mut want = if accumulate { start.clone() } else { vec![0.0; start.len()] };
                     by_definition(&a, &b, depth, columns, &mut want);

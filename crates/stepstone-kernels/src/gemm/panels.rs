@@ -33,30 +33,29 @@ pub(super) fn pack(threads: &Threads, right: Right<'_>, depth: usize, columns: u
                 );
             });
         }
-        Right::Rows(data) => threads.for_each(by_depth(panels, depth, width), |(first_k, mut parts)| {
-            let rows = &data[first_k * columns..];
-            match width {
+        Right::Rows(data) => {
+            let items = by_depth(panels, depth, width).into_iter().zip(data.chunks(DEPTHS * columns)).collect();
+            threads.for_each(items, |(mut parts, rows): (Parts<'_>, &[f32])| match width {
                 16 => copy::<16>(rows, columns, &mut parts),
                 64 => copy::<64>(rows, columns, &mut parts),
                 _ => copy_any(rows, columns, width, &mut parts),
-            }
-        }),
+            });
+        }
     }
 }
 
 /// Depths of one work item.
-const PART: usize = 64;
+pub(super) const DEPTHS: usize = 64;
 
 /// The same depths of every panel: a matrix is then read row after row.
 type Parts<'a> = Vec<&'a mut [f32]>;
 
-/// `[panel][depth][width]` cut into work items: a first depth, and the depths from there on of every panel.
-pub(super) fn by_depth(panels: &mut [f32], depth: usize, width: usize) -> Vec<(usize, Parts<'_>)> {
+/// Cuts `[panel][depth][width]` into work items of [`DEPTHS`].
+pub(super) fn by_depth(panels: &mut [f32], depth: usize, width: usize) -> Vec<Parts<'_>> {
     let count = panels.len() / (depth * width);
-    let mut items: Vec<(usize, Parts<'_>)> =
-        (0..depth).step_by(PART).map(|first_k| (first_k, Vec::with_capacity(count))).collect();
+    let mut items: Vec<Parts<'_>> = (0..depth.div_ceil(DEPTHS)).map(|_| Vec::with_capacity(count)).collect();
     for panel in panels.chunks_exact_mut(depth * width) {
-        items.iter_mut().zip(panel.chunks_mut(PART * width)).for_each(|((_, parts), part)| parts.push(part));
+        items.iter_mut().zip(panel.chunks_mut(DEPTHS * width)).for_each(|(parts, part)| parts.push(part));
     }
     items
 }
@@ -66,8 +65,7 @@ fn copy<const WIDTH: usize>(rows: &[f32], columns: usize, parts: &mut [&mut [f32
     if !columns.is_multiple_of(WIDTH) {
         return copy_any(rows, columns, WIDTH, parts);
     }
-    let depth = parts.first().map_or(0, |part| part.len() / WIDTH);
-    for (k, row) in rows.chunks_exact(columns).take(depth).enumerate() {
+    for (k, row) in rows.chunks_exact(columns).enumerate() {
         for (from, part) in row.as_chunks::<WIDTH>().0.iter().zip(parts.iter_mut()) {
             part.as_chunks_mut().0[k] = *from;
         }
@@ -75,8 +73,7 @@ fn copy<const WIDTH: usize>(rows: &[f32], columns: usize, parts: &mut [&mut [f32
 }
 
 fn copy_any(rows: &[f32], columns: usize, width: usize, parts: &mut [&mut [f32]]) {
-    let depth = parts.first().map_or(0, |part| part.len() / width);
-    for (k, row) in rows.chunks_exact(columns).take(depth).enumerate() {
+    for (k, row) in rows.chunks_exact(columns).enumerate() {
         for (from, part) in row.chunks(width).zip(parts.iter_mut()) {
             let (valid, rest) = part[k * width..][..width].split_at_mut(from.len());
             valid.copy_from_slice(from);

@@ -40,8 +40,7 @@ fn the_three_products_equal_their_definitions_at_all_sizes_and_thread_counts() {
                 forward(threads, shape, &x, &w, Some(&b), &mut y);
                 data_gradient(threads, shape, &dy, &w, false, &mut dx);
                 data_gradient(threads, shape, &dy, &w, true, &mut dx_more);
-                weight_gradient(threads, shape, &dy, &x, &mut dw);
-                bias_gradient(threads, &dy, &mut db);
+                weight_gradient(threads, shape, &dy, &x, &mut dw, &mut db);
                 let all = vec![y, dx, dx_more, dw, db];
                 assert!(first.get_or_insert_with(|| all.clone()) == &all, "bits of {shape:?}");
             }
@@ -99,10 +98,11 @@ fn portable_products_equal_those_of_tiles() {
             let (sizes_a, sizes_b) = (absolute(&a), absolute(&b));
             for (by_columns, transposed, accumulate) in (0..8).map(|i| (i & 1 > 0, i & 2 > 0, i & 4 > 0)) {
                 let run = |path: Path, a: &[f32], b: &[f32]| {
-                    let left = if by_columns { Left::Columns(a) } else { Left::Rows(a) };
+                    let mut sums = vec![0.0; rows];
+                    let left = if by_columns { Left::Columns { data: a, sums: &mut sums } } else { Left::Rows(a) };
                     let right = if transposed { Right::Columns(b) } else { Right::Rows(b) };
                     let mut c = start.clone();
-                    let blocks = blocks(&threads, &mut c, columns).map(|c| (c, ())).collect();
+                    let blocks = blocks(&threads, &mut c, columns).into_iter().map(|c| (c, ())).collect();
                     Product { left, right, depth, columns, accumulate }.run(&threads, path, blocks, |_, ()| ());
                     c
                 };
