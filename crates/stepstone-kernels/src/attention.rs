@@ -228,7 +228,7 @@ impl WithSimd for Forward<'_> {
         let mut context = vec![0.0; sequence.queries * dim];
         let mut masks = vec![0.0; if dropout.is_some() { scores.len() } else { 0 }];
         for head in 0..shape.heads {
-            sequence.k.transpose(head * d, d, keys, &mut k_t);
+            sequence.k.transpose(simd, head * d, d, keys, &mut k_t);
             sequence.q.copy(head * d, d, dim, &mut q);
             sequence.v.copy(head * d, d, dim, &mut v);
             simd.vectorize(Product {
@@ -299,8 +299,8 @@ impl WithSimd for Backward<'_> {
         let d_out_view = View { data: d_out, stride: h, offset: 0 };
         for head in 0..shape.heads {
             let at = head * d;
-            sequence.k.transpose(at, d, keys, &mut k_t);
-            sequence.v.transpose(at, d, keys, &mut v_t);
+            sequence.k.transpose(simd, at, d, keys, &mut k_t);
+            sequence.v.transpose(simd, at, d, keys, &mut v_t);
             sequence.q.copy(at, d, dim, &mut q);
             sequence.k.copy(at, d, dim, &mut k);
             d_out_view.copy(at, d, dim, &mut d_o);
@@ -384,8 +384,8 @@ impl View<'_> {
 
     /// The same transposed, `[d, width]`.
     #[inline(always)]
-    fn transpose(self, at: usize, d: usize, width: usize, out: &mut [f32]) {
-        transpose::<8>(&self.data[self.offset + at..], self.stride, self.data.len() / self.stride, d, out, width);
+    fn transpose<S: Simd>(self, simd: S, at: usize, d: usize, width: usize, out: &mut [f32]) {
+        transpose(simd, &self.data[self.offset + at..], self.stride, self.data.len() / self.stride, d, out, width);
     }
 }
 

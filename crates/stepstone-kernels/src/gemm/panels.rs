@@ -1,9 +1,9 @@
 //! The right operand of a product, in the order in which tiles read it.
 
 use super::block::width;
-use crate::simd::vectorize;
 use crate::threads::Threads;
 use crate::transpose::transpose;
+use pulp::{Simd, WithSimd};
 
 /// A right operand `[depth, columns]` in memory.
 #[derive(Debug, Clone, Copy)]
@@ -26,11 +26,7 @@ pub(super) fn pack(threads: &Threads, right: Right<'_>, depth: usize, columns: u
                 if valid < width {
                     panel.fill(0.0);
                 }
-                vectorize(
-                    threads.instructions(),
-                    #[inline(always)]
-                    || transpose::<16>(data, depth, valid, depth, panel, width),
-                );
+                threads.instructions().0.dispatch(Transpose { data, depth, panel, width });
             });
         }
         Right::Rows(data) => {
@@ -41,6 +37,24 @@ pub(super) fn pack(threads: &Threads, right: Right<'_>, depth: usize, columns: u
                 _ => copy_any(rows, columns, width, &mut parts),
             });
         }
+    }
+}
+
+/// Panel `[depth, width]` from the transpose of data `[columns, depth]`.
+struct Transpose<'a> {
+    data: &'a [f32],
+    depth: usize,
+    panel: &'a mut [f32],
+    width: usize,
+}
+
+impl WithSimd for Transpose<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Transpose { data, depth, panel, width } = self;
+        transpose(simd, data, depth, data.len() / depth, depth, panel, width);
     }
 }
 
