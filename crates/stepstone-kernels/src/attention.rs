@@ -5,7 +5,7 @@
 
 use crate::exp::exp;
 use crate::philox::Dropout;
-use crate::simd::{LANES, lane_sum};
+use crate::simd::{self, LANES};
 use crate::threads::Threads;
 use crate::tile::{Left, Tiled, cover, sum};
 use crate::transpose::{copy_short, transpose};
@@ -326,15 +326,15 @@ impl WithSimd for Backward<'_> {
             }
             for i in 0..queries {
                 let (o, d_o) = (&out[i * h + at..][..d], &d_out[i * h + at..][..d]);
-                let mean = lane_sum(d, |c| o[c] * d_o[c]);
+                let mean = simd::dot(o, d_o);
                 // What whole rows hold beyond the last key is never read.
                 let row = i * keys..(i + 1) * keys;
-                let (p, d_s, mask) = (&mut p[row.clone()], &mut d_s[row.clone()], &masks[row]);
+                let rows = p[row.clone()].iter_mut().zip(&mut d_s[row.clone()]).zip(&masks[row]);
                 let log_sum = lse[i * shape.heads + head];
-                for j in 0..keys {
-                    let probability = exp(p[j].mul_add(scale, -log_sum));
-                    d_s[j] = probability * d_s[j].mul_add(mask[j], -mean) * scale;
-                    p[j] = probability * mask[j];
+                for ((p, d_s), mask) in rows {
+                    let probability = exp(p.mul_add(scale, -log_sum));
+                    *d_s = probability * d_s.mul_add(*mask, -mean) * scale;
+                    *p = probability * mask;
                 }
             }
             let (k_block, v_block, k_stride) = if sequence.fused { (h, 2 * h, 3 * h) } else { (0, h, 2 * h) };
@@ -398,7 +398,7 @@ fn softmax(row: &mut [f32], keys: usize, scale: f32) -> f32 {
     let max = max(row);
     row.iter_mut().for_each(|s| *s = exp(*s - max));
     row[keys..].fill(0.0);
-    let sum = lane_sum(row.len(), |j| row[j]);
+    let sum = simd::sum(row);
     let inverse = 1.0 / sum;
     row.iter_mut().for_each(|s| *s *= inverse);
     max + sum.ln()
@@ -414,7 +414,12 @@ fn max(row: &[f32]) -> f32 {
             lanes[lane] = larger(lanes[lane], chunk[lane]);
         }
     }
-    lanes.into_iter().fold(f32::NEG_INFINITY, larger)
+    for half in [8, 4, 2, 1] {
+        for lane in 0..half {
+            lanes[lane] = larger(lanes[lane], lanes[lane + half]);
+        }
+    }
+    lanes[0]
 }
 
 #[inline(always)]

@@ -1,7 +1,7 @@
 //! Layer norm with the residual sum and the dropout before it, in one pass over the rows.
 
 use crate::philox::Dropout;
-use crate::simd::{lane_sum, vectorize};
+use crate::simd::{dot, sum, vectorize};
 use crate::threads::Threads;
 
 /// Rows of one work item and of one partial sum of the parameter gradients.
@@ -83,9 +83,9 @@ pub fn forward(
 #[inline(always)]
 fn normalize(row: &mut [f32], eps: f32) -> f32 {
     let n = row.len() as f32;
-    let mean = lane_sum(row.len(), |c| row[c]) / n;
+    let mean = sum(row) / n;
     row.iter_mut().for_each(|v| *v -= mean);
-    let rstd = 1.0 / (lane_sum(row.len(), |c| row[c] * row[c]) / n + eps).sqrt();
+    let rstd = 1.0 / (dot(row, row) / n + eps).sqrt();
     row.iter_mut().for_each(|v| *v *= rstd);
     rstd
 }
@@ -161,13 +161,16 @@ pub fn backward(
 fn backward_row(d_out: &[f32], normalized: &[f32], rstd: f32, gain: &[f32], d_s: &mut [f32], sums: &mut [f32]) {
     let hidden = gain.len();
     let (d_gain, d_bias) = sums.split_at_mut(hidden);
+    // All of one length that the compiler sees, so that no index in the loops needs a check.
+    let (d_out, normalized, d_s) = (&d_out[..hidden], &normalized[..hidden], &mut d_s[..hidden]);
+    let (d_gain, d_bias) = (&mut d_gain[..hidden], &mut d_bias[..hidden]);
     for c in 0..hidden {
         d_gain[c] = d_out[c].mul_add(normalized[c], d_gain[c]);
         d_bias[c] += d_out[c];
         d_s[c] = d_out[c] * gain[c];
     }
-    let mean_u = lane_sum(hidden, |c| d_s[c]) / hidden as f32;
-    let mean_un = lane_sum(hidden, |c| d_s[c] * normalized[c]) / hidden as f32;
+    let mean_u = sum(d_s) / hidden as f32;
+    let mean_un = dot(d_s, normalized) / hidden as f32;
     for c in 0..hidden {
         d_s[c] = (d_s[c] - mean_u - normalized[c] * mean_un) * rstd;
     }

@@ -45,18 +45,30 @@ pub(crate) fn vectorize<R>(set: InstructionSet, work: impl FnOnce() -> R) -> R {
     set.0.dispatch(work)
 }
 
-/// Sum of `term(i)` for i in 0..len: lane i % 16 takes term i, then the lanes are added in order.
+/// Sum of values: lane i % 16 takes value i, then the lanes are added in order.
 #[inline(always)]
-pub(crate) fn lane_sum(len: usize, term: impl Fn(usize) -> f32) -> f32 {
+pub(crate) fn sum(values: &[f32]) -> f32 {
+    lane_sum(values, values, |value, _| value)
+}
+
+/// Sum of products, in the order of [`sum`]; each product is rounded.
+#[inline(always)]
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    lane_sum(a, b, |a, b| a * b)
+}
+
+// Over whole chunks: an index that is checked would keep the loop from being vectorised.
+#[inline(always)]
+fn lane_sum(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [0.0f32; LANES];
-    let whole = len / LANES * LANES;
-    for start in (0..whole).step_by(LANES) {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for (a, b) in a.iter().zip(b) {
         for lane in 0..LANES {
-            lanes[lane] += term(start + lane);
+            lanes[lane] += term(a[lane], b[lane]);
         }
     }
-    for i in whole..len {
-        lanes[i - whole] += term(i);
+    for (lane, (a, b)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
+        *lane += term(*a, *b);
     }
     lanes.iter().sum()
 }
