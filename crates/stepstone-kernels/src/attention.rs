@@ -225,6 +225,7 @@ impl WithSimd for Forward<'_> {
         let mut k_t = vec![0.0; d * keys];
         let (mut q, mut v) = (vec![0.0; sequence.queries * dim], vec![0.0; sequence.keys * dim]);
         let mut scores = vec![0.0; sequence.queries * keys];
+        let mut extremes = vec![(0.0, 0.0); sequence.queries];
         let mut context = vec![0.0; sequence.queries * dim];
         let mut masks = vec![0.0; if dropout.is_some() { scores.len() } else { 0 }];
         for head in 0..shape.heads {
@@ -240,9 +241,11 @@ impl WithSimd for Forward<'_> {
                 c: &mut scores,
             });
             for (i, row) in scores.chunks_exact_mut(keys).enumerate() {
-                let log_sum = softmax(row, sequence.keys, scale);
-                if let Some(lse) = &mut lse {
-                    lse[i * shape.heads + head] = log_sum;
+                extremes[i] = softmax(row, sequence.keys, scale);
+            }
+            if let Some(lse) = &mut lse {
+                for (lse, (max, sum)) in lse.chunks_exact_mut(shape.heads).zip(&extremes) {
+                    lse[head] = max + sum.ln();
                 }
             }
             if let Some((dropout, row_keys)) = dropout {
@@ -389,37 +392,40 @@ impl View<'_> {
     }
 }
 
-/// row = softmax(row * scale) over the first `keys` of it and 0 beyond, so that whole vectors are worked on; returns ln sum
-/// exp of the scaled row.
+/// row = softmax(row * scale) over the first `keys` of it and 0 beyond, so that whole vectors are worked on; returns the
+/// largest scaled score, and the sum of the exponentials of the scores less that.
 #[inline(always)]
-fn softmax(row: &mut [f32], keys: usize, scale: f32) -> f32 {
-    row[keys..].fill(f32::NEG_INFINITY);
-    row.iter_mut().for_each(|s| *s *= scale);
-    let max = max(row);
-    row.iter_mut().for_each(|s| *s = exp(*s - max));
-    row[keys..].fill(0.0);
-    let sum = simd::sum(row);
-    let inverse = 1.0 / sum;
-    row.iter_mut().for_each(|s| *s *= inverse);
-    max + sum.ln()
-}
-
-/// The largest of a row in whole vectors.
-#[inline(always)]
-fn max(row: &[f32]) -> f32 {
-    let larger = |a: f32, b: f32| if b > a { b } else { a };
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    for chunk in row.as_chunks::<LANES>().0 {
+fn softmax(row: &mut [f32], keys: usize, scale: f32) -> (f32, f32) {
+    let chunks = row.as_chunks_mut::<LANES>().0;
+    let mut largest = [f32::NEG_INFINITY; LANES];
+    for (number, chunk) in chunks.iter_mut().enumerate() {
+        let left = (keys - number * LANES) as u32;
         for lane in 0..LANES {
-            lanes[lane] = larger(lanes[lane], chunk[lane]);
+            let score = if (lane as u32) < left { chunk[lane] * scale } else { f32::NEG_INFINITY };
+            chunk[lane] = score;
+            largest[lane] = if score > largest[lane] { score } else { largest[lane] };
         }
     }
     for half in [8, 4, 2, 1] {
         for lane in 0..half {
-            lanes[lane] = larger(lanes[lane], lanes[lane + half]);
+            let other = largest[lane + half];
+            largest[lane] = if other > largest[lane] { other } else { largest[lane] };
         }
     }
-    lanes[0]
+    let max = largest[0];
+    let mut sums = [0.0f32; LANES];
+    for (number, chunk) in chunks.iter_mut().enumerate() {
+        let left = (keys - number * LANES) as u32;
+        for lane in 0..LANES {
+            let exponential = exp(chunk[lane] - max);
+            chunk[lane] = if (lane as u32) < left { exponential } else { 0.0 };
+            sums[lane] += chunk[lane];
+        }
+    }
+    let sum: f32 = sums.iter().sum();
+    let inverse = 1.0 / sum;
+    row.iter_mut().for_each(|p| *p *= inverse);
+    (max, sum)
 }
 
 #[inline(always)]
