@@ -6,7 +6,7 @@ use crate::tile::{Left, Tiled, cover, sum};
 use pulp::{Simd, WithSimd};
 
 /// Depth after which a tile's sums go back to memory, so that its part of a panel stays in L2.
-const DEPTH: usize = 1024;
+const DEPTH: usize = 512;
 
 /// The left operand of a block, `[rows, depth]`.
 #[derive(Debug, Clone, Copy)]
