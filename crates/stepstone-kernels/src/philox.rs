@@ -15,23 +15,36 @@ pub fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     rounds::<ROUNDS, 1>(counter.map(|word| [word]), key).map(|[word]| word)
 }
 
-/// `N` rounds of `WIDTH` counters side by side, word by word.
+/// `N` rounds of `WIDTH` counters side by side, word by word. Words lie in 64 bits each, as the vectors' products do: moving
+/// halves to and fro would take longer than the products.
 #[inline(always)]
-fn rounds<const N: usize, const WIDTH: usize>(mut c: [[u32; WIDTH]; 4], mut key: [u32; 2]) -> [[u32; WIDTH]; 4] {
-    for _ in 0..N {
-        let mut next = [[0u32; WIDTH]; 4];
+fn rounds<const N: usize, const WIDTH: usize>(counters: [[u32; WIDTH]; 4], mut key: [u32; 2]) -> [[u32; WIDTH]; 4] {
+    const LOW: u64 = 0xffff_ffff;
+    let mut c = [[0u64; WIDTH]; 4];
+    for word in 0..4 {
         for lane in 0..WIDTH {
-            let a = u64::from(c[0][lane]) * u64::from(MULTIPLIERS[0]);
-            let b = u64::from(c[2][lane]) * u64::from(MULTIPLIERS[1]);
-            next[0][lane] = (b >> 32) as u32 ^ c[1][lane] ^ key[0];
-            next[1][lane] = b as u32;
-            next[2][lane] = (a >> 32) as u32 ^ c[3][lane] ^ key[1];
-            next[3][lane] = a as u32;
+            c[word][lane] = u64::from(counters[word][lane]);
         }
-        c = next;
+    }
+    for _ in 0..N {
+        for lane in 0..WIDTH {
+            // Of a word only the low half counts.
+            let a = (c[0][lane] & LOW) * u64::from(MULTIPLIERS[0]);
+            let b = (c[2][lane] & LOW) * u64::from(MULTIPLIERS[1]);
+            c[0][lane] = (b >> 32) ^ c[1][lane] ^ u64::from(key[0]);
+            c[1][lane] = b;
+            c[2][lane] = (a >> 32) ^ c[3][lane] ^ u64::from(key[1]);
+            c[3][lane] = a;
+        }
         key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
     }
-    c
+    let mut words = [[0u32; WIDTH]; 4];
+    for word in 0..4 {
+        for lane in 0..WIDTH {
+            words[word][lane] = c[word][lane] as u32;
+        }
+    }
+    words
 }
 
 fn split(seed: u64) -> [u32; 2] {
