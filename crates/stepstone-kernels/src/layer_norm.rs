@@ -1,7 +1,7 @@
 //! Layer norm with the residual sum and the dropout before it, in one pass over the rows.
 
 use crate::philox::Dropout;
-use crate::simd::{dot, sum, vectorize};
+use crate::simd::{subtract_and_sum_squares, sum, sum_and_dot, vectorize};
 use crate::threads::Threads;
 
 /// Rows of one work item and of one partial sum of the parameter gradients.
@@ -54,40 +54,42 @@ pub fn forward(
             #[inline(always)]
             || {
                 for (r, (x, out)) in x.chunks_exact(hidden).zip(out.chunks_exact_mut(hidden)).enumerate() {
-                    match dropout {
-                        Some((mask, keys)) => {
+                    let residual = residual.map(|residual| &residual[(first + r) * hidden..][..hidden]);
+                    match (dropout, residual) {
+                        (Some((mask, keys)), Some(residual)) => {
+                            mask.fill(keys[first + r], out);
+                            out.iter_mut().zip(x).zip(residual).for_each(|((o, x), r)| *o = *o * x + r);
+                        }
+                        (Some((mask, keys)), None) => {
                             mask.fill(keys[first + r], out);
                             out.iter_mut().zip(x).for_each(|(o, x)| *o *= x);
                         }
-                        None => out.copy_from_slice(x),
+                        (None, Some(residual)) => {
+                            out.iter_mut().zip(x).zip(residual).for_each(|((o, x), r)| *o = x + r);
+                        }
+                        (None, None) => out.copy_from_slice(x),
                     }
-                    if let Some(residual) = residual {
-                        let residual = &residual[(first + r) * hidden..][..hidden];
-                        out.iter_mut().zip(residual).for_each(|(o, r)| *o += r);
-                    }
-                    let rstd = normalize(out, eps);
-                    if let Some((normalized, rstds)) = &mut saved {
-                        normalized[r * hidden..][..hidden].copy_from_slice(out);
-                        rstds[r] = rstd;
-                    }
-                    for ((o, g), b) in out.iter_mut().zip(gain).zip(bias) {
-                        *o = o.mul_add(*g, *b);
+                    let mean = sum(out) / hidden as f32;
+                    let rstd = 1.0 / (subtract_and_sum_squares(out, mean) / hidden as f32 + eps).sqrt();
+                    match &mut saved {
+                        Some((normalized, rstds)) => {
+                            rstds[r] = rstd;
+                            let normalized = &mut normalized[r * hidden..][..hidden];
+                            for (((o, n), g), b) in out.iter_mut().zip(normalized).zip(gain).zip(bias) {
+                                *n = *o * rstd;
+                                *o = n.mul_add(*g, *b);
+                            }
+                        }
+                        None => {
+                            for ((o, g), b) in out.iter_mut().zip(gain).zip(bias) {
+                                *o = (*o * rstd).mul_add(*g, *b);
+                            }
+                        }
                     }
                 }
             },
         );
     });
-}
-
-/// row = (row - mean) * rstd; returns rstd.
-#[inline(always)]
-fn normalize(row: &mut [f32], eps: f32) -> f32 {
-    let n = row.len() as f32;
-    let mean = sum(row) / n;
-    row.iter_mut().for_each(|v| *v -= mean);
-    let rstd = 1.0 / (dot(row, row) / n + eps).sqrt();
-    row.iter_mut().for_each(|v| *v *= rstd);
-    rstd
 }
 
 /// With u = d_out * gain: d_s = rstd (u - mean(u) - normalized mean(u normalized)); d_residual is d_s (overwritten, or
@@ -169,8 +171,7 @@ fn backward_row(d_out: &[f32], normalized: &[f32], rstd: f32, gain: &[f32], d_s:
         d_bias[c] += d_out[c];
         d_s[c] = d_out[c] * gain[c];
     }
-    let mean_u = sum(d_s) / hidden as f32;
-    let mean_un = dot(d_s, normalized) / hidden as f32;
+    let [mean_u, mean_un] = sum_and_dot(d_s, normalized).map(|sum| sum / hidden as f32);
     for c in 0..hidden {
         d_s[c] = (d_s[c] - mean_u - normalized[c] * mean_un) * rstd;
     }

@@ -48,27 +48,63 @@ pub(crate) fn vectorize<R>(set: InstructionSet, work: impl FnOnce() -> R) -> R {
 /// Sum of values: lane i % 16 takes value i, then the lanes are added in order.
 #[inline(always)]
 pub(crate) fn sum(values: &[f32]) -> f32 {
-    lane_sum(values, values, |value, _| value)
+    let [sum] = lane_sums(values, values, |value, _| [value]);
+    sum
 }
 
 /// Sum of products, in the order of [`sum`]; each product is rounded.
 #[inline(always)]
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    lane_sum(a, b, |a, b| a * b)
+    let [dot] = lane_sums(a, b, |a, b| [a * b]);
+    dot
+}
+
+/// [`sum`] of a, and [`dot`] of both, in one pass.
+#[inline(always)]
+pub(crate) fn sum_and_dot(a: &[f32], b: &[f32]) -> [f32; 2] {
+    lane_sums(a, b, |a, b| [a, a * b])
 }
 
 // Over whole chunks: an index that is checked would keep the loop from being vectorised.
 #[inline(always)]
-fn lane_sum(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut lanes = [0.0f32; LANES];
+fn lane_sums<const N: usize>(a: &[f32], b: &[f32], terms: impl Fn(f32, f32) -> [f32; N]) -> [f32; N] {
+    let mut lanes = [[0.0f32; LANES]; N];
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     for (a, b) in a.iter().zip(b) {
         for lane in 0..LANES {
-            lanes[lane] += term(a[lane], b[lane]);
+            let terms = terms(a[lane], b[lane]);
+            for n in 0..N {
+                lanes[n][lane] += terms[n];
+            }
         }
     }
-    for (lane, (a, b)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
-        *lane += term(*a, *b);
+    for (lane, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
+        let terms = terms(*a, *b);
+        for n in 0..N {
+            lanes[n][lane] += terms[n];
+        }
+    }
+    let mut sums = [0.0; N];
+    for n in 0..N {
+        sums[n] = lanes[n].iter().sum();
+    }
+    sums
+}
+
+/// value = value - shift; returns the sum of the squares of that, in the order of [`sum`].
+#[inline(always)]
+pub(crate) fn subtract_and_sum_squares(values: &mut [f32], shift: f32) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    let (chunks, rest) = values.as_chunks_mut::<LANES>();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            chunk[lane] -= shift;
+            lanes[lane] += chunk[lane] * chunk[lane];
+        }
+    }
+    for (lane, value) in rest.iter_mut().enumerate() {
+        *value -= shift;
+        lanes[lane] += *value * *value;
     }
     lanes.iter().sum()
 }
