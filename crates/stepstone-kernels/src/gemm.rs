@@ -12,7 +12,7 @@ mod portable;
 use crate::gelu;
 use crate::simd::{InstructionSet, vectorize};
 use crate::threads::Threads;
-use block::BlockLeft;
+use block::{Block, BlockLeft};
 use panels::Right;
 use portable::Matrix;
 use std::time::Instant;
@@ -52,8 +52,8 @@ impl Shape {
 pub fn forward(threads: &Threads, shape: Shape, x: &[f32], weight: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
     shape.check(x, weight, y);
     assert!(bias.is_none_or(|bias| bias.len() == shape.outputs), "gemm: bias of {shape:?}");
-    let blocks = blocks(threads, y, shape.outputs).into_iter().map(|y| (y, ())).collect();
-    product_with_weight(shape, x, weight).run(threads, Path::of(threads.instructions()), blocks, |y, ()| {
+    let items = row_items(blocks(threads, y, shape.outputs), x, shape.inputs, std::iter::repeat(()));
+    of_weight(shape, weight).run(threads, Path::of(threads.instructions()), items, |y, ()| {
         if let Some(bias) = bias {
             vectorize(
                 threads.instructions(),
@@ -80,12 +80,11 @@ pub fn forward_gelu(
     shape.check(x, weight, y);
     assert_eq!(bias.len(), shape.outputs, "gemm: bias of {shape:?}");
     assert!(derivative.as_ref().is_none_or(|d| d.len() == y.len()), "gemm: derivative of {shape:?}");
-    let mut derivatives = derivative.map(|d| blocks(threads, d, shape.outputs).into_iter());
-    let blocks = blocks(threads, y, shape.outputs)
-        .into_iter()
-        .map(|y| (y, derivatives.as_mut().and_then(Iterator::next)))
-        .collect();
-    product_with_weight(shape, x, weight).run(threads, Path::of(threads.instructions()), blocks, |y, derivative| {
+    let blocks_of = |c| blocks(threads, c, shape.outputs);
+    let mut derivatives = derivative.map(|derivative| blocks_of(derivative).into_iter());
+    let derivatives = std::iter::repeat_with(|| derivatives.as_mut()?.next().map(|(_, block)| block));
+    let items = row_items(blocks_of(y), x, shape.inputs, derivatives);
+    of_weight(shape, weight).run(threads, Path::of(threads.instructions()), items, |y, derivative| {
         gelu::forward_with_bias(threads.instructions(), bias, y, derivative);
     });
 }
@@ -96,19 +95,9 @@ pub fn forward_gelu(
 /// If a length does not fit `shape`, or it has no columns.
 pub fn data_gradient(threads: &Threads, shape: Shape, dy: &[f32], weight: &[f32], accumulate: bool, dx: &mut [f32]) {
     shape.check(dx, weight, dy);
-    let product = Product {
-        left: Left::Rows(dy),
-        right: Right::Rows(weight),
-        depth: shape.outputs,
-        columns: shape.inputs,
-        accumulate,
-    };
-    product.run(
-        threads,
-        Path::of(threads.instructions()),
-        blocks(threads, dx, shape.inputs).into_iter().map(|dx| (dx, ())).collect(),
-        |_, ()| (),
-    );
+    let items = row_items(blocks(threads, dx, shape.inputs), dy, shape.outputs, std::iter::repeat(()));
+    let product = Product { right: Right::Rows(weight), depth: shape.outputs, columns: shape.inputs, accumulate };
+    product.run(threads, Path::of(threads.instructions()), items, |_, ()| ());
 }
 
 /// d_weight += dy^T x; d_bias += column sums of dy, by blocks of 64 rows, added in order.
@@ -125,19 +114,34 @@ pub fn weight_gradient(
 ) {
     shape.check(x, d_weight, dy);
     assert_eq!(d_bias.len(), shape.outputs, "gemm: bias of {shape:?}");
-    let product = Product {
-        left: Left::Columns { data: dy, sums: d_bias },
-        right: Right::Rows(x),
-        depth: shape.rows,
-        columns: shape.inputs,
-        accumulate: true,
-    };
-    product.run(
-        threads,
-        Path::of(threads.instructions()),
-        blocks(threads, d_weight, shape.inputs).into_iter().map(|d| (d, ())).collect(),
-        |_, ()| (),
-    );
+    let mut sums = d_bias;
+    let items = blocks(threads, d_weight, shape.inputs).into_iter().map(|(first, c)| {
+        let sums = sums.split_off_mut(..c.len() / shape.inputs).expect("a sum for each row");
+        Item {
+            left: Left::Columns { data: dy.get(first..).unwrap_or_default(), stride: shape.outputs, sums },
+            c,
+            extra: (),
+        }
+    });
+    let items = items.collect();
+    let product = Product { right: Right::Rows(x), depth: shape.rows, columns: shape.inputs, accumulate: true };
+    product.run(threads, Path::of(threads.instructions()), items, |_, ()| ());
+}
+
+/// y = x weight^T.
+fn of_weight(shape: Shape, weight: &[f32]) -> Product<'_> {
+    Product { right: Right::Columns(weight), depth: shape.inputs, columns: shape.outputs, accumulate: false }
+}
+
+/// Blocks of c with the same rows of left `[rows, depth]`.
+fn row_items<'a, E>(
+    blocks: Vec<(usize, &'a mut [f32])>,
+    left: &'a [f32],
+    depth: usize,
+    extras: impl Iterator<Item = E>,
+) -> Vec<Item<'a, E>> {
+    let items = blocks.into_iter().zip(extras);
+    items.map(|((first, c), extra)| Item { left: Left::Rows(&left[first * depth..]), c, extra }).collect()
 }
 
 /// How products are computed here.
@@ -156,10 +160,27 @@ impl Path {
     }
 }
 
-/// c = left right, or c += left right; shapes `[rows, depth]` and `[depth, columns]`.
+/// The left operand of a block of rows, `[rows, depth]`.
 #[derive(Debug)]
-struct Product<'a> {
+enum Left<'a> {
+    /// Row after row.
+    Rows(&'a [f32]),
+    /// Element (row, k) at `k * stride + row`. The sum of each row over k is added to `sums` `[rows]` on the way.
+    Columns { data: &'a [f32], stride: usize, sums: &'a mut [f32] },
+}
+
+/// A block of rows of c = left right, or c += left right, and what comes along.
+#[derive(Debug)]
+struct Item<'a, E> {
     left: Left<'a>,
+    /// `[rows, columns]`
+    c: &'a mut [f32],
+    extra: E,
+}
+
+/// What the blocks of a product share; right has shape `[depth, columns]`.
+#[derive(Debug, Clone, Copy)]
+struct Product<'a> {
     right: Right<'a>,
     depth: usize,
     columns: usize,
@@ -167,83 +188,54 @@ struct Product<'a> {
 }
 
 impl Product<'_> {
-    /// Computes every block of c and hands it, with what came along, to `finish`.
+    /// Computes every block and hands it, with what came along, to `finish`.
     fn run<E: Send>(
         self,
         threads: &Threads,
         path: Path,
-        blocks: Vec<(&mut [f32], E)>,
+        items: Vec<Item<'_, E>>,
         finish: impl Fn(&mut [f32], E) + Sync + Send,
     ) {
-        let Product { left, right, depth, columns, accumulate } = self;
-        let len: usize = blocks.iter().map(|(c, _)| c.len()).sum();
-        if len == 0 || depth == 0 {
+        let Product { right, depth, columns, accumulate } = self;
+        if items.is_empty() || depth == 0 {
             return; // nothing to write, or nothing to add: only a weight gradient has a depth that may be 0
         }
-        let rows = len / columns;
-        let mut first_row = 0;
-        let with_first_row = blocks.into_iter().map(|(c, extra)| {
-            let first = first_row;
-            first_row += c.len() / columns;
-            (first, c, extra)
-        });
-        let items = with_first_row.collect();
+        let set = threads.instructions();
         match path {
-            Path::Tiles => {
-                let panels_len = columns.next_multiple_of(block::width(threads.instructions())) * depth;
-                let groups_len = if let Left::Columns { .. } = left { groups::len(rows, depth) } else { 0 };
-                threads.with_scratch(panels_len + groups_len, |scratch| {
-                    let start = Instant::now();
-                    let (panels, groups) = scratch.split_at_mut(panels_len);
-                    panels::pack(threads, right, depth, columns, panels);
-                    let rows = match left {
-                        Left::Rows(data) => Some(data),
-                        Left::Columns { data, sums } => {
-                            groups::pack(threads, data, depth, groups, sums);
-                            None
+            Path::Tiles => threads.with_scratch(columns.next_multiple_of(block::width(set)) * depth, |panels| {
+                let start = Instant::now();
+                panels::pack(threads, right, depth, columns, panels);
+                threads.add_packing_time(start.elapsed());
+                threads.for_each(items, |Item { left, c, extra }| {
+                    match left {
+                        Left::Rows(data) => self.block(set, panels, BlockLeft::Rows(data), c),
+                        Left::Columns { data, stride, sums } => {
+                            groups::with_packed(set, data, stride, depth, sums, |groups| {
+                                self.block(set, panels, BlockLeft::Groups(groups), c);
+                            });
                         }
-                    };
-                    let (panels, groups) = (&*panels, &*groups);
-                    threads.add_packing_time(start.elapsed());
-                    threads.for_each(items, |(first_row, c, extra): (usize, &mut [f32], E)| {
-                        let left = match rows {
-                            Some(data) => BlockLeft::Rows(&data[first_row * depth..]),
-                            None => BlockLeft::Groups { data: groups, first_row },
-                        };
-                        threads.instructions().0.dispatch(block::Block { left, panels, depth, columns, accumulate, c });
-                        finish(c, extra);
-                    });
-                });
-            }
-            Path::Portable => {
-                let left = match left {
-                    Left::Rows(data) => Matrix { data, row_stride: depth, column_stride: 1 },
-                    Left::Columns { data, sums } => {
-                        portable::add_column_sums(data, sums);
-                        Matrix { data, row_stride: 1, column_stride: rows }
                     }
-                };
-                threads.for_each(items, |(first_row, c, extra): (usize, &mut [f32], E)| {
-                    portable::product(left.from_row(first_row), right, depth, columns, accumulate, c);
                     finish(c, extra);
                 });
-            }
+            }),
+            Path::Portable => threads.for_each(items, |Item { left, c, extra }| {
+                let left = match left {
+                    Left::Rows(data) => Matrix { data, row_stride: depth, column_stride: 1 },
+                    Left::Columns { data, stride, sums } => {
+                        groups::add_sums(data, stride, sums);
+                        Matrix { data, row_stride: 1, column_stride: stride }
+                    }
+                };
+                portable::product(left, right, depth, columns, accumulate, c);
+                finish(c, extra);
+            }),
         }
     }
-}
 
-/// The left operand `[rows, depth]` of a product.
-#[derive(Debug)]
-enum Left<'a> {
-    /// Row after row.
-    Rows(&'a [f32]),
-    /// Column after column: the transpose, row after row. The sum of each row is added to `sums` on the way.
-    Columns { data: &'a [f32], sums: &'a mut [f32] },
-}
-
-fn product_with_weight<'a>(shape: Shape, x: &'a [f32], weight: &'a [f32]) -> Product<'a> {
-    let (left, right) = (Left::Rows(x), Right::Columns(weight));
-    Product { left, right, depth: shape.inputs, columns: shape.outputs, accumulate: false }
+    fn block(self, set: InstructionSet, panels: &[f32], left: BlockLeft<'_>, c: &mut [f32]) {
+        let Product { depth, columns, accumulate, .. } = self;
+        set.0.dispatch(Block { left, panels, depth, columns, accumulate, c });
+    }
 }
 
 #[inline(always)]
@@ -253,16 +245,17 @@ fn add_rows(bias: &[f32], y: &mut [f32]) {
     }
 }
 
-/// Cuts c into blocks of at most [`BLOCK`] rows, as many for each thread and equally high to within [`ROWS`].
-fn blocks<'a>(threads: &Threads, mut c: &'a mut [f32], columns: usize) -> Vec<&'a mut [f32]> {
+/// Cuts c into blocks of at most [`BLOCK`] rows, as many for each thread and equally high to within [`ROWS`]; with the
+/// number of its first row each.
+fn blocks<'a>(threads: &Threads, mut c: &'a mut [f32], columns: usize) -> Vec<(usize, &'a mut [f32])> {
     let rows = c.len() / columns;
     let (count, tiles) = (threads.count() * rows.div_ceil(threads.count() * BLOCK), rows.div_ceil(ROWS));
     let mut blocks = Vec::with_capacity(count);
     for number in 0..count {
-        let height = (tiles * (number + 1) / count - tiles * number / count) * ROWS;
-        let block = c.split_off_mut(..(height * columns).min(c.len())).expect("the range lies within c");
+        let (first, end) = ((tiles * number / count * ROWS).min(rows), (tiles * (number + 1) / count * ROWS).min(rows));
+        let block = c.split_off_mut(..(end - first) * columns).expect("the rows lie within c");
         if !block.is_empty() {
-            blocks.push(block);
+            blocks.push((first, block));
         }
     }
     blocks

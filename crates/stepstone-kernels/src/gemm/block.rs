@@ -13,8 +13,8 @@ const DEPTH: usize = 512;
 pub(super) enum BlockLeft<'a> {
     /// Row after row, from the block's first on.
     Rows(&'a [f32]),
-    /// Packed by [`super::groups`]; of a row of the whole, a multiple of every tile's rows, on.
-    Groups { data: &'a [f32], first_row: usize },
+    /// Packed by [`super::groups`].
+    Groups(&'a [f32]),
 }
 
 /// c = a b, or c += a b, where b lies in panels of [`width`] columns: `[panel][depth][width]`.
@@ -113,8 +113,7 @@ impl<const VECTORS: usize> Tiled for Part<'_, VECTORS> {
             BlockLeft::Rows(data) => {
                 Left::Rows { data: &data[row * self.whole_depth + self.first_k..], stride: self.whole_depth }
             }
-            BlockLeft::Groups { data, first_row } => {
-                let row = first_row + row;
+            BlockLeft::Groups(data) => {
                 let group = &data[row / GROUP * GROUP * self.whole_depth..];
                 Left::Columns { data: &group[self.first_k * GROUP + row % GROUP..], stride: GROUP }
             }
@@ -187,9 +186,12 @@ mod tests {
                 let transposed: Vec<f32> = (0..rows * depth).map(|i| a[i % rows * depth + i / rows]).collect();
                 let mut panels = vec![f32::NAN; columns.next_multiple_of(width(threads.instructions())) * depth];
                 pack(threads, Right::Rows(&b), depth, columns, &mut panels);
-                let mut packed = vec![f32::NAN; groups::len(rows, depth)];
-                groups::pack(threads, &transposed, depth, &mut packed, &mut vec![0.0; rows]);
-                let lefts = [BlockLeft::Rows(&a), BlockLeft::Groups { data: &packed, first_row: 0 }];
+                let mut packed = Vec::new();
+                let set = threads.instructions();
+                groups::with_packed(set, &transposed, rows, depth, &mut vec![0.0; rows], |groups| {
+                    packed = groups.to_vec();
+                });
+                let lefts = [BlockLeft::Rows(&a), BlockLeft::Groups(&packed)];
                 for (left, accumulate) in lefts.into_iter().flat_map(|left| [(left, false), (left, true)]) {
                     let mut want = if accumulate { start.clone() } else { vec![0.0; start.len()] };
                     by_definition(&a, &b, depth, columns, &mut want);

@@ -1,59 +1,80 @@
-//! The left operand of a weight gradient, whose columns lie side by side in memory.
+//! The left operand of a weight gradient, whose columns lie side by side in memory, in the order in which tiles read it.
 
-use super::panels::{DEPTHS, by_depth};
-use crate::simd::vectorize;
-use crate::threads::Threads;
+use crate::simd::{InstructionSet, vectorize};
+use std::cell::RefCell;
 
-/// Rows that lie together in a packed left operand: whole vectors, and a multiple of every tile's rows, so that no tile
-/// straddles two groups.
+/// Rows that lie together: whole vectors, and a multiple of every tile's rows, so that no tile straddles two groups.
 pub(super) const GROUP: usize = 48;
+/// Depth of one partial sum.
+const PARTIAL: usize = 64;
 
 /// Length of the packed form of `rows` rows.
-pub(super) fn len(rows: usize, depth: usize) -> usize {
+fn len(rows: usize, depth: usize) -> usize {
     rows.next_multiple_of(GROUP) * depth
 }
 
-/// Writes data `[depth, rows]` into groups `[group][depth][GROUP]`: what a tile reads in one step lies side by side. What
-/// lies beyond the last row keeps its value and is never read. On the way sums += the sums over depth: by blocks of
-/// [`DEPTHS`], added in order.
-pub(super) fn pack(threads: &Threads, data: &[f32], depth: usize, groups: &mut [f32], sums: &mut [f32]) {
-    let rows = sums.len();
-    assert_eq!(groups.len(), len(rows, depth), "gemm: length of groups");
-    let items = by_depth(groups, depth, GROUP).into_iter().zip(data.chunks(DEPTHS * rows)).collect();
-    let partial_sums = threads.map(items, |(mut parts, data): (Vec<&mut [f32]>, &[f32])| {
-        let mut sums = vec![0.0f32; rows];
-        vectorize(
-            threads.instructions(),
-            #[inline(always)]
-            || pack_part(data, &mut parts, &mut sums),
-        );
-        sums
-    });
-    for partial in partial_sums {
-        sums.iter_mut().zip(partial).for_each(|(sum, partial)| *sum += partial);
+/// Calls `work` with the packed form of the first `sums.len()` columns of data; see [`pack`]. The memory belongs to the thread,
+/// so no other has to fetch it, and stays for the next call.
+pub(super) fn with_packed(
+    set: InstructionSet,
+    data: &[f32],
+    stride: usize,
+    depth: usize,
+    sums: &mut [f32],
+    work: impl FnOnce(&[f32]),
+) {
+    thread_local! {
+        static GROUPS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
     }
+    let mut groups = GROUPS.take();
+    let len = len(sums.len(), depth);
+    if groups.len() < len {
+        groups.resize(len, 0.0);
+    }
+    vectorize(
+        set,
+        #[inline(always)]
+        || pack(data, stride, depth, &mut groups[..len], sums),
+    );
+    work(&groups[..len]);
+    GROUPS.set(groups);
 }
 
+/// Writes the first `sums.len()` columns of data, `stride` apart, into groups `[group][depth][GROUP]`: what a tile reads in
+/// one step lies side by side. What lies beyond the last row keeps its value and is never read. On the way sums += the sums
+/// over depth, by parts of [`PARTIAL`], added in order.
 #[inline(always)]
-fn pack_part(data: &[f32], parts: &mut [&mut [f32]], sums: &mut [f32]) {
-    for (k, row) in data.chunks_exact(sums.len()).enumerate() {
-        for ((from, part), sums) in row.chunks(GROUP).zip(parts.iter_mut()).zip(sums.chunks_mut(GROUP)) {
-            let to: &mut [f32; GROUP] = part[k * GROUP..].first_chunk_mut().expect("a part has a group for each depth");
-            match (from.first_chunk(), sums.first_chunk_mut()) {
-                (Some(from), Some(sums)) => copy_and_add::<GROUP>(from, to, sums),
-                _ => {
-                    to[..from.len()].copy_from_slice(from);
-                    sums.iter_mut().zip(from).for_each(|(sum, from)| *sum += from);
+fn pack(data: &[f32], stride: usize, depth: usize, groups: &mut [f32], sums: &mut [f32]) {
+    for (number, (group, sums)) in groups.chunks_exact_mut(GROUP * depth).zip(sums.chunks_mut(GROUP)).enumerate() {
+        let data = &data[number * GROUP..];
+        for (group, data) in group.chunks_mut(PARTIAL * GROUP).zip(data.chunks(PARTIAL * stride)) {
+            let mut partial = [0.0f32; GROUP];
+            for (to, row) in group.as_chunks_mut::<GROUP>().0.iter_mut().zip(data.chunks(stride)) {
+                match row.first_chunk::<GROUP>() {
+                    Some(from) if sums.len() == GROUP => {
+                        for i in 0..GROUP {
+                            to[i] = from[i];
+                            partial[i] += from[i];
+                        }
+                    }
+                    _ => {
+                        for ((to, partial), from) in to.iter_mut().zip(&mut partial).zip(row).take(sums.len()) {
+                            *to = *from;
+                            *partial += from;
+                        }
+                    }
                 }
             }
+            sums.iter_mut().zip(partial).for_each(|(sum, partial)| *sum += partial);
         }
     }
 }
 
-#[inline(always)]
-fn copy_and_add<const N: usize>(from: &[f32; N], to: &mut [f32; N], sums: &mut [f32; N]) {
-    for i in 0..N {
-        to[i] = from[i];
-        sums[i] += from[i];
+/// sums += the sums over depth of the first `sums.len()` columns of data, in the order of [`pack`].
+pub(super) fn add_sums(data: &[f32], stride: usize, sums: &mut [f32]) {
+    for part in data.chunks(PARTIAL * stride) {
+        let mut partial = vec![0.0f32; sums.len()];
+        part.chunks(stride).for_each(|row| partial.iter_mut().zip(row).for_each(|(sum, value)| *sum += value));
+        sums.iter_mut().zip(partial).for_each(|(sum, partial)| *sum += partial);
     }
 }

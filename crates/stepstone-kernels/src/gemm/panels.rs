@@ -59,13 +59,13 @@ impl WithSimd for Transpose<'_> {
 }
 
 /// Depths of one work item.
-pub(super) const DEPTHS: usize = 64;
+const DEPTHS: usize = 64;
 
 /// The same depths of every panel: a matrix is then read row after row.
 type Parts<'a> = Vec<&'a mut [f32]>;
 
 /// Cuts `[panel][depth][width]` into work items of [`DEPTHS`].
-pub(super) fn by_depth(panels: &mut [f32], depth: usize, width: usize) -> Vec<Parts<'_>> {
+fn by_depth(panels: &mut [f32], depth: usize, width: usize) -> Vec<Parts<'_>> {
     let count = panels.len() / (depth * width);
     let mut items: Vec<Parts<'_>> = (0..depth.div_ceil(DEPTHS)).map(|_| Vec::with_capacity(count)).collect();
     for panel in panels.chunks_exact_mut(depth * width) {

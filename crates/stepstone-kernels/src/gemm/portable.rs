@@ -1,6 +1,6 @@
 //! Products through the `gemm` crate, for machines that have no vectors of f32.
 
-use super::panels::{DEPTHS, Right};
+use super::panels::Right;
 
 /// c = left right, or c += left right; shapes `[rows, depth]`, `[depth, columns]`, `[rows, columns]`. One thread; the
 /// order of each sum is a function of the shape.
@@ -48,22 +48,7 @@ pub(super) struct Matrix<'a> {
     pub(super) column_stride: usize,
 }
 
-/// sums += the column sums of data, as [`super::groups::pack`] adds them.
-pub(super) fn add_column_sums(data: &[f32], sums: &mut [f32]) {
-    let columns = sums.len();
-    for block in data.chunks(DEPTHS * columns) {
-        let mut partial = vec![0.0f32; columns];
-        block.chunks_exact(columns).for_each(|row| partial.iter_mut().zip(row).for_each(|(s, d)| *s += d));
-        sums.iter_mut().zip(partial).for_each(|(sum, partial)| *sum += partial);
-    }
-}
-
 impl Matrix<'_> {
-    /// The rows from `row` on.
-    pub(super) fn from_row(self, row: usize) -> Self {
-        Matrix { data: &self.data[row * self.row_stride..], ..self }
-    }
-
     fn check(self, rows: usize, columns: usize) {
         let last = (rows - 1) * self.row_stride + (columns - 1) * self.column_stride;
         assert!(last < self.data.len(), "gemm: a view of {rows} x {columns} leaves its data");

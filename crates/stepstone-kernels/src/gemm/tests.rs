@@ -99,11 +99,20 @@ fn portable_products_equal_those_of_tiles() {
             for (by_columns, transposed, accumulate) in (0..8).map(|i| (i & 1 > 0, i & 2 > 0, i & 4 > 0)) {
                 let run = |path: Path, a: &[f32], b: &[f32]| {
                     let mut sums = vec![0.0; rows];
-                    let left = if by_columns { Left::Columns { data: a, sums: &mut sums } } else { Left::Rows(a) };
                     let right = if transposed { Right::Columns(b) } else { Right::Rows(b) };
                     let mut c = start.clone();
-                    let blocks = blocks(&threads, &mut c, columns).into_iter().map(|c| (c, ())).collect();
-                    Product { left, right, depth, columns, accumulate }.run(&threads, path, blocks, |_, ()| ());
+                    let mut sums = &mut sums[..];
+                    let items = blocks(&threads, &mut c, columns).into_iter().map(|(first, c)| {
+                        let sums = sums.split_off_mut(..c.len() / columns).unwrap();
+                        let left = if by_columns {
+                            Left::Columns { data: &a[first..], stride: rows, sums }
+                        } else {
+                            Left::Rows(&a[first * depth..])
+                        };
+                        Item { left, c, extra: () }
+                    });
+                    let items = items.collect();
+                    Product { right, depth, columns, accumulate }.run(&threads, path, items, |_, ()| ());
                     c
                 };
                 let sizes = run(Path::Tiles, &sizes_a, &sizes_b).into_iter().map(|s| f64::from(s.abs()) + 4.0);
