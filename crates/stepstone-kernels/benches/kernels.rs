@@ -55,7 +55,9 @@ mod linear {
         let (x, w, bias) =
             (random(1, shape.rows * shape.inputs), random(2, shape.inputs * shape.outputs), random(3, shape.outputs));
         let mut y = vec![0.0; shape.rows * shape.outputs];
-        bencher.counter(flops(shape)).bench_local(|| gemm::forward(&pool, shape, &x, &w, Some(&bias), &mut y));
+        bencher
+            .counter(flops(shape))
+            .bench_local(|| pool.within(|| gemm::forward(&pool, shape, &x, &w, Some(&bias), &mut y)));
     }
 
     #[divan::bench(args = LAYERS, consts = THREADS)]
@@ -63,15 +65,19 @@ mod linear {
         let (pool, shape) = (pool(N), shape(layer));
         let (dy, w) = (random(1, shape.rows * shape.outputs), random(2, shape.inputs * shape.outputs));
         let mut dx = vec![0.0; shape.rows * shape.inputs];
-        bencher.counter(flops(shape)).bench_local(|| gemm::data_gradient(&pool, shape, &dy, &w, false, &mut dx));
+        bencher
+            .counter(flops(shape))
+            .bench_local(|| pool.within(|| gemm::data_gradient(&pool, shape, &dy, &w, false, &mut dx)));
     }
 
     #[divan::bench(args = LAYERS, consts = THREADS)]
     fn weight_gradient<const N: usize>(bencher: Bencher<'_, '_>, layer: (usize, usize)) {
         let (pool, shape) = (pool(N), shape(layer));
         let (dy, x) = (random(1, shape.rows * shape.outputs), random(2, shape.rows * shape.inputs));
-        let mut dw = vec![0.0; shape.inputs * shape.outputs];
-        bencher.counter(flops(shape)).bench_local(|| gemm::weight_gradient(&pool, shape, &dy, &x, &mut dw));
+        let (mut dw, mut db) = (vec![0.0; shape.inputs * shape.outputs], vec![0.0; shape.outputs]);
+        bencher
+            .counter(flops(shape))
+            .bench_local(|| pool.within(|| gemm::weight_gradient(&pool, shape, &dy, &x, &mut dw, &mut db)));
     }
 }
 

@@ -52,8 +52,8 @@ fn pack(data: &[f32], stride: usize, depth: usize, groups: &mut [f32], sums: &mu
             for (to, row) in group.as_chunks_mut::<GROUP>().0.iter_mut().zip(data.chunks(stride)) {
                 match row.first_chunk::<GROUP>() {
                     Some(from) if sums.len() == GROUP => {
+                        *to = *from;
                         for i in 0..GROUP {
-                            to[i] = from[i];
                             partial[i] += from[i];
                         }
                     }
