@@ -19,6 +19,8 @@ pub struct CpuDevice {
     first_moment: Vec<f32>,
     second_moment: Vec<f32>,
     activations: Vec<f32>,
+    /// Where gradients may lie since the last update. Elsewhere those of weights are zero, and need not be added to.
+    written: Vec<Range<usize>>,
     /// Of the last run: its plan, and the spans of its outputs.
     last: Option<(Plan, Vec<Value>)>,
     gradient_norm: f64,
@@ -36,6 +38,7 @@ impl CpuDevice {
             first_moment: vec![0.0; len],
             second_moment: vec![0.0; len],
             activations: Vec::new(),
+            written: Vec::new(),
             last: None,
             gradient_norm: 0.0,
             peak_activations: 0,
@@ -99,6 +102,7 @@ impl CpuDevice {
             batch,
             scalars,
             shape,
+            written: &mut self.written,
             stopwatch: &mut self.stopwatch,
         };
         self.threads.within(|| {
@@ -114,6 +118,9 @@ impl CpuDevice {
 
 impl Device for CpuDevice {
     fn load(&mut self, arena: Arena, offset: usize, data: &[f32]) {
+        if arena == Arena::Gradients {
+            self.written.push(offset..offset + data.len());
+        }
         self.arena_mut(arena)[offset..offset + data.len()].copy_from_slice(data);
     }
 
@@ -158,6 +165,7 @@ impl Device for CpuDevice {
             &mut self.first_moment,
             &mut self.second_moment,
         );
+        self.written.clear();
         self.stopwatch.lap(&self.threads, Phase::Optimizer);
     }
 
@@ -180,6 +188,7 @@ struct Run<'a> {
     batch: &'a Batch,
     scalars: Scalars,
     shape: BatchShape,
+    written: &'a mut Vec<Range<usize>>,
     stopwatch: &'a mut Stopwatch,
 }
 
@@ -325,7 +334,12 @@ impl<'a> Run<'a> {
             gelu::backward(threads, d_z, derivative);
         }
         let [d_weight, d_bias] = disjoint(self.gradients, [op.weight.range(), op.bias.range()]);
-        gemm::weight_gradient(threads, shape, d_z, x, d_weight, d_bias);
+        let span = op.weight.range();
+        let accumulate = self.written.iter().any(|other| other.start < span.end && span.start < other.end);
+        if !accumulate {
+            self.written.push(span);
+        }
+        gemm::weight_gradient(threads, shape, d_z, x, accumulate, d_weight, d_bias);
         self.stopwatch.lap(threads, Phase::WeightGradient);
         self.stopwatch.times.gemm_flops += 2 * shape.flops();
         gemm::data_gradient(threads, shape, d_z, weight, op.d_x.1 == Write::Accumulate, d_x);
@@ -462,4 +476,80 @@ fn disjoint<const N: usize>(arena: &mut [f32], spans: [Range<usize>; N]) -> [&mu
     // Empty spans are moved to the front, where they cannot lie inside another.
     let spans = spans.map(|span| if span.is_empty() { 0..0 } else { span });
     arena.get_disjoint_mut(spans).expect("a plan gives the values of one op places of their own")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gradient_check::{CLASSES, ENTRIES, batch};
+    use crate::{Layout, Tape};
+
+    const SCALARS: Scalars = Scalars { seed: 1, step: 0, loss_scale: 1.0 };
+
+    struct Classifier {
+        program: Program,
+        layout: Layout,
+        weight: Param,
+    }
+
+    fn classifier(hidden: usize) -> Classifier {
+        let (mut layout, mut tape) = (Layout::default(), Tape::for_training());
+        let tables = ["word", "position", "type"].map(|name| layout.matrix(&[name.into()], ENTRIES, hidden));
+        let (weight, bias) = (layout.matrix(&["w".into()], CLASSES, hidden), layout.vector(&["b".into()], CLASSES));
+        let x = tape.embedding(tables[0], tables[1], tables[2], None);
+        let first = tape.first_token(x);
+        let logits = tape.linear(first, weight, bias);
+        let losses = tape.cross_entropy(logits);
+        Classifier { program: tape.finish_with_backward(losses, &[]), layout, weight }
+    }
+
+    fn gradients(device: &CpuDevice, of: Param) -> Vec<f32> {
+        let mut out = vec![0.0; of.len()];
+        device.store(Arena::Gradients, of.offset, &mut out);
+        out
+    }
+
+    /// The first gradient of a weight overwrites zeros; whatever else lies there has to be added to.
+    #[test]
+    fn gradients_are_added_to_those_of_an_earlier_run_and_to_loaded_ones() {
+        let Classifier { program, layout, weight } = classifier(37);
+        let (batch, parameters) = (batch(&[5, 1, 31]), (0..layout.len).map(|i| (i as f32).sin()).collect::<Vec<_>>());
+        let device = || {
+            let mut device = CpuDevice::new(layout.len, Threads::new(1).expect("threads start"));
+            device.load(Arena::Parameters, 0, &parameters);
+            device
+        };
+        let (mut once, mut twice, mut loaded) = (device(), device(), device());
+        once.run(&program, &batch, SCALARS);
+        let alone = gradients(&once, weight);
+        twice.run(&program, &batch, SCALARS);
+        twice.run(&program, &batch, SCALARS);
+        loaded.load(Arena::Gradients, weight.slice(1, 1).offset, &vec![1.0; weight.columns]);
+        loaded.run(&program, &batch, SCALARS);
+        for (i, alone) in alone.iter().enumerate() {
+            let row = i / weight.columns;
+            let [twice, loaded] = [&twice, &loaded].map(|device| gradients(device, weight)[i]);
+            assert!((twice - 2.0 * alone).abs() < 1e-6, "element {i}: {twice} and twice {alone}");
+            let there = if row == 1 { 1.0 } else { 0.0 };
+            assert!((loaded - there - alone).abs() < 1e-6, "element {i}: {loaded}, {alone} and {there}");
+        }
+        let tensors = layout.part_ranges();
+        let adamw = crate::AdamW {
+            learning_rate: 1e-3,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            step: 1,
+            bias_correction: true,
+            gradient_scale: 1.0,
+        };
+        let update =
+            Update { adamw, max_gradient_norm: 0.0, max_tensor_norm: 0.0, tensors: &tensors, decays: &layout.decays() };
+        twice.update(&update);
+        assert!(gradients(&twice, weight).iter().all(|g| *g == 0.0), "an update leaves zeros");
+        twice.load(Arena::Parameters, 0, &parameters);
+        twice.run(&program, &batch, SCALARS);
+        assert_eq!(gradients(&twice, weight), alone, "the first run after an update starts from zeros");
+    }
 }

@@ -77,7 +77,7 @@ mod linear {
         let (mut dw, mut db) = (vec![0.0; shape.inputs * shape.outputs], vec![0.0; shape.outputs]);
         bencher
             .counter(flops(shape))
-            .bench_local(|| pool.within(|| gemm::weight_gradient(&pool, shape, &dy, &x, &mut dw, &mut db)));
+            .bench_local(|| pool.within(|| gemm::weight_gradient(&pool, shape, &dy, &x, false, &mut dw, &mut db)));
     }
 }
 

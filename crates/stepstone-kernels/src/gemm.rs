@@ -100,7 +100,7 @@ pub fn data_gradient(threads: &Threads, shape: Shape, dy: &[f32], weight: &[f32]
     product.run(threads, Path::of(threads.instructions()), items, |_, ()| ());
 }
 
-/// d_weight += dy^T x; d_bias += column sums of dy, by blocks of 64 rows, added in order.
+/// d_weight = dy^T x, overwritten or added to; d_bias += column sums of dy, by blocks of 64 rows, added in order.
 ///
 /// # Panics
 /// If a length does not fit `shape`, or it has no columns.
@@ -109,6 +109,7 @@ pub fn weight_gradient(
     shape: Shape,
     dy: &[f32],
     x: &[f32],
+    accumulate: bool,
     d_weight: &mut [f32],
     d_bias: &mut [f32],
 ) {
@@ -124,7 +125,7 @@ pub fn weight_gradient(
         }
     });
     let items = items.collect();
-    let product = Product { right: Right::Rows(x), depth: shape.rows, columns: shape.inputs, accumulate: true };
+    let product = Product { right: Right::Rows(x), depth: shape.rows, columns: shape.inputs, accumulate };
     product.run(threads, Path::of(threads.instructions()), items, |_, ()| ());
 }
 
@@ -198,7 +199,11 @@ impl Product<'_> {
     ) {
         let Product { right, depth, columns, accumulate } = self;
         if items.is_empty() || depth == 0 {
-            return; // nothing to write, or nothing to add: only a weight gradient has a depth that may be 0
+            // Nothing to write, or nothing to add: only a weight gradient has a depth that may be 0.
+            if !accumulate {
+                items.into_iter().for_each(|item| item.c.fill(0.0));
+            }
+            return;
         }
         let set = threads.instructions();
         match path {

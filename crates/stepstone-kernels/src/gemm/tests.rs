@@ -40,7 +40,12 @@ fn the_three_products_equal_their_definitions_at_all_sizes_and_thread_counts() {
                 forward(threads, shape, &x, &w, Some(&b), &mut y);
                 data_gradient(threads, shape, &dy, &w, false, &mut dx);
                 data_gradient(threads, shape, &dy, &w, true, &mut dx_more);
-                weight_gradient(threads, shape, &dy, &x, &mut dw, &mut db);
+                let mut dw_alone = vec![9.0; w.len()];
+                weight_gradient(threads, shape, &dy, &x, false, &mut dw_alone, &mut vec![0.0; outputs]);
+                let mut dw_from_zero = vec![0.0; w.len()];
+                weight_gradient(threads, shape, &dy, &x, true, &mut dw_from_zero, &mut vec![0.0; outputs]);
+                assert_eq!(dw_alone, dw_from_zero, "overwritten, and added to zeros: {shape:?}");
+                weight_gradient(threads, shape, &dy, &x, true, &mut dw, &mut db);
                 let all = vec![y, dx, dx_more, dw, db];
                 assert!(first.get_or_insert_with(|| all.clone()) == &all, "bits of {shape:?}");
             }
