@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
 ROUNDS = {"S": 30, "M": 20, "B": 10}
 KEEP_PAGES = "env MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=4294967296 MALLOC_TOP_PAD_=67108864"
-OURS = "stepstone"
+OURS, OURS_AVX2 = "stepstone", "stepstone, AVX2 alone"
 DYNAMIC, TUNED, BF16 = "transformers, f32, dynamic padding", "PyTorch tuned, f32", "PyTorch tuned, bf16"
 
 
@@ -80,8 +80,10 @@ def against_peers(program: str, python: str, shape: str, rounds: int, inference:
     work = "inference" if inference else "training"
     peer = f"{python} {ROOT}/bench/peer_step.py {shape}"
     flag = " --inference" if inference else ""
+    ours = f"{program} bench {shape} --threads 2 --serve {work}"
     commands = {
-        OURS: f"{program} bench {shape} --threads 2 --serve {work}",
+        OURS: ours,
+        **({OURS_AVX2: f"{ours} --lanes 8"} if platform.machine() == "x86_64" else {}),
         DYNAMIC: f"{peer} dyn{flag}",
         TUNED: f"{KEEP_PAGES} {peer} grouped{flag}",
         BF16: f"{KEEP_PAGES} {peer} bf16{flag}",

@@ -28,6 +28,7 @@ pub use phases::{Phase, Times};
 pub use plan::Plan;
 pub use program::{BatchShape, Op, Program, Rows, Value, ValueInfo};
 pub use reference::ReferenceDevice;
+pub use stepstone_kernels::InstructionSet;
 pub use stepstone_kernels::optimizer::AdamW;
 pub use stepstone_kernels::peak::fma_rate;
 pub use stepstone_kernels::philox as rng;

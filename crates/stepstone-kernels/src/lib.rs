@@ -1,8 +1,8 @@
 //! CPU arithmetic on slices: gemm, attention, norms, losses, optimizer steps.
 //!
 //! Matrices are row-major. Loops are plain Rust over lane arrays, compiled once per instruction set and chosen at run
-//! time (`pulp`); machines without vectors compute matrix products by the `gemm` crate. Work is cut into blocks by shape
-//! alone and every sum has a fixed order, so results do not depend on the number of threads.
+//! time (`pulp`); machines without vectors compute matrix products by the `gemm` crate. Every sum has an order that the shape
+//! fixes, however work is cut, so results do not depend on the number of threads.
 
 pub mod attention;
 pub mod cross_entropy;

@@ -5,7 +5,7 @@
 
 use crate::error::TrainError;
 use stepstone_engine::{
-    AdamW, Arena, Batch, CpuDevice, Device, Scalars, Sequence, Threads, Times, Update, fma_rate, rng,
+    AdamW, Arena, Batch, CpuDevice, Device, InstructionSet, Scalars, Sequence, Threads, Times, Update, fma_rate, rng,
 };
 use stepstone_models::{Answers, Classifier, EncoderConfig, Family, HeadKind, InferencePass, TrainingPass};
 
@@ -94,9 +94,10 @@ impl Benchmark {
     ///
     /// # Errors
     /// If the threads cannot be started.
-    pub fn new(shape: Shape, threads: usize) -> Result<Benchmark, TrainError> {
+    pub fn new(shape: Shape, threads: usize, instructions: InstructionSet) -> Result<Benchmark, TrainError> {
         let config = shape.config();
-        let pool = Threads::new(threads).map_err(|source| TrainError::Threads { threads, source })?;
+        let pool = Threads::with_instructions(threads, instructions)
+            .map_err(|source| TrainError::Threads { threads, source })?;
         let fma_rate = fma_rate(&pool);
         let model = Classifier::new(&config, HeadKind::Hf, Answers::Classes(LABELS));
         let mut device = CpuDevice::new(model.layout.len, pool);

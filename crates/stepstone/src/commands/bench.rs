@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, BufRead, Write};
 use std::time::{Duration, Instant};
-use stepstone_engine::{Phase, Times};
+use stepstone_engine::{InstructionSet, Phase, Times};
 use stepstone_train::{Benchmark, Shape, TrainError};
 
 /// Measure training and inference on this machine, with made-up weights and data.
@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// Threads [default: all cores]
     #[arg(long)]
     threads: Option<usize>,
+    /// Numbers in a vector: 16 with AVX-512, 8 with AVX2, 1 without vectors [default: the most that this machine has]
+    #[arg(long, value_name = "COUNT")]
+    lanes: Option<usize>,
     /// Seconds to measure training for, and again for inference; at least three batches each
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
@@ -96,7 +99,8 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let time = Duration::try_from_secs_f64(args.seconds).map_err(|_| {
         Failure::usage(format!("--seconds {} is no time", args.seconds), "give a number of seconds from 0 on".into())
     })?;
-    let mut benchmark = Benchmark::new(shape, threads).map_err(failed)?;
+    let instructions = instructions(args.lanes)?;
+    let mut benchmark = Benchmark::new(shape, threads, instructions).map_err(failed)?;
     if let Some(work) = args.serve {
         return serve(&mut benchmark, work, out);
     }
@@ -121,6 +125,18 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     };
     out.write_all(text.as_bytes()).map_err(Failure::output)?;
     Ok(exit::OK)
+}
+
+fn instructions(lanes: Option<usize>) -> Result<InstructionSet, Failure> {
+    let Some(lanes) = lanes else { return Ok(InstructionSet::best()) };
+    let available = InstructionSet::available();
+    available.iter().find(|set| set.lanes() == lanes).copied().ok_or_else(|| {
+        let counts: Vec<String> = available.iter().map(|set| set.lanes().to_string()).collect();
+        Failure::usage(
+            format!("--lanes {lanes}: no such vectors here"),
+            format!("this machine has {}", counts.join(", ")),
+        )
+    })
 }
 
 fn work_on(benchmark: &mut Benchmark, work: Work, number: usize) -> Result<(), TrainError> {

@@ -50,10 +50,11 @@ fn a_server_answers_each_batch_and_says_its_memory_at_the_end() {
 
 #[test]
 fn impossible_requests_say_what_is_possible() {
-    let cases: [(&[&str], &str); 3] = [
+    let cases: [(&[&str], &str); 4] = [
         (&["bench", "XL"], "possible values: S, M, B"),
         (&["bench", "S", "--seconds=-1"], "--seconds"),
         (&["bench", "S", "--threads", "none"], "--threads"),
+        (&["bench", "S", "--lanes", "5"], "this machine has 1"),
     ];
     for (arguments, said) in cases {
         let output = stepstone(Path::new("."), arguments);
