@@ -25,7 +25,7 @@ pub(crate) struct Args {
     /// Threads [default: all cores]
     #[arg(long)]
     threads: Option<usize>,
-    /// Numbers in a vector: 16 with AVX-512, 8 with AVX2, 1 without vectors [default: the most that this machine has]
+    /// Numbers in a vector: 16 with AVX-512, 8 with AVX2 [default: the most that this machine has]
     #[arg(long, value_name = "COUNT")]
     lanes: Option<usize>,
     /// Seconds to measure training for, and again for inference; at least three batches each
@@ -129,7 +129,9 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
 
 fn instructions(lanes: Option<usize>) -> Result<InstructionSet, Failure> {
     let Some(lanes) = lanes else { return Ok(InstructionSet::best()) };
-    let available = InstructionSet::available();
+    // Without vectors products go through another crate, which uses what vectors it finds.
+    let available: Vec<InstructionSet> =
+        InstructionSet::available().into_iter().filter(|set| set.lanes() > 1).collect();
     available.iter().find(|set| set.lanes() == lanes).copied().ok_or_else(|| {
         let counts: Vec<String> = available.iter().map(|set| set.lanes().to_string()).collect();
         Failure::usage(
