@@ -19,7 +19,7 @@ pub struct CpuDevice {
     first_moment: Vec<f32>,
     second_moment: Vec<f32>,
     activations: Vec<f32>,
-    /// Where gradients may lie since the last update. Elsewhere those of weights are zero, and need not be added to.
+    /// Where gradients of matrices may lie since the last update. Elsewhere they are zero, and need not be added to.
     written: Vec<Range<usize>>,
     /// Of the last run: its plan, and the spans of its outputs.
     last: Option<(Plan, Vec<Value>)>,
@@ -246,6 +246,9 @@ impl<'a> Run<'a> {
 
     fn embedding_backward(&mut self, op: &ops::EmbeddingBackward) {
         let (batch, forward) = (self.batch, &op.forward);
+        for table in [forward.word, forward.position, forward.token_type] {
+            self.first_gradient(table);
+        }
         let d_out = &self.activations[self.plan.span(op.d_out)];
         let [word, position, token_type] =
             disjoint(self.gradients, [forward.word, forward.position, forward.token_type].map(Param::range));
@@ -327,6 +330,7 @@ impl<'a> Run<'a> {
 
     fn linear_backward(&mut self, op: &ops::LinearBackward) {
         let (threads, shape) = (self.threads, self.gemm_shape(op.x, op.weight));
+        let accumulate = !self.first_gradient(op.weight);
         let weight = self.parameter(op.weight);
         let spans = [Some(op.x), Some(op.d_out), Some(op.d_x.0), op.derivative].map(|v| self.span(v));
         let [x, d_z, d_x, derivative] = disjoint(self.activations, spans);
@@ -334,11 +338,6 @@ impl<'a> Run<'a> {
             gelu::backward(threads, d_z, derivative);
         }
         let [d_weight, d_bias] = disjoint(self.gradients, [op.weight.range(), op.bias.range()]);
-        let span = op.weight.range();
-        let accumulate = self.written.iter().any(|other| other.start < span.end && span.start < other.end);
-        if !accumulate {
-            self.written.push(span);
-        }
         gemm::weight_gradient(threads, shape, d_z, x, accumulate, d_weight, d_bias);
         self.stopwatch.lap(threads, Phase::WeightGradient);
         self.stopwatch.times.gemm_flops += 2 * shape.flops();
@@ -416,6 +415,16 @@ impl<'a> Run<'a> {
             (self.program.info(op.probabilities).columns, self.batch, self.scalars.loss_scale as f32);
         let [probabilities, d_logits] = self.values([op.probabilities, op.d_logits]);
         cross_entropy::backward(classes, probabilities, &batch.labels, scale, d_logits);
+    }
+
+    /// Whether the gradient of a matrix, which is about to be written, is all zero still.
+    fn first_gradient(&mut self, param: Param) -> bool {
+        let span = param.range();
+        let first = self.written.iter().all(|other| other.end <= span.start || span.end <= other.start);
+        if first {
+            self.written.push(span);
+        }
+        first
     }
 
     /// The span of a value; the empty span at 0, which overlaps nothing, for None.

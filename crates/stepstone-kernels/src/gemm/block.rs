@@ -8,7 +8,7 @@ use pulp::{Simd, WithSimd};
 /// Depth after which a tile's sums go back to memory, so that its part of a panel stays in L2.
 const DEPTH: usize = 512;
 
-/// The left operand of a block, `[rows, depth]`.
+/// The left operand of a block as tiles read it, `[rows, depth]`.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum BlockLeft<'a> {
     /// Row after row, from the block's first on.

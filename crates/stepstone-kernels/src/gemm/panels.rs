@@ -32,9 +32,8 @@ pub(super) fn pack(threads: &Threads, right: Right<'_>, depth: usize, columns: u
         Right::Rows(data) => {
             let items = by_depth(panels, depth, width).into_iter().zip(data.chunks(DEPTHS * columns)).collect();
             threads.for_each(items, |(mut parts, rows): (Parts<'_>, &[f32])| match width {
-                16 => copy::<16>(rows, columns, &mut parts),
-                64 => copy::<64>(rows, columns, &mut parts),
-                _ => copy_any(rows, columns, width, &mut parts),
+                NARROW if columns.is_multiple_of(NARROW) => copy_narrow(rows, columns, &mut parts),
+                _ => copy(rows, columns, width, &mut parts),
             });
         }
     }
@@ -74,24 +73,24 @@ fn by_depth(panels: &mut [f32], depth: usize, width: usize) -> Vec<Parts<'_>> {
     items
 }
 
-/// The width is a constant, as for so few numbers a call of the library's copy takes longer than the copy.
-fn copy<const WIDTH: usize>(rows: &[f32], columns: usize, parts: &mut [&mut [f32]]) {
-    if !columns.is_multiple_of(WIDTH) {
-        return copy_any(rows, columns, WIDTH, parts);
-    }
-    for (k, row) in rows.chunks_exact(columns).enumerate() {
-        for (from, part) in row.as_chunks::<WIDTH>().0.iter().zip(parts.iter_mut()) {
-            part.as_chunks_mut().0[k] = *from;
-        }
-    }
-}
-
-fn copy_any(rows: &[f32], columns: usize, width: usize, parts: &mut [&mut [f32]]) {
+fn copy(rows: &[f32], columns: usize, width: usize, parts: &mut [&mut [f32]]) {
     for (k, row) in rows.chunks_exact(columns).enumerate() {
         for (from, part) in row.chunks(width).zip(parts.iter_mut()) {
             let (valid, rest) = part[k * width..][..width].split_at_mut(from.len());
             valid.copy_from_slice(from);
             rest.fill(0.0);
+        }
+    }
+}
+
+/// Width of AVX2's panels.
+const NARROW: usize = 16;
+
+/// As [`copy`] of whole panels: for so few numbers a call of the library's copy takes longer than the copy.
+fn copy_narrow(rows: &[f32], columns: usize, parts: &mut [&mut [f32]]) {
+    for (k, row) in rows.chunks_exact(columns).enumerate() {
+        for (from, part) in row.as_chunks::<NARROW>().0.iter().zip(parts.iter_mut()) {
+            part.as_chunks_mut().0[k] = *from;
         }
     }
 }

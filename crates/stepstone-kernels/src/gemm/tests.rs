@@ -103,10 +103,10 @@ fn portable_products_equal_those_of_tiles() {
             let (sizes_a, sizes_b) = (absolute(&a), absolute(&b));
             for (by_columns, transposed, accumulate) in (0..8).map(|i| (i & 1 > 0, i & 2 > 0, i & 4 > 0)) {
                 let run = |path: Path, a: &[f32], b: &[f32]| {
-                    let mut sums = vec![0.0; rows];
+                    let mut all_sums = vec![0.5; rows];
                     let right = if transposed { Right::Columns(b) } else { Right::Rows(b) };
                     let mut c = start.clone();
-                    let mut sums = &mut sums[..];
+                    let mut sums = &mut all_sums[..];
                     let items = blocks(&threads, &mut c, columns).into_iter().map(|(first, c)| {
                         let sums = sums.split_off_mut(..c.len() / columns).unwrap();
                         let left = if by_columns {
@@ -118,12 +118,16 @@ fn portable_products_equal_those_of_tiles() {
                     });
                     let items = items.collect();
                     Product { right, depth, columns, accumulate }.run(&threads, path, items, |_, ()| ());
-                    c
+                    (c, all_sums)
                 };
-                let sizes = run(Path::Tiles, &sizes_a, &sizes_b).into_iter().map(|s| f64::from(s.abs()) + 4.0);
-                let tiles: Vec<(f64, f64)> = run(Path::Tiles, &a, &b).into_iter().map(f64::from).zip(sizes).collect();
+                let (sizes, _) = run(Path::Tiles, &sizes_a, &sizes_b);
+                let (tiles, sums) = run(Path::Tiles, &a, &b);
+                let (portable, portable_sums) = run(Path::Portable, &a, &b);
+                let sizes = sizes.into_iter().map(|s| f64::from(s.abs()) + 4.0);
+                let tiles: Vec<(f64, f64)> = tiles.into_iter().map(f64::from).zip(sizes).collect();
                 let what = format!("{rows} x {columns} over {depth}, {by_columns} {transposed} {accumulate}");
-                assert_near(&run(Path::Portable, &a, &b), &tiles, depth, &what);
+                assert_near(&portable, &tiles, depth, &what);
+                assert_eq!(portable_sums, sums, "{what}: sums over depth, in the same order");
             }
         }
     }

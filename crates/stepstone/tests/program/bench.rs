@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 #[test]
-fn phases_make_up_the_time_and_rates_lie_below_the_peak() {
+fn phases_make_up_the_time() {
     let output = stepstone(Path::new("."), &["bench", "S", "--threads", "2", "--seconds", "0", "--json"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
@@ -26,6 +26,17 @@ fn phases_make_up_the_time_and_rates_lie_below_the_peak() {
     let phases = &report["inference"]["phases_ms"];
     let nothing_backward = ["data_gradient", "weight_gradient", "optimizer"].map(|phase| phases[phase].as_f64());
     assert_eq!(nothing_backward, [Some(0.0); 3], "inference has no backward pass");
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn vectors_can_be_narrowed() {
+    if !std::arch::is_x86_feature_detected!("avx2") {
+        return;
+    }
+    let output = stepstone(Path::new("."), &["bench", "S", "--lanes", "8", "--seconds", "0", "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["vector_lanes"], 8);
 }
 
 #[test]
