@@ -137,7 +137,7 @@ impl Map {
                 cells.extend(deltas[of_row][of_column].map(|value| Cell { row, column, value }));
             }
         }
-        Map { rows, columns, cells }
+        Self { rows, columns, cells }
     }
 
     /// Least squares by the normal equations. The sums of the row and of the column effects enter as two more

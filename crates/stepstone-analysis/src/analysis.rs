@@ -224,7 +224,7 @@ struct Maps {
 impl Maps {
     fn new(grid: &Grid<'_>, options: &Options) -> Self {
         let both = |role| [Mode::Keep, Mode::Drop].map(|mode| Map::new(grid, role, mode, options.method));
-        Maps { target: both(Role::Target), probe: both(Role::Probe) }
+        Self { target: both(Role::Target), probe: both(Role::Probe) }
     }
 
     fn pair(&self, role: Role) -> MapPair<'_> {
@@ -313,7 +313,7 @@ fn input(study: &Study) -> Input {
 
 impl From<&Options> for Choices {
     fn from(options: &Options) -> Self {
-        Choices {
+        Self {
             alpha: options.alpha.value(),
             permutations: options.permutations,
             bootstraps: options.bootstraps,

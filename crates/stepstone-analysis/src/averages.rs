@@ -200,7 +200,7 @@ impl Average {
         let defined: Vec<f64> = deltas.iter().flatten().copied().collect();
         let shared: Vec<f64> = common.iter().filter_map(|&place| deltas[place]).collect();
         let mean_of = |values: &[f64]| (!values.is_empty()).then(|| mean(values));
-        Average {
+        Self {
             intermediate: intermediate.to_owned(),
             n_tasks: defined.len(),
             complete: defined.len() == deltas.len(),

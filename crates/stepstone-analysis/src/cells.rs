@@ -236,7 +236,7 @@ impl Difference {
 
 impl From<Option<Test>> for WelchTest {
     fn from(test: Option<Test>) -> Self {
-        test.map_or_else(WelchTest::default, |test| WelchTest {
+        test.map_or_else(Self::default, |test| Self {
             se: Some(test.se),
             df: Some(test.df),
             lo: Some(test.lo),

@@ -114,16 +114,16 @@ impl Centred {
     /// Equal scores give exact zeros.
     pub(crate) fn new(values: &[f64]) -> Self {
         let mean = mean(values);
-        Centred::from_deviations(values.iter().map(|value| value - mean).collect())
+        Self::from_deviations(values.iter().map(|value| value - mean).collect())
     }
 
     /// Takes values whose mean is already 0.
     pub(crate) fn from_deviations(values: Vec<f64>) -> Self {
         let squares = dot(&values, &values);
-        Centred { values, squares }
+        Self { values, squares }
     }
 
-    pub(crate) fn correlation(&self, other: &Centred) -> Result<f64, Undefined> {
+    pub(crate) fn correlation(&self, other: &Self) -> Result<f64, Undefined> {
         cosine((&self.values, self.squares), (&other.values, other.squares))
     }
 }

@@ -66,15 +66,15 @@ impl Figure {
     /// Its heading in the report.
     pub fn title(self) -> &'static str {
         match self {
-            Figure::TransferMatrix => "Transfer matrix",
-            Figure::Averages => "Average gains",
-            Figure::BestStart => "Best start",
-            Figure::DegenerateRuns => "Degenerate runs",
-            Figure::Correlations => "Correlations",
-            Figure::Relations => "Sizes and forgetting",
-            Figure::Additivity => "Additivity",
-            Figure::Reliability => "Reliability",
-            Figure::Power => "Restarts needed",
+            Self::TransferMatrix => "Transfer matrix",
+            Self::Averages => "Average gains",
+            Self::BestStart => "Best start",
+            Self::DegenerateRuns => "Degenerate runs",
+            Self::Correlations => "Correlations",
+            Self::Relations => "Sizes and forgetting",
+            Self::Additivity => "Additivity",
+            Self::Reliability => "Reliability",
+            Self::Power => "Restarts needed",
         }
     }
 }

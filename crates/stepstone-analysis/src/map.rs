@@ -54,7 +54,7 @@ impl Map {
         let tasks = grid.tasks(role);
         let arms: Vec<(f64, &[Arm])> =
             tasks.iter().map(|&task| (grid.study.tasks[task].step, grid.arms(task))).collect();
-        Map { tasks, ..Map::of_arms(&arms, mode, method) }
+        Self { tasks, ..Self::of_arms(&arms, mode, method) }
     }
 
     /// Estimates the arms of columns that need not be tasks of the study: each column's smallest step of the score in
@@ -67,7 +67,7 @@ impl Map {
             .enumerate()
             .map(|(place, (_, arms))| arms.iter().map(|arm| estimate(arm, mode, method, &prior, place)).collect())
             .collect();
-        Map { mode, tasks: Vec::new(), prior, estimates }
+        Self { mode, tasks: Vec::new(), prior, estimates }
     }
 
     /// The arm of an intermediate, or of the baseline, on the task at `place` in [`Map::tasks`].

@@ -30,7 +30,7 @@ pub struct TaskArms {
 impl TaskArms {
     /// Collects the arms that have at least two clean scores.
     pub fn new<'a>(step: f64, clean: impl Iterator<Item = &'a [f64]>) -> Self {
-        TaskArms { step, arms: clean.filter_map(|scores| Some((scores.len(), variance(scores)?))).collect() }
+        Self { step, arms: clean.filter_map(|scores| Some((scores.len(), variance(scores)?))).collect() }
     }
 }
 

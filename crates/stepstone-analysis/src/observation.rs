@@ -21,15 +21,15 @@ impl Role {
     /// The word in the `role` column.
     pub fn name(self) -> &'static str {
         match self {
-            Role::Target => "target",
-            Role::Probe => "probe",
-            Role::Intermediate => "intermediate",
+            Self::Target => "target",
+            Self::Probe => "probe",
+            Self::Intermediate => "intermediate",
         }
     }
 
     /// Reads the word in the `role` column.
-    pub fn parse(word: &str) -> Option<Role> {
-        [Role::Target, Role::Probe, Role::Intermediate].into_iter().find(|role| role.name() == word)
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Target, Self::Probe, Self::Intermediate].into_iter().find(|role| role.name() == word)
     }
 }
 
@@ -52,17 +52,17 @@ impl Status {
     /// The word in the `status` column.
     pub fn name(self) -> &'static str {
         match self {
-            Status::Ok => "ok",
-            Status::Failed => "failed",
-            Status::Timeout => "timeout",
-            Status::Running => "running",
-            Status::Missing => "missing",
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+            Self::Timeout => "timeout",
+            Self::Running => "running",
+            Self::Missing => "missing",
         }
     }
 
     /// Reads the word in the `status` column.
-    pub fn parse(word: &str) -> Option<Status> {
-        let all = [Status::Ok, Status::Failed, Status::Timeout, Status::Running, Status::Missing];
+    pub fn parse(word: &str) -> Option<Self> {
+        let all = [Self::Ok, Self::Failed, Self::Timeout, Self::Running, Self::Missing];
         all.into_iter().find(|status| status.name() == word)
     }
 }
@@ -157,7 +157,7 @@ pub struct Observation {
 impl Observation {
     /// A finished run with the five required columns set; the other columns are empty or at their defaults.
     pub fn new(intermediate: &str, seed: i64, task: &str, role: Role, score: f64) -> Self {
-        Observation {
+        Self {
             study: String::new(),
             run_id: String::new(),
             encoder: String::new(),

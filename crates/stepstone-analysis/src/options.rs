@@ -41,8 +41,8 @@ impl Method {
     /// The word for it on the command line and in the output.
     pub fn name(self) -> &'static str {
         match self {
-            Method::Moderated => "moderated",
-            Method::Welch => "welch",
+            Self::Moderated => "moderated",
+            Self::Welch => "welch",
         }
     }
 }
@@ -51,9 +51,9 @@ impl Family {
     /// The word for it on the command line and in the output.
     pub fn name(self) -> &'static str {
         match self {
-            Family::Means => "means",
-            Family::Distinct => "distinct",
-            Family::Acl2020 => "acl2020",
+            Self::Means => "means",
+            Self::Distinct => "distinct",
+            Self::Acl2020 => "acl2020",
         }
     }
 }
@@ -62,8 +62,8 @@ impl Mode {
     /// The word for it on the command line and in the output.
     pub fn name(self) -> &'static str {
         match self {
-            Mode::Keep => "keep",
-            Mode::Drop => "drop",
+            Self::Keep => "keep",
+            Self::Drop => "drop",
         }
     }
 }
@@ -75,7 +75,7 @@ pub struct Alpha(f64);
 impl Alpha {
     /// `None` unless 0 < `value` < 1.
     pub fn new(value: f64) -> Option<Self> {
-        (value > 0.0 && value < 1.0).then_some(Alpha(value))
+        (value > 0.0 && value < 1.0).then_some(Self(value))
     }
 
     /// The probability.
@@ -107,7 +107,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options {
+        Self {
             method: Method::default(),
             family: Family::default(),
             alpha: Alpha(0.05),

@@ -11,7 +11,7 @@ pub struct SplitMix64 {
 impl SplitMix64 {
     /// Starts at `seed`.
     pub fn new(seed: u64) -> Self {
-        SplitMix64 { state: seed }
+        Self { state: seed }
     }
 
     /// The next 64 bits.

@@ -54,7 +54,7 @@ impl ScoreTable {
         let keys = row_keys(&runs);
         let columns = tasks.iter().zip(&runs).map(|(&task, runs)| column(study, task, runs, &keys)).collect();
         let (intermediates, rows) = name_rows(study, &keys);
-        ScoreTable { intermediates, rows, columns }
+        Self { intermediates, rows, columns }
     }
 
     /// The table without the rows of some intermediates.
@@ -66,7 +66,7 @@ impl ScoreTable {
         let rows = kept.iter().map(|&row| Row { intermediate: number(self.rows[row].intermediate), ..self.rows[row] });
         let of_column =
             |column: &Column| Column { scores: kept.iter().map(|&row| column.scores[row]).collect(), ..column.clone() };
-        ScoreTable {
+        Self {
             intermediates: self
                 .intermediates
                 .iter()

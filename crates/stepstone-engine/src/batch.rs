@@ -51,12 +51,12 @@ impl Batch {
         labels: &[u32],
         position_offset: u32,
         first_sequence: usize,
-    ) -> Result<Batch, PackError> {
+    ) -> Result<Self, PackError> {
         if first_sequence + sequences.len() > 0xffff {
             return Err(PackError::TooManySequences(first_sequence + sequences.len()));
         }
         let tokens = sequences.iter().map(|s| s.ids.len()).sum();
-        let mut batch = Batch { labels: labels.to_vec(), cu_seqlens: vec![0], ..Batch::default() };
+        let mut batch = Self { labels: labels.to_vec(), cu_seqlens: vec![0], ..Self::default() };
         batch.ids.reserve(tokens);
         for (number, sequence) in sequences.iter().enumerate() {
             let len = sequence.ids.len();
@@ -105,8 +105,8 @@ impl Batch {
 impl std::fmt::Display for PackError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            PackError::TooManySequences(n) => write!(f, "{n} sequences in one step, at most 65535 are possible"),
-            PackError::SequenceTooLong(n) => write!(f, "a sequence of {n} tokens, at most 65535 are possible"),
+            Self::TooManySequences(n) => write!(f, "{n} sequences in one step, at most 65535 are possible"),
+            Self::SequenceTooLong(n) => write!(f, "a sequence of {n} tokens, at most 65535 are possible"),
         }
     }
 }

@@ -30,8 +30,8 @@ pub struct CpuDevice {
 
 impl CpuDevice {
     /// Arenas of `len` elements, all zero.
-    pub fn new(len: usize, threads: Threads) -> CpuDevice {
-        CpuDevice {
+    pub fn new(len: usize, threads: Threads) -> Self {
+        Self {
             threads,
             parameters: vec![0.0; len],
             gradients: vec![0.0; len],

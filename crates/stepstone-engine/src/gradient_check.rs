@@ -86,7 +86,7 @@ struct Check {
 }
 
 impl Check {
-    fn new(lengths: &[usize], output: Output, record: impl Fn(&mut Build) -> Value) -> Check {
+    fn new(lengths: &[usize], output: Output, record: impl Fn(&mut Build) -> Value) -> Self {
         let mut batch = batch(lengths);
         let mut build = Build { tape: Tape::for_training(), layout: Layout::default(), inputs: vec![] };
         let out = record(&mut build);
@@ -106,7 +106,7 @@ impl Check {
         };
         let parameters = random(2000, layout.len).into_iter().map(|p| p as f32).collect();
         let d_out = gradients[out.0 as usize];
-        Check { batch, layout, out, forward, both, inputs, parameters, d_out, weights }
+        Self { batch, layout, out, forward, both, inputs, parameters, d_out, weights }
     }
 
     fn run(&self, what: &str) {
@@ -205,9 +205,9 @@ enum Name {
 impl std::fmt::Display for Name {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Name::Out => write!(f, "output"),
-            Name::Input(number) => write!(f, "gradient of input {number}"),
-            Name::Parameters => write!(f, "gradients of the parameters"),
+            Self::Out => write!(f, "output"),
+            Self::Input(number) => write!(f, "gradient of input {number}"),
+            Self::Parameters => write!(f, "gradients of the parameters"),
         }
     }
 }

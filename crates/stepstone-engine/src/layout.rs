@@ -65,13 +65,13 @@ impl Param {
     ///
     /// # Panics
     /// If the rows lie outside.
-    pub fn slice(self, first: usize, count: usize) -> Param {
+    pub fn slice(self, first: usize, count: usize) -> Self {
         if self.rows == 1 {
             assert!(first + count <= self.columns, "elements {first}+{count} of {}", self.columns);
-            return Param { offset: self.offset + first, rows: 1, columns: count };
+            return Self { offset: self.offset + first, rows: 1, columns: count };
         }
         assert!(first + count <= self.rows, "rows {first}+{count} of {}", self.rows);
-        Param { offset: self.offset + first * self.columns, rows: count, columns: self.columns }
+        Self { offset: self.offset + first * self.columns, rows: count, columns: self.columns }
     }
 }
 

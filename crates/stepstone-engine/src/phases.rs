@@ -27,28 +27,28 @@ pub enum Phase {
 
 impl Phase {
     /// All, in the order of a step.
-    pub const ALL: [Phase; 8] = [
-        Phase::GemmForward,
-        Phase::DataGradient,
-        Phase::WeightGradient,
-        Phase::Packing,
-        Phase::Attention,
-        Phase::Norms,
-        Phase::Optimizer,
-        Phase::Other,
+    pub const ALL: [Self; 8] = [
+        Self::GemmForward,
+        Self::DataGradient,
+        Self::WeightGradient,
+        Self::Packing,
+        Self::Attention,
+        Self::Norms,
+        Self::Optimizer,
+        Self::Other,
     ];
 
     /// As reports and JSON write it.
     pub fn name(self) -> &'static str {
         match self {
-            Phase::GemmForward => "gemm_forward",
-            Phase::DataGradient => "data_gradient",
-            Phase::WeightGradient => "weight_gradient",
-            Phase::Packing => "packing",
-            Phase::Attention => "attention",
-            Phase::Norms => "norms",
-            Phase::Optimizer => "optimizer",
-            Phase::Other => "other",
+            Self::GemmForward => "gemm_forward",
+            Self::DataGradient => "data_gradient",
+            Self::WeightGradient => "weight_gradient",
+            Self::Packing => "packing",
+            Self::Attention => "attention",
+            Self::Norms => "norms",
+            Self::Optimizer => "optimizer",
+            Self::Other => "other",
         }
     }
 }
@@ -84,8 +84,8 @@ pub(crate) struct Stopwatch {
 }
 
 impl Stopwatch {
-    pub(crate) fn new() -> Stopwatch {
-        Stopwatch { times: Times::default(), last: Instant::now(), packing: Duration::ZERO }
+    pub(crate) fn new() -> Self {
+        Self { times: Times::default(), last: Instant::now(), packing: Duration::ZERO }
     }
 
     /// Time up to now belongs to nobody.

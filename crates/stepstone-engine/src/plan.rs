@@ -17,9 +17,9 @@ pub struct Plan {
 impl Plan {
     /// Walks the ops in order, gives each value the lowest free place from its first use to its last, and so knows the
     /// memory of a step before it starts.
-    pub fn new(program: &Program, shape: BatchShape) -> Plan {
+    pub fn new(program: &Program, shape: BatchShape) -> Self {
         let last = last_uses(program);
-        let mut plan = Plan { spans: vec![0..0; program.values.len()], len: 0 };
+        let mut plan = Self { spans: vec![0..0; program.values.len()], len: 0 };
         let mut placed = vec![false; program.values.len()];
         let mut free = Vec::new();
         for (number, op) in program.ops.iter().enumerate() {

@@ -18,8 +18,8 @@ pub struct ReferenceDevice {
 
 impl ReferenceDevice {
     /// Arenas of `len` elements, all zero.
-    pub fn new(len: usize) -> ReferenceDevice {
-        ReferenceDevice {
+    pub fn new(len: usize) -> Self {
+        Self {
             parameters: vec![0.0; len],
             gradients: vec![0.0; len],
             first_moment: vec![0.0; len],

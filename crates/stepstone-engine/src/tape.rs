@@ -21,8 +21,8 @@ pub enum SiteKind {
 
 impl Site {
     /// layer x 1,024 + kind x 64; attention adds the head.
-    pub fn new(layer: usize, kind: SiteKind) -> Site {
-        Site(layer as u32 * 1024 + kind as u32 * 64)
+    pub fn new(layer: usize, kind: SiteKind) -> Self {
+        Self(layer as u32 * 1024 + kind as u32 * 64)
     }
 }
 
@@ -47,13 +47,13 @@ pub struct Tape {
 
 impl Tape {
     /// A tape whose program can be run backward.
-    pub fn for_training() -> Tape {
-        Tape { training: true, ops: Vec::new(), values: Vec::new() }
+    pub fn for_training() -> Self {
+        Self { training: true, ops: Vec::new(), values: Vec::new() }
     }
 
     /// A tape that keeps no activations and ignores dropout.
-    pub fn for_inference() -> Tape {
-        Tape { training: false, ops: Vec::new(), values: Vec::new() }
+    pub fn for_inference() -> Self {
+        Self { training: false, ops: Vec::new(), values: Vec::new() }
     }
 
     /// Sum of word, position and segment rows, `[tokens, hidden]`. `padding_index`: a word row without gradient.
@@ -255,12 +255,12 @@ pub(crate) struct Backward {
 }
 
 impl Backward {
-    fn new(values: Vec<ValueInfo>, losses: Value) -> Backward {
-        Backward { gradients: vec![None; values.len()], values, losses, ops: Vec::new() }
+    fn new(values: Vec<ValueInfo>, losses: Value) -> Self {
+        Self { gradients: vec![None; values.len()], values, losses, ops: Vec::new() }
     }
 
     /// The rules of a forward list, last op first.
-    fn derive(mut self, forward: &[Op]) -> Backward {
+    fn derive(mut self, forward: &[Op]) -> Self {
         forward.iter().rev().for_each(|op| self.push_rule(op));
         self
     }

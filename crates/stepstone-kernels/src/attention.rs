@@ -120,7 +120,7 @@ struct Sequences<'a> {
 }
 
 impl<'a> Sequences<'a> {
-    fn new(shape: Shape, cu_seqlens: &'a [u32], qkv: Qkv<'a>) -> Sequences<'a> {
+    fn new(shape: Shape, cu_seqlens: &'a [u32], qkv: Qkv<'a>) -> Self {
         let h = shape.heads * shape.head_dim;
         let tokens = cu_seqlens.last().map_or(0, |t| *t as usize);
         let sequences = cu_seqlens.len().saturating_sub(1);

@@ -157,8 +157,8 @@ enum Path {
 
 impl Path {
     /// Without vectors a fused multiply-add may be a library call, which the `gemm` crate avoids.
-    fn of(set: InstructionSet) -> Path {
-        if set.lanes() > 1 { Path::Tiles } else { Path::Portable }
+    fn of(set: InstructionSet) -> Self {
+        if set.lanes() > 1 { Self::Tiles } else { Self::Portable }
     }
 }
 

@@ -206,9 +206,9 @@ mod tests {
     }
 
     impl Case {
-        fn new(rows: usize, hidden: usize, dropout: bool) -> Case {
+        fn new(rows: usize, hidden: usize, dropout: bool) -> Self {
             let gain = random(3, hidden).iter().map(|g| 1.0 + 0.3 * g).collect();
-            Case {
+            Self {
                 hidden,
                 x: random(1, rows * hidden),
                 residual: random(2, rows * hidden),

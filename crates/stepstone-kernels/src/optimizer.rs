@@ -113,9 +113,9 @@ struct Factors {
 }
 
 impl Factors {
-    fn new(a: &AdamW) -> Factors {
+    fn new(a: &AdamW) -> Self {
         let correction = |beta: f64| if a.bias_correction { 1.0 - beta.powf(a.step as f64) } else { 1.0 };
-        Factors {
+        Self {
             beta1: a.beta1 as f32,
             rest1: (1.0 - a.beta1) as f32,
             beta2: a.beta2 as f32,

@@ -74,10 +74,10 @@ impl Dropout {
     ///
     /// # Panics
     /// If `probability` is not in 0..1.
-    pub fn new(probability: f32, seed: u64, step: u32, site: u32) -> Option<Dropout> {
+    pub fn new(probability: f32, seed: u64, step: u32, site: u32) -> Option<Self> {
         assert!((0.0..1.0).contains(&probability), "dropout probability {probability} is not in 0..1");
         let threshold = ((1.0 - f64::from(probability)) * 65536.0).round().max(1.0);
-        (threshold < 65536.0).then(|| Dropout {
+        (threshold < 65536.0).then(|| Self {
             threshold: threshold as u32,
             scale: (65536.0 / threshold) as f32,
             seed,
@@ -88,8 +88,8 @@ impl Dropout {
 
     /// The same for one attention head.
     #[must_use]
-    pub fn with_head(self, head: u32) -> Dropout {
-        Dropout { site: self.site + head, ..self }
+    pub fn with_head(self, head: u32) -> Self {
+        Self { site: self.site + head, ..self }
     }
 
     /// Writes 0 or `scale` for columns 0..out.len() of one row.

@@ -9,12 +9,12 @@ pub struct InstructionSet(pub(crate) pulp::Arch);
 
 impl InstructionSet {
     /// The widest that this machine has.
-    pub fn best() -> InstructionSet {
-        InstructionSet(pulp::Arch::new())
+    pub fn best() -> Self {
+        Self(pulp::Arch::new())
     }
 
     /// All that this machine has, the narrowest, which is none, first.
-    pub fn available() -> Vec<InstructionSet> {
+    pub fn available() -> Vec<Self> {
         let mut all = vec![pulp::Arch::Scalar];
         #[cfg(target_arch = "x86_64")]
         all.extend(pulp::x86::V3::try_new().map(pulp::Arch::V3));

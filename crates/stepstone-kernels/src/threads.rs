@@ -21,18 +21,18 @@ impl Threads {
     ///
     /// # Errors
     /// If the system refuses to start them.
-    pub fn new(count: usize) -> Result<Threads, std::io::Error> {
-        Threads::with_instructions(count, InstructionSet::best())
+    pub fn new(count: usize) -> Result<Self, std::io::Error> {
+        Self::with_instructions(count, InstructionSet::best())
     }
 
     /// The same with an instruction set of one's choice: tests compare all.
     ///
     /// # Errors
     /// As [`Threads::new`].
-    pub fn with_instructions(count: usize, set: InstructionSet) -> Result<Threads, std::io::Error> {
+    pub fn with_instructions(count: usize, set: InstructionSet) -> Result<Self, std::io::Error> {
         let started = || rayon::ThreadPoolBuilder::new().num_threads(count).build().map_err(std::io::Error::other);
         let pool = if count > 1 { Some(started()?) } else { None };
-        Ok(Threads { pool, scratch: Mutex::default(), set, packing_nanoseconds: AtomicU64::new(0) })
+        Ok(Self { pool, scratch: Mutex::default(), set, packing_nanoseconds: AtomicU64::new(0) })
     }
 
     /// What the kernels are to compute with.

@@ -38,11 +38,11 @@ pub struct InferencePass {
 
 impl Classifier {
     /// Lays out encoder and head.
-    pub fn new(config: &EncoderConfig, head: HeadKind, answers: Answers) -> Classifier {
+    pub fn new(config: &EncoderConfig, head: HeadKind, answers: Answers) -> Self {
         let mut layout = Layout::default();
         let encoder = Encoder::declare(config, &mut layout);
         let head = Head::declare(head, config, answers, &mut layout);
-        Classifier { layout, answers, encoder, head }
+        Self { layout, answers, encoder, head }
     }
 
     /// Records forward and backward.

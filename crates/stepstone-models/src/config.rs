@@ -39,26 +39,26 @@ impl Family {
     /// What stands before the encoder's tensor names on disk.
     pub fn prefix(self) -> &'static str {
         match self {
-            Family::Bert => "bert.",
-            Family::Roberta => "roberta.",
+            Self::Bert => "bert.",
+            Self::Roberta => "roberta.",
         }
     }
 
     /// The `transformers` class with the head for these answers.
     pub fn architecture(self, answers: Answers) -> &'static str {
         match (self, answers) {
-            (Family::Bert, Answers::Classes(_)) => "BertForSequenceClassification",
-            (Family::Bert, Answers::Choices(_)) => "BertForMultipleChoice",
-            (Family::Roberta, Answers::Classes(_)) => "RobertaForSequenceClassification",
-            (Family::Roberta, Answers::Choices(_)) => "RobertaForMultipleChoice",
+            (Self::Bert, Answers::Classes(_)) => "BertForSequenceClassification",
+            (Self::Bert, Answers::Choices(_)) => "BertForMultipleChoice",
+            (Self::Roberta, Answers::Classes(_)) => "RobertaForSequenceClassification",
+            (Self::Roberta, Answers::Choices(_)) => "RobertaForMultipleChoice",
         }
     }
 
     /// The `transformers` class of the encoder alone.
     pub fn encoder_architecture(self) -> &'static str {
         match self {
-            Family::Bert => "BertModel",
-            Family::Roberta => "RobertaModel",
+            Self::Bert => "BertModel",
+            Self::Roberta => "RobertaModel",
         }
     }
 }
@@ -68,7 +68,7 @@ impl EncoderConfig {
     ///
     /// # Errors
     /// If it is missing, is no JSON object, or holds a value that no supported encoder can have.
-    pub fn read(folder: &Path) -> Result<EncoderConfig, ModelError> {
+    pub fn read(folder: &Path) -> Result<Self, ModelError> {
         let path = folder.join("config.json");
         let hint = "a model is a Hugging Face folder with config.json, model.safetensors and tokenizer files";
         let bytes = std::fs::read(&path).map_err(|source| ModelError::read(&path, source, hint))?;
@@ -77,7 +77,7 @@ impl EncoderConfig {
             found: error.to_string(),
             expected: "a JSON object".into(),
         })?;
-        EncoderConfig::check(Keys { path, json })
+        Self::check(Keys { path, json })
     }
 
     /// Longest sequence, in tokens, that has a position row for each token.
@@ -93,7 +93,7 @@ impl EncoderConfig {
         }
     }
 
-    fn check(keys: Keys) -> Result<EncoderConfig, ModelError> {
+    fn check(keys: Keys) -> Result<Self, ModelError> {
         let family = match keys.json.get("model_type").and_then(Value::as_str) {
             Some("bert") => Family::Bert,
             Some("roberta") => Family::Roberta,
@@ -105,7 +105,7 @@ impl EncoderConfig {
         if keys.json.get("is_decoder").is_some_and(|v| v != &Value::Bool(false)) {
             return Err(keys.wrong("is_decoder", "false: this is no encoder"));
         }
-        let config = EncoderConfig {
+        let config = Self {
             family,
             vocab_size: keys.size("vocab_size", if roberta { 50265 } else { 30522 })?,
             hidden_size: keys.size("hidden_size", 768)?,
@@ -134,7 +134,7 @@ impl EncoderConfig {
         if config.max_position_embeddings <= config.position_offset() as usize {
             return Err(keys.wrong("max_position_embeddings", "more than pad_token_id + 1"));
         }
-        Ok(EncoderConfig { json: keys.json, ..config })
+        Ok(Self { json: keys.json, ..config })
     }
 }
 
@@ -179,7 +179,7 @@ impl Keys {
     }
 
     fn wrong(&self, key: &str, expected: &str) -> ModelError {
-        let found = self.json.get(key).map_or_else(|| "absent".to_string(), |value| format!("`{value}`"));
+        let found = self.json.get(key).map_or_else(|| "absent".to_owned(), |value| format!("`{value}`"));
         ModelError::Config { path: self.path.clone(), key: key.into(), found, expected: expected.into() }
     }
 }

@@ -53,11 +53,11 @@ struct Layer {
 
 impl Encoder {
     /// Declares the encoder's tensors, under their checkpoint names without the family prefix.
-    pub fn declare(config: &EncoderConfig, layout: &mut Layout) -> Encoder {
+    pub fn declare(config: &EncoderConfig, layout: &mut Layout) -> Self {
         let hidden = config.hidden_size;
         let mut table =
             |name: &str, rows| layout.matrix(&[format!("embeddings.{name}_embeddings.weight")], rows, hidden);
-        Encoder {
+        Self {
             word: table("word", config.vocab_size),
             position: table("position", config.max_position_embeddings),
             token_type: table("token_type", config.type_vocab_size),
@@ -120,11 +120,11 @@ impl Encoder {
 }
 
 impl Layer {
-    fn declare(config: &EncoderConfig, layout: &mut Layout, number: usize) -> Layer {
+    fn declare(config: &EncoderConfig, layout: &mut Layout, number: usize) -> Self {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let name = |rest: &str| format!("encoder.layer.{number}.{rest}");
         let part = |kind: &str| ["query", "key", "value"].map(|p| name(&format!("attention.self.{p}.{kind}")));
-        Layer {
+        Self {
             qkv: Linear {
                 weight: layout.matrix(&part("weight"), hidden, hidden),
                 bias: layout.vector(&part("bias"), hidden),
@@ -140,8 +140,8 @@ impl Layer {
 
 impl Linear {
     /// Declares `name.weight` `[outputs, inputs]` and `name.bias` `[outputs]`.
-    pub(crate) fn declare(layout: &mut Layout, name: &str, outputs: usize, inputs: usize) -> Linear {
-        Linear {
+    pub(crate) fn declare(layout: &mut Layout, name: &str, outputs: usize, inputs: usize) -> Self {
+        Self {
             weight: layout.matrix(&[format!("{name}.weight")], outputs, inputs),
             bias: layout.vector(&[format!("{name}.bias")], outputs),
         }

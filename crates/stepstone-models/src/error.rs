@@ -27,19 +27,19 @@ impl ModelError {
     /// What to do about it, where there is something to say.
     pub fn hint(&self) -> Option<String> {
         match self {
-            ModelError::Missing { hint, .. } => Some(hint.clone()),
-            ModelError::Corrupt { .. } => Some("copy or download the file again and compare its checksum".into()),
-            ModelError::Tensor { .. } => Some("config.json and the weights must come from the same model".into()),
-            ModelError::NotEmpty { .. } => Some("name a folder that does not exist yet".into()),
-            ModelError::Config { .. } | ModelError::Read { .. } | ModelError::Write { .. } => None,
+            Self::Missing { hint, .. } => Some(hint.clone()),
+            Self::Corrupt { .. } => Some("copy or download the file again and compare its checksum".into()),
+            Self::Tensor { .. } => Some("config.json and the weights must come from the same model".into()),
+            Self::NotEmpty { .. } => Some("name a folder that does not exist yet".into()),
+            Self::Config { .. } | Self::Read { .. } | Self::Write { .. } => None,
         }
     }
 
     /// Reading failed; a missing file gets the hint.
-    pub(crate) fn read(path: &Path, source: io::Error, hint: &str) -> ModelError {
+    pub(crate) fn read(path: &Path, source: io::Error, hint: &str) -> Self {
         match source.kind() {
-            io::ErrorKind::NotFound => ModelError::Missing { path: path.into(), hint: hint.into() },
-            _ => ModelError::Read { path: path.into(), source },
+            io::ErrorKind::NotFound => Self::Missing { path: path.into(), hint: hint.into() },
+            _ => Self::Read { path: path.into(), source },
         }
     }
 }

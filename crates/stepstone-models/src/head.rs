@@ -28,7 +28,7 @@ impl Answers {
     /// How many there are: the width of the logits.
     pub fn count(self) -> usize {
         match self {
-            Answers::Classes(count) | Answers::Choices(count) => count,
+            Self::Classes(count) | Self::Choices(count) => count,
         }
     }
 }
@@ -53,7 +53,7 @@ struct Hidden {
 
 impl Head {
     /// Declares the head's tensors. `pooler.dense` belongs to the encoder's names and travels with it.
-    pub fn declare(kind: HeadKind, config: &EncoderConfig, answers: Answers, layout: &mut Layout) -> Head {
+    pub fn declare(kind: HeadKind, config: &EncoderConfig, answers: Answers, layout: &mut Layout) -> Self {
         let hidden_size = config.hidden_size;
         let hidden = hidden_layer(kind, config.family, answers).map(|(name, input_dropout)| Hidden {
             dense: Linear::declare(layout, name, hidden_size, hidden_size),
@@ -65,7 +65,7 @@ impl Head {
         };
         let classifier = Linear::declare(layout, classifier_name(kind, config.family, answers), outputs, hidden_size);
         let dropout = config.classifier_dropout.unwrap_or(config.hidden_dropout_prob);
-        Head { hidden, classifier, dropout, answers }
+        Self { hidden, classifier, dropout, answers }
     }
 
     /// Records logits `[examples, answers]` from first-token states `[sequences, hidden]`.

@@ -49,7 +49,7 @@ pub fn write_safetensors(
     let views = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor));
     let write = || -> io::Result<()> {
         let permissions = new_file_permissions(&temporary)?;
-        let metadata = HashMap::from([(key.to_string(), value)]);
+        let metadata = HashMap::from([(key.to_owned(), value)]);
         safetensors::serialize_to_file(views, Some(metadata), &temporary).map_err(|error| match error {
             safetensors::SafeTensorError::IoError(source) => source,
             other => io::Error::other(other),

@@ -36,9 +36,8 @@ impl Weights {
     /// # Errors
     /// If there are none, a file is corrupt, a shard is missing, one tensor stands there twice, or they are those of a
     /// model of other sizes than `config`.
-    pub fn open(folder: &Path, config: &EncoderConfig) -> Result<Weights, ModelError> {
-        let mut weights =
-            Weights { files: Vec::new(), tensors: BTreeMap::new(), config_path: folder.join("config.json") };
+    pub fn open(folder: &Path, config: &EncoderConfig) -> Result<Self, ModelError> {
+        let mut weights = Self { files: Vec::new(), tensors: BTreeMap::new(), config_path: folder.join("config.json") };
         for path in weight_files(folder)? {
             weights.add(path, config.family.prefix(), "the index names this shard: copy it into the folder")?;
         }
@@ -98,7 +97,7 @@ impl Weights {
     fn entry(&self, name: &str, shape: &[usize]) -> Result<&Entry, ModelError> {
         let Some(entry) = self.tensors.get(name) else {
             let path = self.files.first().map_or_else(|| self.config_path.clone(), |(path, _)| path.clone());
-            let found = "is missing".to_string();
+            let found = "is missing".to_owned();
             return Err(ModelError::Tensor { path, tensor: name.into(), found, expected: format!("shape {shape:?}") });
         };
         if entry.shape != shape {
@@ -202,7 +201,7 @@ fn canonical(on_disk: &str, prefix: &str) -> String {
         Some(stem) => format!("{stem}LayerNorm.weight"),
         None => match name.strip_suffix("LayerNorm.beta") {
             Some(stem) => format!("{stem}LayerNorm.bias"),
-            None => name.to_string(),
+            None => name.to_owned(),
         },
     }
 }

@@ -30,9 +30,9 @@ struct Tensor {
 }
 
 impl Tensor {
-    fn f32(name: &str, shape: &[usize], values: &[f32]) -> Tensor {
+    fn f32(name: &str, shape: &[usize], values: &[f32]) -> Self {
         let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        Tensor { name: name.into(), dtype: Dtype::F32, shape: shape.into(), bytes }
+        Self { name: name.into(), dtype: Dtype::F32, shape: shape.into(), bytes }
     }
 }
 

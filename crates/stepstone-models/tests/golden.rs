@@ -24,7 +24,7 @@ struct Golden {
 }
 
 impl Golden {
-    fn open(family: &str, answers: Answers) -> Golden {
+    fn open(family: &str, answers: Answers) -> Self {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(family);
         let mut config = EncoderConfig::read(&folder).expect("config");
         config.hidden_dropout_prob = 0.0; // the golden numbers were made without dropout
@@ -36,7 +36,7 @@ impl Golden {
         };
         let inputs = std::fs::read(folder.join(inputs)).expect("inputs");
         let bytes = std::fs::read(folder.join(golden)).expect("golden");
-        Golden { config, weights, bytes, inputs: serde_json::from_slice(&inputs).expect("inputs") }
+        Self { config, weights, bytes, inputs: serde_json::from_slice(&inputs).expect("inputs") }
     }
 
     fn tensor(&self, name: &str) -> Option<Vec<f64>> {

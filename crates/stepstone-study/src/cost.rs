@@ -36,10 +36,10 @@ impl Cost {
     ///
     /// # Errors
     /// If a calibration is needed and its run cannot be prepared.
-    pub fn measure(plan: &Plan, store: &Store, threads: usize) -> Result<Cost, StudyError> {
+    pub fn measure(plan: &Plan, store: &Store, threads: usize) -> Result<Self, StudyError> {
         let finished = plan.runs.iter().map(|run| store.folder(&run.record.id));
         if let Some((rates, runs)) = from_timings(finished, threads) {
-            return Ok(Cost { rates, source: CostSource::FinishedRuns(runs) });
+            return Ok(Self { rates, source: CostSource::FinishedRuns(runs) });
         }
         // The longest inputs say most about the time of the whole.
         let work = |task: &PlannedTask| task.recipe.total_steps as f64 * task.lengths.train;
@@ -49,7 +49,7 @@ impl Cost {
             Some(run) => Run::prepare(&plan.request(run, threads))?.measure(CALIBRATION)?,
             None => Rates { training: 0.0, evaluation: 0.0 },
         };
-        Ok(Cost { rates, source: CostSource::Calibration })
+        Ok(Self { rates, source: CostSource::Calibration })
     }
 
     /// Seconds of one run.

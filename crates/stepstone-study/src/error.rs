@@ -40,28 +40,23 @@ impl StudyError {
     /// What to do about it, where there is something to say.
     pub fn hint(&self) -> Option<String> {
         match self {
-            StudyError::Train(error) => error.hint(),
-            StudyError::Recipe { .. } => {
-                Some("`stepstone plan FILE --resolved` shows where each value comes from".into())
-            }
-            StudyError::Missing { .. } => Some("`stepstone init` writes a study file to start from".into()),
-            StudyError::File { hint, .. } | StudyError::Process { hint, .. } => hint.clone(),
-            StudyError::Edited { .. } => {
+            Self::Train(error) => error.hint(),
+            Self::Recipe { .. } => Some("`stepstone plan FILE --resolved` shows where each value comes from".into()),
+            Self::Missing { .. } => Some("`stepstone init` writes a study file to start from".into()),
+            Self::File { hint, .. } | Self::Process { hint, .. } => hint.clone(),
+            Self::Edited { .. } => {
                 Some("start it again: it then works by the edited file; finished runs are kept".into())
             }
-            StudyError::Changed { .. } => Some("start again: the study is then planned with what is there now".into()),
-            StudyError::Exists { .. } => Some("name another folder, or remove it".into()),
-            StudyError::Memory { .. } => {
+            Self::Changed { .. } => Some("start again: the study is then planned with what is there now".into()),
+            Self::Exists { .. } => Some("name another folder, or remove it".into()),
+            Self::Memory { .. } => {
                 Some("lower max_length or batch_size, or raise gradient_accumulation_steps, in [recipe]".into())
             }
-            StudyError::Read { .. }
-            | StudyError::Create { .. }
-            | StudyError::Write { .. }
-            | StudyError::Spawn { .. } => None,
+            Self::Read { .. } | Self::Create { .. } | Self::Write { .. } | Self::Spawn { .. } => None,
         }
     }
 
-    pub(crate) fn write(path: &Path) -> impl FnOnce(io::Error) -> StudyError + '_ {
-        move |source| StudyError::Write { path: path.into(), source }
+    pub(crate) fn write(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        move |source| Self::Write { path: path.into(), source }
     }
 }

@@ -67,7 +67,7 @@ impl Study {
     /// # Errors
     /// If it is missing or unreadable, is no TOML, has a key that no study has, a value of the wrong kind, an unknown
     /// task, or a task twice.
-    pub fn read(path: &Path, paths: &StudyPaths) -> Result<Study, StudyError> {
+    pub fn read(path: &Path, paths: &StudyPaths) -> Result<Self, StudyError> {
         let text = fs::read_to_string(path).map_err(|source| match source.kind() {
             ErrorKind::NotFound => StudyError::Missing { path: path.into() },
             _ => StudyError::Read { path: path.into(), source },
@@ -94,7 +94,7 @@ impl Study {
         let out = folder(&paths.out, "out", &mut study)?.unwrap_or_else(|| beside.join(&name));
         let store = folder(&None, "store", &mut study)?.unwrap_or_else(|| out.join("runs"));
         let restarts = reader.count(&mut study, "restarts")?.unwrap_or(3);
-        Ok(Study {
+        Ok(Self {
             path: path.into(),
             digest: blake3::hash(text.as_bytes()).to_hex().to_string(),
             model,
@@ -135,7 +135,7 @@ impl Study {
 
 /// How a table of recipe values is written in the file.
 fn table_name(task: Option<&str>, role: Option<Role>) -> String {
-    let head = task.map_or_else(|| "recipe".to_string(), |task| format!("task.{task}"));
+    let head = task.map_or_else(|| "recipe".to_owned(), |task| format!("task.{task}"));
     role.map_or_else(|| format!("[{head}]"), |role| format!("[{head}.{role}]"))
 }
 
@@ -157,7 +157,7 @@ impl Reader<'_> {
     }
 
     fn missing(&self, place: Range<usize>, key: &str, table: &str) -> StudyError {
-        let hint = "`stepstone init` writes a study file with every key".to_string();
+        let hint = "`stepstone init` writes a study file with every key".to_owned();
         self.error(place, format!("`{key}` is missing in {table}"), Some(hint))
     }
 

@@ -57,9 +57,9 @@ pub struct JobProgress {
 }
 
 impl From<&Progress> for JobProgress {
-    fn from(progress: &Progress) -> JobProgress {
+    fn from(progress: &Progress) -> Self {
         let Progress { step, total_steps, seconds_left, .. } = *progress;
-        JobProgress { step, total_steps, seconds_left }
+        Self { step, total_steps, seconds_left }
     }
 }
 

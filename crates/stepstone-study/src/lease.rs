@@ -48,8 +48,8 @@ pub struct Process {
 
 impl Process {
     /// The process of this id, as it is now.
-    pub fn of(pid: u32) -> Process {
-        Process { pid, start: start_of(pid).unwrap_or(0) }
+    pub fn of(pid: u32) -> Self {
+        Self { pid, start: start_of(pid).unwrap_or(0) }
     }
 
     fn is_gone(self) -> bool {
@@ -70,11 +70,11 @@ fn start_of(pid: u32) -> Option<u64> {
 
 impl Holder {
     /// This process.
-    fn this() -> Holder {
-        let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_string();
+    fn this() -> Self {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
         let boot = read("/proc/sys/kernel/random/boot_id");
         let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-        Holder {
+        Self {
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             boot: if boot.is_empty() { boot } else { format!("{boot} {}", namespace.display()) },
             worker: Process::of(std::process::id()),
@@ -85,7 +85,7 @@ impl Holder {
     }
 
     /// Whether its processes can be seen from here, and are gone.
-    fn is_gone(&self, here: &Holder) -> bool {
+    fn is_gone(&self, here: &Self) -> bool {
         let visible = !self.boot.is_empty() && self.boot == here.boot;
         visible && self.worker.is_gone() && self.child.is_none_or(Process::is_gone)
     }
@@ -101,8 +101,8 @@ pub struct Leases {
 
 impl Leases {
     /// `expiry`: see [`EXPIRY`]; shorter in tests.
-    pub fn new(expiry: Duration) -> Leases {
-        Leases { here: Holder::this(), expiry, seen: HashMap::new() }
+    pub fn new(expiry: Duration) -> Self {
+        Self { here: Holder::this(), expiry, seen: HashMap::new() }
     }
 
     /// Takes the run in `folder`, which is made if need be; None while another holder is alive.

@@ -60,7 +60,7 @@ impl Plan {
     ///
     /// # Errors
     /// If an input is missing or corrupt, or a value of a recipe is impossible.
-    pub fn new(study: Study) -> Result<Plan, StudyError> {
+    pub fn new(study: Study) -> Result<Self, StudyError> {
         let encoder = EncoderIdentity::read(&study.model)?;
         let mut builder =
             Builder { encoder, data: BTreeMap::new(), tasks: Vec::new(), runs: Vec::new(), study: &study };
@@ -89,7 +89,7 @@ impl Plan {
             }
         }
         let (tasks, runs) = (builder.tasks, builder.runs);
-        Ok(Plan { study, tasks, runs })
+        Ok(Self { study, tasks, runs })
     }
 
     /// The store of its runs.

@@ -39,7 +39,7 @@ pub struct Tally<'a> {
 
 impl<'a> Tally<'a> {
     /// Reads the store.
-    pub fn read(plan: &'a Plan, store: &Store, leases: &mut Leases) -> Tally<'a> {
+    pub fn read(plan: &'a Plan, store: &Store, leases: &mut Leases) -> Self {
         let index = plan.runs.iter().enumerate().map(|(run, planned)| (planned.record.id.as_str(), run)).collect();
         let states = plan.runs.iter().map(|run| store.state(&run.record.id, leases)).collect();
         Tally { plan, index, states, left: BTreeMap::new() }

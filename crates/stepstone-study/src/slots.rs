@@ -22,9 +22,9 @@ impl Slots {
     ///
     /// # Errors
     /// If the largest run alone needs more memory than there is.
-    pub fn choose(plan: &Plan, open: usize, cores: usize, wanted: Option<usize>) -> Result<Slots, StudyError> {
+    pub fn choose(plan: &Plan, open: usize, cores: usize, wanted: Option<usize>) -> Result<Self, StudyError> {
         let Some(largest) = plan.tasks.iter().max_by_key(|task| task.peak_bytes) else {
-            return Ok(Slots { count: 1, threads: cores });
+            return Ok(Self { count: 1, threads: cores });
         };
         let available = available_bytes();
         if largest.peak_bytes > available {

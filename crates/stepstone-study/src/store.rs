@@ -30,8 +30,8 @@ pub enum RunState {
 
 impl Store {
     /// Names a store; nothing is made.
-    pub fn new(path: &Path) -> Store {
-        Store { path: path.into() }
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.into() }
     }
 
     /// Makes the folder and sees whether it can be written.

@@ -326,11 +326,11 @@ impl Process {
 
 /// What can be said of a process that ended without a word of its own.
 fn unexplained(status: ExitStatus, quoted: &str) -> (String, Option<String>) {
-    let memory = Some("if memory ran out: fewer --slots, a smaller batch_size or max_length".to_string());
+    let memory = Some("if memory ran out: fewer --slots, a smaller batch_size or max_length".to_owned());
     let quoted = if quoted.is_empty() { String::new() } else { format!(": {quoted}") };
     match (status.code(), status.signal()) {
         (Some(EXIT_PANIC), _) => {
-            let hint = "this is a bug of stepstone: please report it with this message".to_string();
+            let hint = "this is a bug of stepstone: please report it with this message".to_owned();
             (format!("the process panicked{quoted}"), Some(hint))
         }
         (Some(code), _) => (format!("the process ended with exit code {code}{quoted}"), None),

@@ -55,30 +55,26 @@ impl DataError {
     /// What to do about it, where there is something to say.
     pub fn hint(&self) -> Option<String> {
         match self {
-            DataError::NoData { task, .. } | DataError::NoFolder { task, .. } => {
+            Self::NoData { task, .. } | Self::NoFolder { task, .. } => {
                 Some(format!("--data names a folder that holds one folder per task, such as `{task}/`"))
             }
-            DataError::NoFile { .. } | DataError::NoRows { .. } => {
+            Self::NoFile { .. } | Self::NoRows { .. } => {
                 Some("copy the official files of the task into the folder".into())
             }
-            DataError::Packed { .. } => {
-                Some("copy or download it again, and compare it with its published checksum".into())
-            }
-            DataError::NotText { found, .. } => Some(found.remedy().into()),
-            DataError::NotUtf8 { .. } => {
+            Self::Packed { .. } => Some("copy or download it again, and compare it with its published checksum".into()),
+            Self::NotText { found, .. } => Some(found.remedy().into()),
+            Self::NotUtf8 { .. } => {
                 Some("if it is in an older encoding, convert it: `iconv -f WINDOWS-1252 -t UTF-8 FILE`".into())
             }
-            DataError::BadRows { .. } => {
-                Some("correct the rows, or compare the file with its published checksum".into())
-            }
-            DataError::Missing { .. } | DataError::Folder { .. } => {
+            Self::BadRows { .. } => Some("correct the rows, or compare the file with its published checksum".into()),
+            Self::Missing { .. } | Self::Folder { .. } => {
                 Some("name a file laid out as the task's own files, plain or compressed with gzip or zstd".into())
             }
-            DataError::Settings { .. } | DataError::DevFiles { .. } => Some(
+            Self::Settings { .. } | Self::DevFiles { .. } => Some(
                 "write for each task: [task.NAME] files = { train = \"PATH\", dev = \"PATH\" }, relative to the data"
                     .into(),
             ),
-            DataError::Read { .. } => None,
+            Self::Read { .. } => None,
         }
     }
 }

@@ -40,8 +40,8 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf
 impl Files {
     /// These, and for what they leave open those of `other`.
     #[must_use]
-    pub fn or(&self, other: &Files) -> Files {
-        Files {
+    pub fn or(&self, other: &Self) -> Self {
+        Self {
             train: self.train.clone().or_else(|| other.train.clone()),
             dev: if self.dev.is_empty() { other.dev.clone() } else { self.dev.clone() },
         }
@@ -51,7 +51,7 @@ impl Files {
     ///
     /// # Errors
     /// If the file cannot be read, is no TOML, or has a key or task that does not exist.
-    pub(crate) fn of_folder(task: &Task, data: &Path) -> Result<Files, DataError> {
+    pub(crate) fn of_folder(task: &Task, data: &Path) -> Result<Self, DataError> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Settings {
@@ -66,7 +66,7 @@ impl Files {
         let path = data.join(SETTINGS);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Files::default()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
             Err(source) => return Err(DataError::Read { path, source }),
         };
         let refused = |at: usize, problem: String| {

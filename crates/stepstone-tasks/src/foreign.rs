@@ -12,10 +12,10 @@ pub enum Compression {
 
 impl Compression {
     /// By magic bytes (RFC 1952, section 2.3.1; RFC 8878, sections 3.1.1 and 3.1.2: `pzstd` skips a frame first).
-    pub(crate) fn of(bytes: &[u8]) -> Option<Compression> {
+    pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
         match bytes {
-            [0x1f, 0x8b, ..] => Some(Compression::Gzip),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Compression::Zstd),
+            [0x1f, 0x8b, ..] => Some(Self::Gzip),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Self::Zstd),
             _ => None,
         }
     }
@@ -24,8 +24,8 @@ impl Compression {
 impl fmt::Display for Compression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Compression::Gzip => "gzip",
-            Compression::Zstd => "zstd",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
         })
     }
 }
@@ -41,8 +41,8 @@ pub enum Damage {
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Damage::CutOff => "ends too early",
-            Damage::Corrupt => "is damaged",
+            Self::CutOff => "ends too early",
+            Self::Corrupt => "is damaged",
         })
     }
 }
@@ -63,7 +63,7 @@ pub enum Foreign {
 
 impl Foreign {
     /// By magic bytes; pages also by their first tag, in either case and after white space.
-    pub(crate) fn of(bytes: &[u8]) -> Option<Foreign> {
+    pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
         const MAGIC: [(&[u8], Foreign); 8] = [
             (&[0xff, 0xfe], Foreign::Utf16),
             (&[0xfe, 0xff], Foreign::Utf16),
@@ -81,7 +81,7 @@ impl Foreign {
         }
         // Without its byte-order mark, UTF-16 shows as every other byte being zero.
         if let [0, 1..=255, 0, 1..=255, ..] | [1..=255, 0, 1..=255, 0, ..] = bytes {
-            return Some(Foreign::Utf16);
+            return Some(Self::Utf16);
         }
         let page = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
         let begins = |tag: &[u8]| page.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag));
@@ -91,13 +91,13 @@ impl Foreign {
     /// How to get at the rows.
     pub(crate) fn remedy(self) -> &'static str {
         match self {
-            Foreign::Utf16 => "convert it: `iconv -f UTF-16 -t UTF-8 FILE`",
-            Foreign::GitLfsPointer => "run `git lfs pull` in the repository it came from, then copy the file again",
-            Foreign::Html | Foreign::Xml => "an error page was saved in place of the file: download it again",
-            Foreign::Parquet => "Parquet is not read yet: convert it to the task's own layout",
-            Foreign::Zip => "unpack it: `unzip FILE`",
-            Foreign::Bzip2 => "unpack it: `bunzip2 FILE`; gzip and zstd are read as they are",
-            Foreign::Xz => "unpack it: `unxz FILE`; gzip and zstd are read as they are",
+            Self::Utf16 => "convert it: `iconv -f UTF-16 -t UTF-8 FILE`",
+            Self::GitLfsPointer => "run `git lfs pull` in the repository it came from, then copy the file again",
+            Self::Html | Self::Xml => "an error page was saved in place of the file: download it again",
+            Self::Parquet => "Parquet is not read yet: convert it to the task's own layout",
+            Self::Zip => "unpack it: `unzip FILE`",
+            Self::Bzip2 => "unpack it: `bunzip2 FILE`; gzip and zstd are read as they are",
+            Self::Xz => "unpack it: `unxz FILE`; gzip and zstd are read as they are",
         }
     }
 }
@@ -105,14 +105,14 @@ impl Foreign {
 impl fmt::Display for Foreign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Foreign::Utf16 => "UTF-16 text",
-            Foreign::GitLfsPointer => "a git-lfs pointer",
-            Foreign::Html => "an HTML page",
-            Foreign::Xml => "an XML page",
-            Foreign::Parquet => "a Parquet file",
-            Foreign::Zip => "a zip archive",
-            Foreign::Bzip2 => "bzip2 data",
-            Foreign::Xz => "xz data",
+            Self::Utf16 => "UTF-16 text",
+            Self::GitLfsPointer => "a git-lfs pointer",
+            Self::Html => "an HTML page",
+            Self::Xml => "an XML page",
+            Self::Parquet => "a Parquet file",
+            Self::Zip => "a zip archive",
+            Self::Bzip2 => "bzip2 data",
+            Self::Xz => "xz data",
         })
     }
 }

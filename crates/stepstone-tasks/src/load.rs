@@ -207,7 +207,7 @@ fn first_existing(folder: &Path, names: &[&str]) -> Result<PathBuf, DataError> {
 /// A file's name without the suffix of its compression.
 fn plain_name(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name.strip_suffix(".gz").or(name.strip_suffix(".zst")).unwrap_or(&name).to_string()
+    name.strip_suffix(".gz").or(name.strip_suffix(".zst")).unwrap_or(&name).to_owned()
 }
 
 /// The first layout that the first line shows; else the last for this file's extension; else the task's last.

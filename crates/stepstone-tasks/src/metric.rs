@@ -29,10 +29,10 @@ impl Metric {
     /// The name in files and tables.
     pub fn name(self) -> &'static str {
         match self {
-            Metric::Accuracy => "accuracy",
-            Metric::AccuracyF1 => "accuracy_f1",
-            Metric::MacroF1 => "macro_f1",
-            Metric::MatthewsCorrelation => "matthews_correlation",
+            Self::Accuracy => "accuracy",
+            Self::AccuracyF1 => "accuracy_f1",
+            Self::MacroF1 => "macro_f1",
+            Self::MatthewsCorrelation => "matthews_correlation",
         }
     }
 
@@ -41,14 +41,14 @@ impl Metric {
         let named = |name: &str, value| NamedScore { name: name.into(), value };
         let accuracy = named("accuracy", accuracy(predicted, gold));
         match self {
-            Metric::Accuracy => vec![accuracy],
-            Metric::AccuracyF1 => {
+            Self::Accuracy => vec![accuracy],
+            Self::AccuracyF1 => {
                 let positive = ClassScores::of(1, predicted, gold);
                 let both = named(self.name(), f64::midpoint(accuracy.value, positive.f1()));
                 let parts = [("f1", positive.f1()), ("precision", positive.precision), ("recall", positive.recall)];
                 [both, accuracy].into_iter().chain(parts.map(|(name, value)| named(name, value))).collect()
             }
-            Metric::MacroF1 => {
+            Self::MacroF1 => {
                 let scores: Vec<_> = (0..classes as u32).map(|c| ClassScores::of(c, predicted, gold)).collect();
                 let mean = |value: fn(&ClassScores) -> f64| scores.iter().map(value).sum::<f64>() / classes as f64;
                 vec![
@@ -58,7 +58,7 @@ impl Metric {
                     named("macro_recall", mean(|class| class.recall)),
                 ]
             }
-            Metric::MatthewsCorrelation => vec![named(self.name(), matthews(predicted, gold, classes)), accuracy],
+            Self::MatthewsCorrelation => vec![named(self.name(), matthews(predicted, gold, classes)), accuracy],
         }
     }
 
@@ -76,11 +76,11 @@ struct ClassScores {
 }
 
 impl ClassScores {
-    fn of(class: u32, predicted: &[u32], gold: &[u32]) -> ClassScores {
+    fn of(class: u32, predicted: &[u32], gold: &[u32]) -> Self {
         let count = |list: &[u32]| list.iter().filter(|c| **c == class).count();
         let right = predicted.iter().zip(gold).filter(|(p, g)| **p == class && **g == class).count();
         let share = |of: usize| if of == 0 { 0.0 } else { right as f64 / of as f64 };
-        ClassScores { precision: share(count(predicted)), recall: share(count(gold)) }
+        Self { precision: share(count(predicted)), recall: share(count(gold)) }
     }
 
     /// 2PR / (P + R), 0 where both are 0.

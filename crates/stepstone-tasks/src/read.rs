@@ -225,7 +225,7 @@ fn folds(metadata: Source<'_>) -> Result<HashMap<String, String>, DataError> {
 /// What serde_json says, without its own line and column, which count within one row.
 fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    text.split(" at line ").next().unwrap_or_default().to_string()
+    text.split(" at line ").next().unwrap_or_default().to_owned()
 }
 
 struct Reader<'a> {
@@ -285,8 +285,8 @@ impl Reader<'_> {
                 }
                 continue;
             }
-            let cell = |column: Option<usize>| column.map(|c| cells[c].to_string());
-            let first = cells[fields.text].to_string();
+            let cell = |column: Option<usize>| column.map(|c| cells[c].to_owned());
+            let first = cells[fields.text].to_owned();
             let text = match cell(fields.pair) {
                 Some(pair) => Text::Pair(first, pair),
                 None => Text::Single(first),

@@ -123,13 +123,13 @@ impl Columns {
     /// Whether a file's first line can only be of this layout.
     pub(crate) fn shows_in(&self, first_line: &str) -> bool {
         match self {
-            Columns::Header(fields) => {
+            Self::Header(fields) => {
                 let mut texts = [Some(fields.text), fields.pair].into_iter().flatten();
                 texts.all(|text| first_line.split('\t').any(|name| name == text))
             }
-            Columns::Json(_) | Columns::JsonBy(_) => first_line.starts_with('{'),
-            Columns::JsonArray(_) => first_line.starts_with('['),
-            Columns::Numbered { .. } => false,
+            Self::Json(_) | Self::JsonBy(_) => first_line.starts_with('{'),
+            Self::JsonArray(_) => first_line.starts_with('['),
+            Self::Numbered { .. } => false,
         }
     }
 }

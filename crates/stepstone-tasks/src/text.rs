@@ -80,5 +80,5 @@ fn decode(path: &Path, bytes: Vec<u8>) -> Result<String, DataError> {
         let line = error.as_bytes()[..offset].split(|byte| *byte == b'\n').count();
         DataError::NotUtf8 { path: path.into(), line, offset, byte: error.as_bytes()[offset] }
     })?;
-    Ok(text.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(text))
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }

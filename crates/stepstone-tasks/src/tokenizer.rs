@@ -60,10 +60,10 @@ impl TokenizerError {
     /// What to do about it, where there is something to say.
     pub fn hint(&self) -> Option<String> {
         match self {
-            TokenizerError::Missing { .. } => Some("copy the tokenizer files of the model into the folder".into()),
-            TokenizerError::Corrupt { .. } => Some("copy or download the file again and compare its checksum".into()),
-            TokenizerError::TooShort { .. } => Some("set it with --max-length".into()),
-            TokenizerError::Read { .. } => None,
+            Self::Missing { .. } => Some("copy the tokenizer files of the model into the folder".into()),
+            Self::Corrupt { .. } => Some("copy or download the file again and compare its checksum".into()),
+            Self::TooShort { .. } => Some("set it with --max-length".into()),
+            Self::Read { .. } => None,
         }
     }
 }
@@ -94,8 +94,8 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// The same tokenizer with its texts made and cut in this way.
     #[must_use]
-    pub fn with_pieces(self, pieces: Pieces) -> Tokenizer {
-        Tokenizer { pieces, ..self }
+    pub fn with_pieces(self, pieces: Pieces) -> Self {
+        Self { pieces, ..self }
     }
 
     /// Loads the tokenizer of `folder`. `max_length` tokens, special ones included, are kept of an input; a pair is
@@ -103,7 +103,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// If there is no tokenizer, it is corrupt or adds no special tokens, or `max_length` has no room for a pair's.
-    pub fn load(folder: &Path, family: TokenizerFamily, max_length: usize) -> Result<Tokenizer, TokenizerError> {
+    pub fn load(folder: &Path, family: TokenizerFamily, max_length: usize) -> Result<Self, TokenizerError> {
         let files: Vec<PathBuf> = FILES.iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect();
         let mut hasher = blake3::Hasher::new();
         for path in &files {
@@ -144,7 +144,7 @@ impl Tokenizer {
         inner.with_truncation(None).map_err(|error| corrupt(error.to_string(), "a tokenizer"))?;
         let digest = hasher.finalize().to_hex().to_string();
         let byte_level = family == TokenizerFamily::Roberta;
-        Ok(Tokenizer { inner, max_length, pieces: Pieces::Joined, byte_level, files, digest })
+        Ok(Self { inner, max_length, pieces: Pieces::Joined, byte_level, files, digest })
     }
 
     /// Ids of one input: one sequence, or one for each choice.
@@ -283,7 +283,7 @@ enum SpecialToken {
 
 impl Config {
     /// The file of `folder`; the defaults if there is none.
-    fn read(folder: &Path) -> Result<Config, TokenizerError> {
+    fn read(folder: &Path) -> Result<Self, TokenizerError> {
         let path = folder.join("tokenizer_config.json");
         match std::fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| TokenizerError::Corrupt {
@@ -291,7 +291,7 @@ impl Config {
                 found: error.to_string(),
                 expected: "the settings of a tokenizer".into(),
             }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Config::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(source) => Err(TokenizerError::Read { path, source }),
         }
     }

@@ -30,7 +30,7 @@ impl Split {
         choices: usize,
         tokenizer: &Tokenizer,
         positions: usize,
-    ) -> Result<Split, TrainError> {
+    ) -> Result<Self, TrainError> {
         let features = examples.iter().map(|e| tokenizer.encode(&e.text)).collect::<Result<Vec<_>, _>>()?.concat();
         let longest = features.iter().map(|feature| feature.ids.len()).max().unwrap_or(0);
         if longest > positions {
@@ -42,7 +42,7 @@ impl Split {
         }
         let cut = features.iter().filter(|feature| feature.truncated).count();
         let gold = examples.iter().map(|example| example.gold.unwrap_or_default()).collect();
-        Ok(Split { truncated: cut as f64 / features.len().max(1) as f64, features, choices, gold })
+        Ok(Self { truncated: cut as f64 / features.len().max(1) as f64, features, choices, gold })
     }
 
     /// Packs the examples of `rows`, the first of which has the number `first` within its step.
@@ -81,8 +81,8 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    pub(crate) fn new(seed: u64, examples: usize, batch_size: usize) -> Order {
-        Order { seed, examples, batch_size, current: None }
+    pub(crate) fn new(seed: u64, examples: usize, batch_size: usize) -> Self {
+        Self { seed, examples, batch_size, current: None }
     }
 
     /// The examples of step `step`, counted from 0; the last batch of an epoch may be smaller.

@@ -53,9 +53,9 @@ impl Shape {
             json: serde_json::Map::new(),
         };
         match self {
-            Shape::S => bert(4, 256, 4),
-            Shape::M => bert(6, 384, 12),
-            Shape::B => EncoderConfig {
+            Self::S => bert(4, 256, 4),
+            Self::M => bert(6, 384, 12),
+            Self::B => EncoderConfig {
                 family: Family::Roberta,
                 vocab_size: 50_265,
                 max_position_embeddings: 514,
@@ -70,9 +70,9 @@ impl Shape {
     /// Batches of one pass.
     fn batches(self) -> usize {
         match self {
-            Shape::S => 20,
-            Shape::M => 10,
-            Shape::B => 4,
+            Self::S => 20,
+            Self::M => 10,
+            Self::B => 4,
         }
     }
 }
@@ -94,7 +94,7 @@ impl Benchmark {
     ///
     /// # Errors
     /// If the threads cannot be started.
-    pub fn new(shape: Shape, threads: usize, instructions: InstructionSet) -> Result<Benchmark, TrainError> {
+    pub fn new(shape: Shape, threads: usize, instructions: InstructionSet) -> Result<Self, TrainError> {
         let config = shape.config();
         let pool = Threads::with_instructions(threads, instructions)
             .map_err(|source| TrainError::Threads { threads, source })?;
@@ -115,7 +115,7 @@ impl Benchmark {
             };
             device.load(Arena::Parameters, part.param.offset, &data);
         }
-        Ok(Benchmark {
+        Ok(Self {
             device,
             training: model.training_pass(),
             inference: model.inference_pass(),

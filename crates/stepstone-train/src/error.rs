@@ -49,35 +49,33 @@ impl TrainError {
     /// What to do about it, where there is something to say.
     pub fn hint(&self) -> Option<String> {
         match self {
-            TrainError::Model(ModelError::Write { source, .. }) | TrainError::Write { source, .. } => {
+            Self::Model(ModelError::Write { source, .. }) | Self::Write { source, .. } => {
                 write_hint(source).map(String::from)
             }
-            TrainError::Create { .. } => Some(NAME_ANOTHER_FOLDER.into()),
-            TrainError::Model(error) => error.hint(),
-            TrainError::Data(error) => error.hint(),
-            TrainError::Task(error) => Some(error.hint()),
-            TrainError::Tokenizer(error) => error.hint(),
-            TrainError::Recipe { key, .. } => Some(format!("set it with --{}", key.replace('_', "-"))),
-            TrainError::Vocabulary { .. } => Some("tokenizer files and weights must come from the same model".into()),
-            TrainError::NotFinite { .. } => {
-                Some("try a smaller --learning-rate; the log holds every step before".into())
-            }
-            TrainError::OtherRun { .. } => Some("name another folder with --out, or remove this one".into()),
-            TrainError::BadRun { .. } => Some("remove the run folder and train again".into()),
-            TrainError::Lost { .. } => None,
-            TrainError::Threads { .. } => Some("try fewer with --threads".into()),
-            TrainError::MissingRun { .. } | TrainError::NoRun { .. } => {
+            Self::Create { .. } => Some(NAME_ANOTHER_FOLDER.into()),
+            Self::Model(error) => error.hint(),
+            Self::Data(error) => error.hint(),
+            Self::Task(error) => Some(error.hint()),
+            Self::Tokenizer(error) => error.hint(),
+            Self::Recipe { key, .. } => Some(format!("set it with --{}", key.replace('_', "-"))),
+            Self::Vocabulary { .. } => Some("tokenizer files and weights must come from the same model".into()),
+            Self::NotFinite { .. } => Some("try a smaller --learning-rate; the log holds every step before".into()),
+            Self::OtherRun { .. } => Some("name another folder with --out, or remove this one".into()),
+            Self::BadRun { .. } => Some("remove the run folder and train again".into()),
+            Self::Lost { .. } => None,
+            Self::Threads { .. } => Some("try fewer with --threads".into()),
+            Self::MissingRun { .. } | Self::NoRun { .. } => {
                 Some("name the folder that `stepstone train` printed, or the beginning of its id".into())
             }
-            TrainError::SeveralRuns { .. } => Some("give more of the id".into()),
-            TrainError::Unfinished { .. } => {
+            Self::SeveralRuns { .. } => Some("give more of the id".into()),
+            Self::Unfinished { .. } => {
                 Some("give the command that trained it once more: it goes on where it was".into())
             }
         }
     }
 
-    pub(crate) fn write(path: &Path) -> impl FnOnce(io::Error) -> TrainError + '_ {
-        move |source| TrainError::Write { path: path.into(), source }
+    pub(crate) fn write(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        move |source| Self::Write { path: path.into(), source }
     }
 }
 

@@ -56,7 +56,7 @@ struct Card {
 }
 
 impl Card {
-    fn of(run: &Path) -> Result<Card, TrainError> {
+    fn of(run: &Path) -> Result<Self, TrainError> {
         let (record, scores) = finished(run)?;
         let mut before: Vec<(RunRecord, Scores)> = Vec::new();
         let store = run.canonicalize().ok().and_then(|run| run.parent().map(Path::to_path_buf)).unwrap_or_default();
@@ -67,7 +67,7 @@ impl Card {
             before.insert(0, found);
         }
         let encoder = EncoderConfig::read(&run.join("model"))?;
-        Ok(Card { task: task_of(run, &record)?, record, scores, encoder, before })
+        Ok(Self { task: task_of(run, &record)?, record, scores, encoder, before })
     }
 
     fn text(&self) -> String {

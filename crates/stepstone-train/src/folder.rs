@@ -32,16 +32,15 @@ impl RunRecord {
     ///
     /// # Errors
     /// If JSON cannot hold a value of the recipe.
-    pub fn new(identity: Identity) -> Result<RunRecord, TrainError> {
-        let sources =
-            identity.recipe.sources.iter().map(|(key, source)| ((*key).to_string(), source.clone())).collect();
+    pub fn new(identity: Identity) -> Result<Self, TrainError> {
+        let sources = identity.recipe.sources.iter().map(|(key, source)| ((*key).to_owned(), source.clone())).collect();
         let text = serde_json::to_string(&identity).map_err(|error| TrainError::BadRun {
             path: "run.json".into(),
             found: error.to_string(),
             expected: "a recipe that JSON can hold".into(),
         })?;
         let id = blake3::hash(text.as_bytes()).to_hex()[..16].to_string();
-        Ok(RunRecord { format: FORMAT, id, identity, sources })
+        Ok(Self { format: FORMAT, id, identity, sources })
     }
 }
 
@@ -134,8 +133,8 @@ pub struct RunFolder {
 
 impl RunFolder {
     /// Names a folder; nothing is read or made.
-    pub fn new(path: &Path) -> RunFolder {
-        RunFolder { path: path.into() }
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.into() }
     }
 
     /// The folder.

@@ -45,11 +45,11 @@ impl EncoderIdentity {
     ///
     /// # Errors
     /// If a file is missing or corrupt.
-    pub fn read(folder: &Path) -> Result<EncoderIdentity, TrainError> {
+    pub fn read(folder: &Path) -> Result<Self, TrainError> {
         let config = EncoderConfig::read(folder)?;
         let digest = Weights::open(folder, &config)?.digest()?;
         let tokenizer = Tokenizer::load(folder, tokenizer_family(config.family), config.usable_positions())?;
-        Ok(EncoderIdentity { config, digest, tokenizer })
+        Ok(Self { config, digest, tokenizer })
     }
 
     /// The record that [`crate::Run::prepare`] will find for this task: starting from the encoder itself, or from the
@@ -68,7 +68,7 @@ impl EncoderIdentity {
         RunRecord::new(Identity {
             numerics: NUMERICS,
             encoder: after.map_or_else(|| self.digest.clone(), run_digest),
-            tokenizer: self.tokenizer.digest().to_string(),
+            tokenizer: self.tokenizer.digest().to_owned(),
             task: task.name.into(),
             role,
             data: data.digest.clone(),

@@ -110,7 +110,7 @@ fn unused_pooler(model: &Classifier, config: &EncoderConfig, weights: &Weights) 
         if weights.contains(name) && model.layout.parts().all(|part| part.name != name) {
             let mut data = vec![0.0; shape.iter().product()];
             weights.read(name, &shape, &mut data)?;
-            pooler.push((name.to_string(), shape, data));
+            pooler.push((name.to_owned(), shape, data));
         }
     }
     Ok(pooler)

@@ -22,10 +22,10 @@ impl Preset {
     pub const NAMES: [&str; 2] = ["default", "acl2020"];
 
     /// The preset of this name.
-    pub fn of(name: &str) -> Option<Preset> {
+    pub fn of(name: &str) -> Option<Self> {
         match name {
-            "default" => Some(Preset::Default),
-            "acl2020" => Some(Preset::Acl2020),
+            "default" => Some(Self::Default),
+            "acl2020" => Some(Self::Acl2020),
             _ => None,
         }
     }
@@ -46,8 +46,8 @@ pub enum Optimizer {
 impl std::fmt::Display for Optimizer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Optimizer::AdamW => "AdamW",
-            Optimizer::BertAdam => "BertAdam",
+            Self::AdamW => "AdamW",
+            Self::BertAdam => "BertAdam",
         })
     }
 }
@@ -85,7 +85,7 @@ impl Preset {
     /// If the preset knows nothing of the task.
     pub(crate) fn values(self, config: &EncoderConfig, task: &Task, role: Role) -> Result<Values, TrainError> {
         match self {
-            Preset::Default => Ok(Values {
+            Self::Default => Ok(Values {
                 head: HeadKind::Hf,
                 optimizer: Optimizer::AdamW,
                 learning_rate: if config.hidden_size < 768 { 5e-5 } else { 2e-5 },
@@ -99,7 +99,7 @@ impl Preset {
                 patience: None,
                 selection_examples: None,
             }),
-            Preset::Acl2020 => acl2020(task.name, role).ok_or_else(|| TrainError::Recipe {
+            Self::Acl2020 => acl2020(task.name, role).ok_or_else(|| TrainError::Recipe {
                 key: "preset",
                 found: format!("acl2020, which has no values for task {}", task.name),
                 expected: "`default`, or a task of that study".into(),

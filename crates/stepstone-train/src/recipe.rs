@@ -88,9 +88,9 @@ pub enum Source {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Source::Preset => f.write_str("preset"),
-            Source::Study(table) => f.write_str(table),
-            Source::Flag => f.write_str("flag"),
+            Self::Preset => f.write_str("preset"),
+            Self::Study(table) => f.write_str(table),
+            Self::Flag => f.write_str("flag"),
         }
     }
 }
@@ -162,7 +162,7 @@ impl Recipe {
         (task, role): (&Task, Role),
         train: usize,
         layers: &[Layer],
-    ) -> Result<Recipe, TrainError> {
+    ) -> Result<Self, TrainError> {
         let values = preset.values(config, task, role)?;
         let mut resolver = Resolver { layers, sources: BTreeMap::new() };
         let r = &mut resolver;
@@ -180,7 +180,7 @@ impl Recipe {
         let fits = format!("3 to {usable}, the positions of the encoder");
         let share = |v: &Option<f64>| v.is_none_or(|v| (0.0..1.0).contains(&v));
         let (rate, dropout) = (values.learning_rate, values.classifier_dropout);
-        Ok(Recipe {
+        Ok(Self {
             head: r.get("head", |o| o.head, values.head, |_| true, "")?,
             optimizer: values.optimizer,
             learning_rate: r.get("learning_rate", |o| o.learning_rate, rate, positive, "a positive number")?,

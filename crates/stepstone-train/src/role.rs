@@ -18,9 +18,9 @@ pub enum Role {
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Role::Intermediate => "intermediate",
-            Role::Target => "target",
-            Role::Probe => "probe",
+            Self::Intermediate => "intermediate",
+            Self::Target => "target",
+            Self::Probe => "probe",
         })
     }
 }

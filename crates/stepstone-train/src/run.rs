@@ -73,7 +73,7 @@ impl Run {
     ///
     /// # Errors
     /// If any input is missing, corrupt or impossible.
-    pub fn prepare(request: &RunRequest) -> Result<Run, TrainError> {
+    pub fn prepare(request: &RunRequest) -> Result<Self, TrainError> {
         let task = stepstone_tasks::find(&request.task)?;
         let folder = &request.start.folder;
         let mut config = EncoderConfig::read(folder)?;
@@ -99,7 +99,7 @@ impl Run {
         let identity = Identity {
             numerics: NUMERICS,
             encoder: request.start.digest(&weights)?,
-            tokenizer: tokenizer.digest().to_string(),
+            tokenizer: tokenizer.digest().to_owned(),
             task: task.name.into(),
             role: request.role,
             data: data.digest.clone(),
@@ -111,7 +111,7 @@ impl Run {
         };
         let record = RunRecord::new(identity)?;
         let default = Path::new("runs").join(&record.id);
-        Ok(Run {
+        Ok(Self {
             folder: RunFolder::new(request.out.as_ref().unwrap_or(&default)),
             record,
             truncated: train.truncated,

@@ -16,8 +16,8 @@ pub struct StartPoint {
 
 impl StartPoint {
     /// A pretrained encoder's folder.
-    pub fn encoder(folder: &Path) -> StartPoint {
-        StartPoint { folder: folder.into(), run: None }
+    pub fn encoder(folder: &Path) -> Self {
+        Self { folder: folder.into(), run: None }
     }
 
     /// What enters the id of the runs that start here: a digest of the files, or the id of the run, which says as much

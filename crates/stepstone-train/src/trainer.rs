@@ -104,7 +104,7 @@ pub(crate) struct Trainer<'a> {
 
 impl<'a> Trainer<'a> {
     /// A trainer before its first step, and the names of the tensors that started anew.
-    pub(crate) fn new(run: &'a Run) -> Result<(Trainer<'a>, Vec<String>), TrainError> {
+    pub(crate) fn new(run: &'a Run) -> Result<(Self, Vec<String>), TrainError> {
         let (recipe, threads) = (run.recipe(), run.threads);
         let model = Classifier::new(&run.config, recipe.head, run.answers());
         let pool = Threads::new(threads).map_err(|source| TrainError::Threads { threads, source })?;
@@ -269,7 +269,7 @@ impl<'a> Trainer<'a> {
         }
         state.loss = state.loss_sum / state.loss_steps.max(1) as f64;
         (state.loss_sum, state.loss_steps) = (0.0, 0);
-        let mut fields = serde_json::Map::from_iter([("step".to_string(), json!(step))]);
+        let mut fields = serde_json::Map::from_iter([("step".to_owned(), json!(step))]);
         fields.extend(scores.iter().map(|s| (format!("eval_{}", s.name), json!(s.value))));
         self.run.folder.log("evaluation", fields.into())?;
         Ok(Some(score))

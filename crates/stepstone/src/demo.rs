@@ -79,7 +79,7 @@ pub(crate) fn make(folder: &Path) -> Result<(), ModelError> {
         made(&data)?;
         for (split, (file, rows)) in SPLITS.into_iter().enumerate() {
             let mut draw = Draw { stream: split as u32, next: 0 };
-            let mut text = header.to_string();
+            let mut text = header.to_owned();
             (0..rows).for_each(|row| text.push_str(&line(row, &mut draw)));
             written(&data.join(file), &text)?;
         }

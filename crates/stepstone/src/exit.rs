@@ -49,55 +49,55 @@ pub(crate) struct Failure {
 impl Failure {
     /// Standard output could not be written. A reader that has closed it, such as `head`, has seen enough: no error.
     #[expect(clippy::needless_pass_by_value, reason = "map_err hands the error over")]
-    pub(crate) fn output(error: io::Error) -> Failure {
+    pub(crate) fn output(error: io::Error) -> Self {
         let code = if error.kind() == io::ErrorKind::BrokenPipe { OK } else { IO };
-        Failure { code, what: "cannot write the output".into(), causes: vec![error.to_string()], hint: None }
+        Self { code, what: "cannot write the output".into(), causes: vec![error.to_string()], hint: None }
     }
 
     /// The system refused something that has nothing to do with the user's files.
     #[expect(clippy::needless_pass_by_value, reason = "map_err hands the error over")]
-    pub(crate) fn system(error: io::Error) -> Failure {
-        Failure { code: SYSTEM, what: "cannot listen for signals".into(), causes: vec![error.to_string()], hint: None }
+    pub(crate) fn system(error: io::Error) -> Self {
+        Self { code: SYSTEM, what: "cannot listen for signals".into(), causes: vec![error.to_string()], hint: None }
     }
 
     /// A run or a use of one failed.
-    pub(crate) fn new(what: String, error: &TrainError) -> Failure {
-        Failure { code: code(error), what, causes: causes(error), hint: error.hint() }
+    pub(crate) fn new(what: String, error: &TrainError) -> Self {
+        Self { code: code(error), what, causes: causes(error), hint: error.hint() }
     }
 
     /// A study cannot be planned, run or read.
-    pub(crate) fn study(what: String, error: &StudyError) -> Failure {
-        Failure { code: study_code(error), what, causes: causes(error), hint: error.hint() }
+    pub(crate) fn study(what: String, error: &StudyError) -> Self {
+        Self { code: study_code(error), what, causes: causes(error), hint: error.hint() }
     }
 
     /// An observations file cannot be analysed.
-    pub(crate) fn observations(what: String, error: &InputError) -> Failure {
+    pub(crate) fn observations(what: String, error: &InputError) -> Self {
         let mut causes = vec![error.to_string()];
         if let Problem::Open { source } = error.problem.as_ref() {
             causes.push(source.to_string());
         }
-        Failure { code: observations_code(&error.problem), what, causes, hint: error.hint() }
+        Self { code: observations_code(&error.problem), what, causes, hint: error.hint() }
     }
 
     /// A file of ours that cannot be read back.
-    pub(crate) fn data(what: String, cause: String) -> Failure {
-        Failure { code: DATA, what, causes: vec![cause], hint: None }
+    pub(crate) fn data(what: String, cause: String) -> Self {
+        Self { code: DATA, what, causes: vec![cause], hint: None }
     }
 
     /// A choice on the command line that does not fit the files.
-    pub(crate) fn usage(what: String, hint: String) -> Failure {
-        Failure { code: USAGE, what, causes: Vec::new(), hint: Some(hint) }
+    pub(crate) fn usage(what: String, hint: String) -> Self {
+        Self { code: USAGE, what, causes: Vec::new(), hint: Some(hint) }
     }
 
     /// A file or folder of results cannot be written.
-    pub(crate) fn write(path: &Path, error: &io::Error) -> Failure {
+    pub(crate) fn write(path: &Path, error: &io::Error) -> Self {
         let what = format!("cannot write {}", path.display());
-        Failure { code: write_code(error), what, causes: vec![error.to_string()], hint: None }
+        Self { code: write_code(error), what, causes: vec![error.to_string()], hint: None }
     }
 
     /// A worker could not go on; `message` is its own, ready to be printed.
-    pub(crate) fn worker(code: u8, message: String) -> Failure {
-        Failure { code, what: message, causes: Vec::new(), hint: None }
+    pub(crate) fn worker(code: u8, message: String) -> Self {
+        Self { code, what: message, causes: Vec::new(), hint: None }
     }
 
     /// The causes in one line.

@@ -13,8 +13,8 @@ pub(crate) struct ProgressLine {
 }
 
 impl ProgressLine {
-    pub(crate) fn new() -> ProgressLine {
-        ProgressLine { live: io::stderr().is_terminal(), last: None, score: None }
+    pub(crate) fn new() -> Self {
+        Self { live: io::stderr().is_terminal(), last: None, score: None }
     }
 
     pub(crate) fn show(&mut self, progress: &Progress) {
@@ -43,8 +43,8 @@ pub(crate) struct StudyLine {
 }
 
 impl StudyLine {
-    pub(crate) fn new() -> StudyLine {
-        StudyLine { live: io::stderr().is_terminal(), last: None }
+    pub(crate) fn new() -> Self {
+        Self { live: io::stderr().is_terminal(), last: None }
     }
 
     /// A line that stays.

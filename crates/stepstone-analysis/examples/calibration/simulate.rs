@@ -36,9 +36,9 @@ impl Rate {
 }
 
 impl Add for Rate {
-    type Output = Rate;
-    fn add(self, other: Rate) -> Rate {
-        Rate { hits: self.hits + other.hits, of: self.of + other.of }
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self { hits: self.hits + other.hits, of: self.of + other.of }
     }
 }
 
@@ -92,7 +92,7 @@ struct Draw(SplitMix64);
 impl Draw {
     /// Streams of different studies start far apart.
     fn new(study: u64) -> Self {
-        Draw(SplitMix64::new(SplitMix64::new(study).next_u64()))
+        Self(SplitMix64::new(SplitMix64::new(study).next_u64()))
     }
 
     /// In (0, 1].

@@ -57,7 +57,7 @@ impl Tables {
         let mut degrees: Vec<u64> = degrees.map(f64::to_bits).collect();
         degrees.sort_unstable();
         degrees.dedup();
-        Tables(degrees.into_par_iter().map(|bits| (bits, Table::new(f64::from_bits(bits)))).collect())
+        Self(degrees.into_par_iter().map(|bits| (bits, Table::new(f64::from_bits(bits)))).collect())
     }
 
     fn of(&self, df: f64) -> &Table {
@@ -83,7 +83,7 @@ impl Table {
         let tails = (-1..nodes).map(|i| t_sf((f64::from(i) * STEP).sinh(), df)).collect();
         let lower: Vec<f64> = (0..POINTS / 2).map(|k| t_quantile((k as f64 + 0.5) / POINTS as f64, df)).collect();
         let upper = lower.iter().rev().map(|quantile| -quantile);
-        Table { quantiles: lower.iter().copied().chain(upper).collect(), tails }
+        Self { quantiles: lower.iter().copied().chain(upper).collect(), tails }
     }
 
     fn cdf(&self, x: f64) -> f64 {

@@ -33,7 +33,7 @@ struct Ties {
 
 impl Ties {
     fn new(groups: impl Iterator<Item = u32>) -> Self {
-        let mut sums = Ties { pairs: 0.0, triples: 0.0, spread: 0.0 };
+        let mut sums = Self { pairs: 0.0, triples: 0.0, spread: 0.0 };
         for t in groups.map(f64::from) {
             let ordered = t * (t - 1.0);
             sums.pairs += ordered / 2.0;

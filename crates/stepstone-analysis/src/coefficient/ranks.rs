@@ -33,7 +33,7 @@ impl Ranks {
         }
         // A sum of whole numbers below 2^53: exact in any order.
         let squares = doubled.iter().map(|rank| rank * rank).sum();
-        Ranks { order, groups, doubled, squares }
+        Self { order, groups, doubled, squares }
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -68,7 +68,7 @@ impl Frame {
         let columns = named.iter().map(|&column| FrameColumn::new(table, column, rows, &clusters)).collect();
         let pairs =
             pairs.iter().map(|pair| FramePair { index: pair.index, x: place(pair.x), y: place(pair.y) }).collect();
-        Frame { intermediates, clusters, balanced, columns, pairs }
+        Self { intermediates, clusters, balanced, columns, pairs }
     }
 }
 
@@ -80,7 +80,7 @@ impl FrameColumn {
         let cluster_deviations = clusters.iter().zip(&means);
         let within =
             cluster_deviations.flat_map(|(rows, mean)| scores[rows.clone()].iter().map(move |score| score - mean));
-        FrameColumn {
+        Self {
             table_column,
             centred: Centred::new(&scores),
             ranks: Ranks::new(&scores),

@@ -31,7 +31,7 @@ impl Factors {
             (0..table.columns.len()).map(|column| unit_ranks(&means(table, frame, column)?)).collect();
         let mut gram = vec![0.0; k * k];
         columns.iter().flatten().for_each(|column| add_outer(&mut gram, column, 1.0));
-        Factors { columns, gram }
+        Self { columns, gram }
     }
 
     /// The partial correlation of a pair given the first principal component of all columns but its own two, which must

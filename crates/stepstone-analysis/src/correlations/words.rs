@@ -18,9 +18,9 @@ impl Wording {
     /// The words; `None` where only the number is said.
     pub fn words(self) -> Option<&'static str> {
         match self {
-            Wording::Correlated => Some("correlated across intermediates"),
-            Wording::Suggestive => Some("suggestive"),
-            Wording::NumberOnly => None,
+            Self::Correlated => Some("correlated across intermediates"),
+            Self::Suggestive => Some("suggestive"),
+            Self::NumberOnly => None,
         }
     }
 }

@@ -195,7 +195,7 @@ fn join(missing: &[MissingColumn]) -> String {
 
 impl InputError {
     pub(super) fn at(path: &Path, line: Option<u64>, problem: Box<Problem>) -> Self {
-        InputError { path: path.to_owned(), line, problem }
+        Self { path: path.to_owned(), line, problem }
     }
 
     /// What to do about it, where there is something to do.
@@ -207,36 +207,32 @@ impl InputError {
 impl Problem {
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Problem::Parquet => "convert it first, e.g. pandas: read_parquet(FILE).to_csv(\"FILE.csv\", index=False)",
-            Problem::NotUtf8 => "save the file as UTF-8",
-            Problem::MissingColumns { separator: Some(separator), .. } => {
+            Self::Parquet => "convert it first, e.g. pandas: read_parquet(FILE).to_csv(\"FILE.csv\", index=False)",
+            Self::NotUtf8 => "save the file as UTF-8",
+            Self::MissingColumns { separator: Some(separator), .. } => {
                 return Some(format!("the header seems to use {separator:?} between columns; use commas"));
             }
-            Problem::MissingColumns { separator: None, .. } => {
+            Self::MissingColumns { separator: None, .. } => {
                 "the first line must name the columns; needed: intermediate, seed, task, role, score"
             }
-            Problem::CutShort { .. } | Problem::OpenQuote => "the file was not written whole; write or copy it again",
-            Problem::FieldCount { .. } => "a field that holds a comma or a line end must be quoted",
-            Problem::BadCell { found, .. } if found.contains(',') => "numbers have a point, not a comma",
-            Problem::NotFinite { .. } => "leave the cell empty, or say in `status` how the run ended (failed, timeout)",
-            Problem::Conflict { metrics: Some((first, second)), .. } => {
+            Self::CutShort { .. } | Self::OpenQuote => "the file was not written whole; write or copy it again",
+            Self::FieldCount { .. } => "a field that holds a comma or a line end must be quoted",
+            Self::BadCell { found, .. } if found.contains(',') => "numbers have a point, not a comma",
+            Self::NotFinite { .. } => "leave the cell empty, or say in `status` how the run ended (failed, timeout)",
+            Self::Conflict { metrics: Some((first, second)), .. } => {
                 return Some(format!(
                     "the metrics are `{first}` and `{second}`: say `true` for one and `false` for the other in `primary`"
                 ));
             }
-            Problem::Conflict { metrics: None, .. } => "remove one of the two lines; a repeated run needs its own seed",
-            Problem::NoPrimary { .. } => "say `true` in `primary` for the metric that counts",
-            Problem::TwoRoles { .. } => "give the task two names, or drop one of the roles",
-            Problem::TwoScales { .. } => "one task's scores must be in one unit",
-            Problem::TwoDirections { .. } => "one task's scores must point in one direction",
-            Problem::OutOfRange { .. } => {
-                "state the unit in `scale` (points = score x scale): 100 for 0..1, 1 for points"
+            Self::Conflict { metrics: None, .. } => "remove one of the two lines; a repeated run needs its own seed",
+            Self::NoPrimary { .. } => "say `true` in `primary` for the metric that counts",
+            Self::TwoRoles { .. } => "give the task two names, or drop one of the roles",
+            Self::TwoScales { .. } => "one task's scores must be in one unit",
+            Self::TwoDirections { .. } => "one task's scores must point in one direction",
+            Self::OutOfRange { .. } => "state the unit in `scale` (points = score x scale): 100 for 0..1, 1 for points",
+            Self::Open { .. } | Self::Empty | Self::NoRows | Self::RepeatedColumn { .. } | Self::BadCell { .. } => {
+                return None;
             }
-            Problem::Open { .. }
-            | Problem::Empty
-            | Problem::NoRows
-            | Problem::RepeatedColumn { .. }
-            | Problem::BadCell { .. } => return None,
         };
         Some(hint.to_owned())
     }

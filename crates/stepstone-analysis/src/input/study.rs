@@ -101,10 +101,10 @@ impl Reason {
     /// The word for it in the output.
     pub fn name(self) -> &'static str {
         match self {
-            Reason::Runner => "runner",
-            Reason::Constant => "constant",
-            Reason::Majority => "majority",
-            Reason::Loss => "loss",
+            Self::Runner => "runner",
+            Self::Constant => "constant",
+            Self::Majority => "majority",
+            Self::Loss => "loss",
         }
     }
 }

@@ -59,7 +59,7 @@ struct Table {
 
 impl Table {
     fn new(columns: &'static str) -> Self {
-        Table { columns: columns.split(',').collect(), text: format!("{columns}\n") }
+        Self { columns: columns.split(',').collect(), text: format!("{columns}\n") }
     }
 
     fn push(&mut self, mode: Mode, mut row: Map<String, Value>) {

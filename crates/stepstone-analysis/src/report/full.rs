@@ -53,7 +53,7 @@ struct Table(String);
 impl Table {
     fn new(columns: &[&str]) -> Self {
         let rule = "---:|".repeat(columns.len() - 1);
-        Table(format!("| {} |\n|---|{rule}\n", columns.join(" | ")))
+        Self(format!("| {} |\n|---|{rule}\n", columns.join(" | ")))
     }
 
     fn push(&mut self, cells: &[String]) {

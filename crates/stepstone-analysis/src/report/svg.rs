@@ -119,7 +119,7 @@ impl Plan {
         let baseline = label_line + 8.0;
         let first_row = baseline + TILE.1 + GAP;
         let bottom = first_row + matrix.rows.len() as f64 * TILE.1;
-        Plan { left, columns, average, label_line, baseline, first_row, bottom, width: last + LEAN * labels + MARGIN }
+        Self { left, columns, average, label_line, baseline, first_row, bottom, width: last + LEAN * labels + MARGIN }
     }
 }
 

@@ -29,7 +29,7 @@ pub struct Layout {
 
 impl Default for Layout {
     fn default() -> Self {
-        Layout { width: 80, color: Color::None }
+        Self { width: 80, color: Color::None }
     }
 }
 

@@ -46,8 +46,8 @@ pub struct AttentionBackward {
 impl Qkv {
     fn values(self) -> Vec<Value> {
         match self {
-            Qkv::All(qkv) => vec![qkv],
-            Qkv::FirstToken { q, kv } => vec![q, kv],
+            Self::All(qkv) => vec![qkv],
+            Self::FirstToken { q, kv } => vec![q, kv],
         }
     }
 }
@@ -147,7 +147,7 @@ struct HeadRun {
 }
 
 impl HeadRun {
-    fn new(number: usize, queries: Vec<Query>, keys: Vec<Key>, multipliers: Vec<Vec<f64>>) -> HeadRun {
+    fn new(number: usize, queries: Vec<Query>, keys: Vec<Key>, multipliers: Vec<Vec<f64>>) -> Self {
         let (mut probabilities, mut lse) = (Vec::new(), Vec::new());
         for query in &queries {
             let scale = 1.0 / (query.q.len() as f64).sqrt();
@@ -157,7 +157,7 @@ impl HeadRun {
             lse.push(max + sum.ln());
             probabilities.push(scores.iter().map(|s| (s - max).exp() / sum).collect());
         }
-        HeadRun { number, queries, keys, multipliers, probabilities, lse }
+        Self { number, queries, keys, multipliers, probabilities, lse }
     }
 }
 

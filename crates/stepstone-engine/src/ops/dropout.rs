@@ -21,7 +21,7 @@ impl Dropout {
 
     pub(crate) fn backward(&self, backward: &mut Backward) -> Option<Op> {
         let d_out = backward.gradient(self.out)?;
-        Some(Op::Dropout(Dropout { x: d_out, dropout: self.dropout, out: backward.sole_target(self.x) }))
+        Some(Op::Dropout(Self { x: d_out, dropout: self.dropout, out: backward.sole_target(self.x) }))
     }
 
     pub(crate) fn reference(&self, run: &mut Run) {

@@ -80,8 +80,8 @@ impl Linear {
 impl Activation {
     fn derivative(self) -> Option<Value> {
         match self {
-            Activation::None => None,
-            Activation::Gelu { derivative } => derivative,
+            Self::None => None,
+            Self::Gelu { derivative } => derivative,
         }
     }
 }

@@ -14,7 +14,7 @@ struct Case {
 }
 
 impl Case {
-    fn new(heads: usize, head_dim: usize, lengths: &[usize], probability: f32, first_token: bool) -> Case {
+    fn new(heads: usize, head_dim: usize, lengths: &[usize], probability: f32, first_token: bool) -> Self {
         let mut cu_seqlens = vec![0];
         let mut keys = vec![];
         for (s, len) in lengths.iter().enumerate() {
@@ -25,7 +25,7 @@ impl Case {
             keys = (0..lengths.len() as u32).map(|s| 65_536 * s).collect();
         }
         let tokens = cu_seqlens[lengths.len()] as usize;
-        Case {
+        Self {
             shape: Shape { heads, head_dim },
             cu_seqlens,
             qkv: random(1, tokens * 3 * heads * head_dim),

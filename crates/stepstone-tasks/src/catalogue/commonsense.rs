@@ -79,7 +79,7 @@ fn commonsenseqa(object: &Object<'_>) -> Result<Row, String> {
 fn hellaswag(object: &Object<'_>) -> Result<Row, String> {
     let ending = |ending: &serde_json::Value| {
         let text = ending.as_str().map(str::trim).filter(|text| !text.is_empty());
-        text.map(String::from).ok_or_else(|| "an ending is empty, expected text".to_string())
+        text.map(String::from).ok_or_else(|| "an ending is empty, expected text".to_owned())
     };
     let endings = object.list("endings")?.iter().map(ending).collect::<Result<Vec<_>, _>>()?;
     let (context, beginning, remark) = if let Some(context) = object.optional("ctx_a") {
@@ -88,7 +88,7 @@ fn hellaswag(object: &Object<'_>) -> Result<Row, String> {
         let remark = "have no `ctx_a` and `ctx_b`: the context is `ctx`, each choice an ending alone";
         (object.text("ctx")?, String::new(), Some(remark))
     };
-    let pair = |ending: String| (context.clone(), format!("{beginning} {ending}").trim().to_string());
+    let pair = |ending: String| (context.clone(), format!("{beginning} {ending}").trim().to_owned());
     let text = Text::Choices(endings.into_iter().map(pair).collect());
     Ok(Row { id: object.optional("ind"), text, label: object.optional("label"), remark })
 }

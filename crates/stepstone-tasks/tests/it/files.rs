@@ -47,7 +47,7 @@ fn byte_order_mark_crlf_lone_quote_and_empty_last_line_are_accepted() {
 /// starts at byte 4000.
 fn compressed_rows() -> String {
     let row = |i: usize| format!("film number {i} is {} \t{}\n", ["dull", "fine"][i % 2], i % 2);
-    "sentence\tlabel\n".to_string() + &(0..300).map(row).collect::<String>()
+    "sentence\tlabel\n".to_owned() + &(0..300).map(row).collect::<String>()
 }
 
 fn compressed(name: &str) -> Vec<u8> {

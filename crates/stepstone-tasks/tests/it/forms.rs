@@ -10,7 +10,7 @@ struct Place {
 }
 
 impl Place {
-    fn of(folder: &str) -> Place {
+    fn of(folder: &str) -> Self {
         let data = tempfile::tempdir().expect("temporary folder");
         let from = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(folder);
         fs::create_dir(data.path().join(folder)).expect("folder");
@@ -18,15 +18,15 @@ impl Place {
             let entry = entry.expect("an entry");
             fs::copy(entry.path(), data.path().join(folder).join(entry.file_name())).expect("copies");
         }
-        Place { data }
+        Self { data }
     }
 
-    fn with(self, file: &str, bytes: &[u8]) -> Place {
+    fn with(self, file: &str, bytes: &[u8]) -> Self {
         fs::write(self.data.path().join(file), bytes).expect("file");
         self
     }
 
-    fn without(self, file: &str) -> Place {
+    fn without(self, file: &str) -> Self {
         fs::remove_file(self.data.path().join(file)).expect("file");
         self
     }

@@ -112,7 +112,7 @@ fn refused(result: Result<Tokenizer, TokenizerError>, want: &str) {
 
 #[test]
 fn what_is_no_tokenizer_is_refused_with_its_file() {
-    let uncased = BTreeMap::from([("vocab.txt".to_string(), "uncased.vocab.txt".to_string())]);
+    let uncased = BTreeMap::from([("vocab.txt".to_owned(), "uncased.vocab.txt".to_owned())]);
     let load = |place: &Path| Tokenizer::load(place, TokenizerFamily::Bert, 64);
     let table = [
         ("tokenizer_config.json", "do_lower_case: false", "tokenizer_config.json: expected value at line 1 column 1"),

@@ -78,9 +78,9 @@ fn write_table(plan: &Plan, tally: &Tally<'_>, cost: &Cost, out: &mut impl Write
 
 fn write_cost(counts: Counts, cost: &Cost, slots: Slots, seconds: f64, out: &mut impl Write) -> io::Result<()> {
     let source = match cost.source {
-        CostSource::FinishedRuns(1) => "from one finished run".to_string(),
+        CostSource::FinishedRuns(1) => "from one finished run".to_owned(),
         CostSource::FinishedRuns(runs) => format!("from {runs} finished runs"),
-        CostSource::Calibration => "from a few seconds of training".to_string(),
+        CostSource::Calibration => "from a few seconds of training".to_owned(),
     };
     let Counts { total, done, failed, blocked, .. } = counts;
     write!(out, "\n{total} runs, {done} done")?;
@@ -116,9 +116,9 @@ fn resolved(task: &PlannedTask) -> Vec<(String, String, String)> {
     let Value::Object(recipe) = json!(task.recipe) else { return Vec::new() };
     let text = |key: &str, value: &Value| match value {
         Value::Null => match key {
-            "patience" => "none".to_string(),
-            "classifier_dropout" => "config.json".to_string(),
-            _ => "all".to_string(),
+            "patience" => "none".to_owned(),
+            "classifier_dropout" => "config.json".to_owned(),
+            _ => "all".to_owned(),
         },
         Value::Object(one) => one.values().next().map(ToString::to_string).unwrap_or_default(),
         Value::String(text) => text.clone(),
@@ -133,7 +133,7 @@ fn resolved(task: &PlannedTask) -> Vec<(String, String, String)> {
                 Some(source) => ("warmup_steps", source),
                 None => ("warmup_ratio", source("warmup_ratio").unwrap_or_default()),
             };
-            (name.to_string(), text(key, value), source)
+            (name.to_owned(), text(key, value), source)
         }
         _ => (key.clone(), text(key, value), source(key).unwrap_or_else(|| "preset".into())),
     };

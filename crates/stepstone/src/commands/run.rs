@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
 fn promise(plan: &Plan, tally: &Tally<'_>, cost: &Cost, slots: Slots) -> String {
     let done: Vec<bool> = tally.states.iter().map(|state| matches!(state, RunState::Done(_))).collect();
     let seconds = cost.wall_seconds(plan, &done, slots);
-    let threads = if slots.threads == 1 { "1 thread".to_string() } else { format!("{} threads", slots.threads) };
+    let threads = if slots.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", slots.threads) };
     format!("about {} with {} at once, {threads} each", duration(seconds), slots.count)
 }
 

@@ -157,7 +157,7 @@ fn an_export_is_what_transformers_expects_with_a_card_of_lineage_and_scores() {
         let card = fs::read_to_string(dir.join("README.md")).expect("card");
         let record = fs::read_to_string(at.join(head).join("run.json")).expect("record");
         let record: Value = serde_json::from_str(&record).expect("JSON");
-        let text = |value: &Value| value.as_str().expect("text").to_string();
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
         let digests = [&record["id"], &record["identity"]["encoder"], &record["identity"]["data"]].map(text);
         let shown = without_best_step(&card);
         let shown = digests.iter().zip(["RUN", "ENCODER", "DATA"]).fold(shown, |card, (digest, name)| {
@@ -182,7 +182,7 @@ fn the_card_tells_the_whole_way_of_runs_that_lie_side_by_side() {
     // As the run of a study that started from the encoder of the other.
     let path = at.join("runs/0000000000000002/run.json");
     let mut record: Value = serde_json::from_slice(&fs::read(&path).expect("record")).expect("JSON");
-    let encoder = record["identity"]["encoder"].as_str().expect("digest").to_string();
+    let encoder = record["identity"]["encoder"].as_str().expect("digest").to_owned();
     record["identity"]["encoder"] = "run:0000000000000001".into();
     fs::write(&path, record.to_string()).expect("record");
     assert!(stepstone(at, &["export", "runs/0000000000000002", "exported"]).status.success());

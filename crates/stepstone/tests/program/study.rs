@@ -65,7 +65,7 @@ fn events(out: &Path) -> Vec<(PathBuf, String, u64)> {
         // A log may be a link to /dev/full here, which has no end.
         let log = if log.is_file() { fs::read_to_string(log).unwrap_or_default() } else { String::new() };
         for line in log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
-            let event = line["event"].as_str().unwrap_or_default().to_string();
+            let event = line["event"].as_str().unwrap_or_default().to_owned();
             all.push((run.path(), event, line["step"].as_u64().unwrap_or(0)));
         }
     }
@@ -364,7 +364,7 @@ fn a_damaged_run_folder_and_a_newer_format_cost_one_run_each_and_are_named() {
     let want = results(&out);
     let plan = stepstone(place.path(), &["plan", "study.toml", "--json"]);
     let plan: serde_json::Value = serde_json::from_slice(&plan.stdout).expect("JSON");
-    let id = |number: usize| plan["runs"][number]["id"].as_str().expect("id").to_string();
+    let id = |number: usize| plan["runs"][number]["id"].as_str().expect("id").to_owned();
     let scores = |number: usize| out.join("runs").join(id(number)).join("scores.json");
     let originals = [3, 4].map(|number| fs::read(scores(number)).expect("scores"));
     fs::write(scores(3), "{\"format\": 1, \"run_id").expect("file");

@@ -18,7 +18,7 @@ fn floor(name: &str) -> Option<u8> {
 #[test]
 fn arrows_between_crates_point_down() {
     let mut command = cargo_metadata::MetadataCommand::new();
-    let metadata = command.no_deps().other_options(["--offline".to_string()]).exec().expect("cargo metadata");
+    let metadata = command.no_deps().other_options(["--offline".to_owned()]).exec().expect("cargo metadata");
     for package in &metadata.packages {
         let from = floor(&package.name).unwrap_or_else(|| panic!("{} has no floor", package.name));
         for dependency in &package.dependencies {

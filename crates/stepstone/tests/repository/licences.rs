@@ -60,7 +60,7 @@ fn every_dependency_comes_from_the_registry() {
 
 #[test]
 fn licences_are_judged_as_expressions() {
-    let allowed = BTreeSet::from(["MIT".to_string(), "Apache-2.0 WITH LLVM-exception".into(), "Unicode-3.0".into()]);
+    let allowed = BTreeSet::from(["MIT".to_owned(), "Apache-2.0 WITH LLVM-exception".into(), "Unicode-3.0".into()]);
     let table = [
         (Some("MIT"), true),
         (Some("MIT OR GPL-3.0-only"), true),

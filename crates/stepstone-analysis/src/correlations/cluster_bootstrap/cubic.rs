@@ -73,7 +73,7 @@ impl Form {
             || cube(frame, x, y),
         );
         let ascending = (0..k).flat_map(|a| (a..k).flat_map(move |b| (b..k).map(move |c| (a * k + b) * k + c)));
-        Form { k, coefficients: ascending.map(|at| cube[at]).collect() }
+        Self { k, coefficients: ascending.map(|at| cube[at]).collect() }
     }
 
     /// The values at the weights `[resamples, k]`, eight resamples side by side.

@@ -50,6 +50,6 @@ impl Resampled {
         }
         let weighted: Vec<f64> = ranks.iter().zip(row_weights).map(|(rank, w)| rank * f64::from(*w)).collect();
         let squares = dot(&weighted, &ranks);
-        Resampled { ranks, weighted, squares }
+        Self { ranks, weighted, squares }
     }
 }
