@@ -1,6 +1,6 @@
 """The sequence lengths that every step server trains on, and how they are cut into batches.
 
-`python bench/lengths.py` prints the list that lengths.txt holds: 640 lengths, log-normal around 36, between 8 and 128.
+`python bench/lengths.py` prints the list that `stepstone bench` holds: 640 lengths, log-normal around 36, between 8 and 128.
 """
 
 import math
@@ -8,7 +8,7 @@ import random
 from pathlib import Path
 
 SEQUENCES_PER_BATCH = 32
-FILE = Path(__file__).with_name("lengths.txt")
+FILE = Path(__file__).parents[1] / "crates/stepstone-train/src/lengths.txt"
 
 
 def generate() -> list[int]:

@@ -57,7 +57,7 @@ def make(family: str, models: Path, out: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=Path, default=Path("crates/stepstone-models/tests/golden"))
+    parser.add_argument("--models", type=Path, default=Path("crates/stepstone-fixtures/encoders"))
     parser.add_argument("--out", type=Path, default=Path("crates/stepstone-train/tests/golden"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -69,7 +69,7 @@ def make(family: str, folder: Path, seed: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("crates/stepstone-models/tests/golden"))
+    parser.add_argument("--out", type=Path, default=Path("crates/stepstone-fixtures/encoders"))
     parser.add_argument("--seed", type=int, default=50)
     arguments = parser.parse_args()
     torch.set_num_threads(1)

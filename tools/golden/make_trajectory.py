@@ -130,7 +130,7 @@ def make(family: str, models: Path, out: Path, seed: int) -> None:
     write_tensors(out / f"{family}_trajectory.safetensors", golden, made)
     document = {
         "made": made,
-        "model": f"crates/stepstone-models/tests/golden/{family}",
+        "model": f"crates/stepstone-fixtures/encoders/{family}",
         "recipe": RECIPE,
         "no_weight_decay": sorted(name for name, _ in model.named_parameters() if has_no_decay(name)),
         "learning_rates": learning_rates,
@@ -141,7 +141,7 @@ def make(family: str, models: Path, out: Path, seed: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=Path, default=Path("crates/stepstone-models/tests/golden"))
+    parser.add_argument("--models", type=Path, default=Path("crates/stepstone-fixtures/encoders"))
     parser.add_argument("--out", type=Path, default=Path("crates/stepstone-train/tests/golden"))
     parser.add_argument("--seed", type=int, default=40)
     arguments = parser.parse_args()

@@ -2,7 +2,6 @@
 //! The fixtures come from tools/golden/make_encoders.py and make_choices.py; their headers name versions.
 
 use safetensors::SafeTensors;
-use std::path::PathBuf;
 use stepstone_engine::{Arena, Batch, CpuDevice, Device, ReferenceDevice, Scalars, Sequence, Threads};
 use stepstone_models::{Answers, Classifier, EncoderConfig, HeadKind, Weights};
 
@@ -25,7 +24,7 @@ struct Golden {
 
 impl Golden {
     fn open(family: &str, answers: Answers) -> Self {
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(family);
+        let folder = stepstone_fixtures::encoder(family);
         let mut config = EncoderConfig::read(&folder).expect("config");
         config.hidden_dropout_prob = 0.0; // the golden numbers were made without dropout
         config.attention_probs_dropout_prob = 0.0;

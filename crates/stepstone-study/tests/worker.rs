@@ -10,14 +10,9 @@ use stepstone_study::{
 
 /// A study of two runs of sst2 over a tiny encoder.
 fn plan(place: &Path) -> Plan {
-    let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../stepstone-models/tests/golden/bert");
-    let (model, data) = (place.join("model"), place.join("data/sst2"));
-    fs::create_dir_all(&model).expect("folder");
+    stepstone_fixtures::copy_encoder(&place.join("model"), &["a", "b"]);
+    let data = place.join("data/sst2");
     fs::create_dir_all(&data).expect("folder");
-    for file in ["config.json", "model.safetensors"] {
-        fs::copy(golden.join(file), model.join(file)).expect("copies");
-    }
-    fs::write(model.join("vocab.txt"), "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\n").expect("vocabulary");
     for file in ["train.tsv", "dev.tsv"] {
         fs::write(data.join(file), "sentence\tlabel\na\t0\nb\t1\n").expect("data");
     }

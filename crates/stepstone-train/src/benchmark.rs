@@ -1,6 +1,6 @@
 //! The step that benchmarks measure: made-up encoders and batches, real kernels.
 //!
-//! The batches are those of bench/README.md: 32 sequences each, lengths from `bench/lengths.txt` in its order (mean 38.7,
+//! The batches are those of bench/README.md: 32 sequences each, lengths from `lengths.txt` in its order (mean 38.7,
 //! much as MNLI's), random ids. A training step makes the calls that the trainer makes: pack, forward, backward, clip, AdamW.
 
 use crate::error::TrainError;
@@ -9,8 +9,8 @@ use stepstone_engine::{
 };
 use stepstone_models::{Answers, Classifier, EncoderConfig, Family, HeadKind, InferencePass, TrainingPass};
 
-/// The same list that peer_step.py reads.
-const LENGTHS: &str = include_str!("../../../bench/lengths.txt");
+/// The list that `bench/peer_step.py` reads too.
+const LENGTHS: &str = include_str!("lengths.txt");
 const SEQUENCES_PER_BATCH: usize = 32;
 const LABELS: usize = 3;
 /// Ids below this are special tokens in both vocabularies.

@@ -201,7 +201,7 @@ mod tests {
     ];
 
     fn config() -> EncoderConfig {
-        let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../stepstone-models/tests/golden/bert");
+        let golden = stepstone_fixtures::encoder("bert");
         EncoderConfig { max_position_embeddings: 512, ..EncoderConfig::read(&golden).expect("a config") }
     }
 

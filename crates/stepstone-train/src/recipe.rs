@@ -342,7 +342,7 @@ mod tests {
     use super::*;
 
     fn config() -> EncoderConfig {
-        let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../stepstone-models/tests/golden/bert");
+        let golden = stepstone_fixtures::encoder("bert");
         EncoderConfig::read(&golden).expect("a config")
     }
 

@@ -47,7 +47,7 @@ fn follow(family: &str, trajectory: Trajectory, micro_batch: usize) {
     };
     let bert_adam = trajectory == Trajectory::BertAdam;
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let model_folder = here.join("../stepstone-models/tests/golden").join(family);
+    let model_folder = stepstone_fixtures::encoder(family);
     let file = |name: &str| std::fs::read(here.join(format!("tests/golden/{family}_{name}"))).expect("a fixture");
     let golden: Golden = serde_json::from_slice(&file("trajectory.json")).expect("json");
     let bytes = file(&format!("{suffix}.safetensors"));

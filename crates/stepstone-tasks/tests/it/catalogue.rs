@@ -2,12 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use stepstone_tasks::{Example, Files, Metric, Task, TaskData, TaskHead, Text, load, tasks};
 
 fn data_of(task: &'static Task) -> TaskData {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data");
-    load(task, &folder, &Files::default()).unwrap_or_else(|error| panic!("{}: {error}", task.name))
+    load(task, &stepstone_fixtures::tasks(), &Files::default()).unwrap_or_else(|error| panic!("{}: {error}", task.name))
 }
 
 #[test]

@@ -43,15 +43,10 @@ fn byte_order_mark_crlf_lone_quote_and_empty_last_line_are_accepted() {
     assert_eq!(result.expect("lone quote").train[0].text, Text::Single("says \"fine work ".into()));
 }
 
-/// Files in tests/compressed hold these rows: gzip 1.12, zstd and pzstd 1.5.4; the second of two members or frames
-/// starts at byte 4000.
+/// The rows of the compressed fixtures; the second of two members or frames starts at byte 4000.
 fn compressed_rows() -> String {
     let row = |i: usize| format!("film number {i} is {} \t{}\n", ["dull", "fine"][i % 2], i % 2);
     "sentence\tlabel\n".to_owned() + &(0..300).map(row).collect::<String>()
-}
-
-fn compressed(name: &str) -> Vec<u8> {
-    fs::read(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/compressed").join(name)).expect(name)
 }
 
 #[test]
@@ -59,7 +54,7 @@ fn gzip_and_zstd_are_seen_by_their_magic_bytes() {
     let (_data, plain) = sst2(compressed_rows().as_bytes());
     let plain = plain.expect("plain");
     for name in ["one_member.gz", "two_members.gz", "one_frame.zst", "two_frames.zst", "skippable_frame.zst"] {
-        let (_data, result) = sst2(&compressed(name)); // as train.tsv: the name tells nothing
+        let (_data, result) = sst2(&stepstone_fixtures::compressed(name)); // as train.tsv: the name tells nothing
         let read = result.expect(name);
         assert_eq!((read.train, read.digest), (plain.train.clone(), plain.digest.clone()), "{name}");
     }
@@ -75,7 +70,7 @@ fn a_compressed_file_that_is_cut_off_or_damaged_never_gives_other_rows() {
     };
     let plain = read(compressed_rows().as_bytes()).expect("plain");
     for name in ["one_member.gz", "one_frame.zst"] {
-        let whole = compressed(name);
+        let whole = stepstone_fixtures::compressed(name);
         for len in 4..whole.len() {
             let result = read(&whole[..len]);
             let cut_off = matches!(result, Err(DataError::Packed { damage: Damage::CutOff, .. }));

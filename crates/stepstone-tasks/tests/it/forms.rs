@@ -1,7 +1,6 @@
 //! Choice questions, files that belong together, mapped files: what is refused, and how; what is accepted and said.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use stepstone_tasks::{DataError, Files, TaskData, Text, find, load};
 
 /// A copy of the made-up data of one task, in which one file holds other bytes (or is gone).
@@ -12,7 +11,7 @@ struct Place {
 impl Place {
     fn of(folder: &str) -> Self {
         let data = tempfile::tempdir().expect("temporary folder");
-        let from = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(folder);
+        let from = stepstone_fixtures::tasks().join(folder);
         fs::create_dir(data.path().join(folder)).expect("folder");
         for entry in fs::read_dir(from).expect("made-up data") {
             let entry = entry.expect("an entry");
@@ -225,8 +224,7 @@ fn what_is_read_in_another_way_or_says_little_is_said_once() {
 
 #[test]
 fn short_rows_of_qqp_are_dropped_and_counted_up_to_the_number_that_is_known() {
-    let rows =
-        fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/qqp/train.tsv")).expect("rows");
+    let rows = fs::read_to_string(stepstone_fixtures::tasks().join("qqp/train.tsv")).expect("rows");
     let with = |short: usize| {
         Place::of("qqp").with("qqp/train.tsv", (rows.clone() + &"9\t1\t2\tWhy?\n".repeat(short)).as_bytes())
     };
@@ -285,5 +283,5 @@ fn a_file_beside_the_rows_is_part_of_the_digest() {
     let digest = |place: Place| place.load("socialiqa", &Files::default()).expect("reads").digest;
     let changed = Place::of("socialiqa").with("socialiqa/train-labels.lst", b"2\n2\n3\n1\n2\n3\n1\n2\n");
     assert_ne!(digest(Place::of("socialiqa")), digest(changed));
-    assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/socialiqa/train-labels.lst").is_file());
+    assert!(stepstone_fixtures::tasks().join("socialiqa/train-labels.lst").is_file());
 }

@@ -26,8 +26,8 @@ fn train_with(place: &Path, file: &str, bytes: &[u8]) -> Output {
 #[test]
 fn bad_data_files_are_answered_with_place_finding_expectation_and_remedy() {
     let place = workplace();
-    let gzip: &[u8] = include_bytes!("../../../stepstone-tasks/tests/compressed/one_member.gz");
-    let zstd: &[u8] = include_bytes!("../../../stepstone-tasks/tests/compressed/one_frame.zst");
+    let gzip = stepstone_fixtures::compressed("one_member.gz");
+    let zstd = stepstone_fixtures::compressed("one_frame.zst");
     let utf16: Vec<u8> = "\u{feff}sentence\tlabel\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let table: [(&str, &[u8]); 11] = [
         ("a label that the task does not know", b"sentence\tlabel\nwa\t1\nwb\tmaybe\n"),

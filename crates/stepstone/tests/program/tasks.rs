@@ -3,23 +3,12 @@
 use crate::workplace::stepstone;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use stepstone_tasks::{Files, Task, Text, load, tasks};
-
-fn data() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../stepstone-tasks/tests/data")
-}
 
 /// The tiny golden encoder in `model`, with the words of this task's made-up examples as its vocabulary.
 fn model_for(task: &'static Task, place: &Path) {
-    let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../stepstone-models/tests/golden/bert");
-    let model = place.join("model");
-    fs::create_dir_all(&model).expect("folder");
-    for file in ["config.json", "model.safetensors"] {
-        fs::copy(golden.join(file), model.join(file)).expect("copies");
-    }
-    let examples = load(task, &data(), &Files::default()).expect(task.name).train;
+    let examples = load(task, &stepstone_fixtures::tasks(), &Files::default()).expect(task.name).train;
     let texts = examples.into_iter().flat_map(|example| match example.text {
         Text::Single(only) => vec![only],
         Text::Pair(first, second) => vec![first, second],
@@ -28,11 +17,10 @@ fn model_for(task: &'static Task, place: &Path) {
     let text = texts.collect::<Vec<_>>().join(" ");
     let lower = text.to_lowercase();
     let words: BTreeSet<&str> = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    // The encoder has 61 rows: the words that do not fit are unknown ones.
-    let vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].into_iter().chain(words).take(61);
-    let mut vocab: Vec<String> = vocab.map(String::from).collect();
-    vocab.extend((vocab.len()..61).map(|i| format!("unused{i}")));
-    fs::write(model.join("vocab.txt"), vocab.join("\n")).expect("vocabulary");
+    // The encoder has 61 rows, 5 of them special: words that do not fit become unknown ones.
+    let mut vocabulary: Vec<String> = words.into_iter().take(56).map(String::from).collect();
+    vocabulary.extend((vocabulary.len() + 5..61).map(|i| format!("unused{i}")));
+    stepstone_fixtures::copy_encoder(&place.join("model"), &vocabulary);
 }
 
 #[test]
@@ -40,7 +28,7 @@ fn eight_examples_of_every_task_are_learnt_by_heart_and_predicted() {
     for task in tasks() {
         let place = tempfile::tempdir().expect("temporary folder");
         model_for(task, place.path());
-        let data = data().display().to_string();
+        let data = stepstone_fixtures::tasks().display().to_string();
         let recipe = ["--max-length", "38", "--batch-size", "8", "--max-steps", "300", "--learning-rate", "0.003"];
         let train = ["train", "--model", "model", "--task", task.name, "--data", &data, "--json", "--out", "run"];
         let output = stepstone(place.path(), &[&train[..], &recipe].concat());
@@ -81,7 +69,7 @@ fn show_tells_what_the_model_sees() {
     let place = tempfile::tempdir().expect("temporary folder");
     let task = stepstone_tasks::find("copa").expect("a task");
     model_for(task, place.path());
-    let data = data().display().to_string();
+    let data = stepstone_fixtures::tasks().display().to_string();
     let shown = |more: &[&str]| stepstone(place.path(), &[&["tasks", "show", "copa", "--data", &data], more].concat());
     let output = shown(&["--example", "2", "--model", "model"]);
     insta::assert_snapshot!(String::from_utf8_lossy(&output.stdout));

@@ -1,22 +1,16 @@
 //! A folder with a tiny random encoder and a made-up data set, and the real program in it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 /// A tiny encoder with a vocabulary of its own in `model`, and sst2-like data in which one word decides in `data`.
 pub(crate) fn workplace() -> tempfile::TempDir {
     let place = tempfile::tempdir().expect("temporary folder");
-    let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../stepstone-models/tests/golden/bert");
-    let (model, data) = (place.path().join("model"), place.path().join("data/sst2"));
-    fs::create_dir_all(&model).expect("folder");
+    let data = place.path().join("data/sst2");
     fs::create_dir_all(&data).expect("folder");
-    for file in ["config.json", "model.safetensors"] {
-        fs::copy(golden.join(file), model.join(file)).expect("copies");
-    }
-    let mut vocab: Vec<String> = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(String::from).to_vec();
-    vocab.extend((0..56).map(|i| format!("w{}", char::from(b'a' + i % 26).to_string().repeat(1 + i as usize / 26))));
-    fs::write(model.join("vocab.txt"), vocab.join("\n")).expect("vocabulary");
+    let word = |i: u8| format!("w{}", char::from(b'a' + i % 26).to_string().repeat(1 + usize::from(i) / 26));
+    stepstone_fixtures::copy_encoder(&place.path().join("model"), &(0..56).map(word).collect::<Vec<_>>());
     for (name, rows) in [("train.tsv", 64), ("dev.tsv", 24)] {
         let row = |i: usize| format!("w{} w{}\t{}\n", ["a", "b"][i % 2], char::from(b'c' + (i % 20) as u8), i % 2);
         let text: String = (0..rows).map(row).collect();

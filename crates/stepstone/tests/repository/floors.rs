@@ -1,5 +1,9 @@
 //! Arrows between crates point down only.
 
+use cargo_metadata::DependencyKind;
+
+const FIXTURES: &str = "stepstone-fixtures";
+
 const FLOORS: [(&str, u8); 8] = [
     ("stepstone-kernels", 0),
     ("stepstone-engine", 1),
@@ -20,8 +24,15 @@ fn arrows_between_crates_point_down() {
     let mut command = cargo_metadata::MetadataCommand::new();
     let metadata = command.no_deps().other_options(["--offline".to_owned()]).exec().expect("cargo metadata");
     for package in &metadata.packages {
+        if package.name.as_str() == FIXTURES {
+            assert!(package.dependencies.is_empty(), "{FIXTURES} lies below all floors and depends on nothing");
+            continue;
+        }
         let from = floor(&package.name).unwrap_or_else(|| panic!("{} has no floor", package.name));
         for dependency in &package.dependencies {
+            if dependency.name == FIXTURES {
+                assert_eq!(dependency.kind, DependencyKind::Development, "{}: {FIXTURES} is for tests", package.name);
+            }
             let Some(to) = floor(&dependency.name) else { continue };
             assert!(to < from, "{} (floor {from}) uses {} (floor {to})", package.name, dependency.name);
             let engines = ["stepstone-engine", "stepstone-kernels"];
