@@ -13,5 +13,5 @@ pub use config::{EncoderConfig, Family};
 pub use encoder::{Encoder, Rates};
 pub use error::ModelError;
 pub use head::{Answers, Head, HeadKind, is_head_tensor};
-pub use save::{Folder, NamedTensor, write_atomically, write_safetensors};
+pub use save::{Folder, NamedTensor, write_safetensors};
 pub use weights::Weights;

@@ -6,9 +6,10 @@ use safetensors::tensor::{Dtype, View};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+use stepstone_files::write_atomically;
 
 /// A named f32 tensor to be written.
 #[derive(Debug, Clone)]
@@ -45,47 +46,15 @@ pub fn write_safetensors(
     tensors: &[NamedTensor<'_>],
     (key, value): (&str, String),
 ) -> Result<(), ModelError> {
-    let temporary = path.with_extension("tmp");
     let views = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor));
-    let write = || -> io::Result<()> {
-        let permissions = new_file_permissions(&temporary)?;
-        let metadata = HashMap::from([(key.to_owned(), value)]);
-        safetensors::serialize_to_file(views, Some(metadata), &temporary).map_err(|error| match error {
+    let metadata = HashMap::from([(key.to_owned(), value)]);
+    let write = |temporary: &Path| {
+        safetensors::serialize_to_file(views, Some(metadata), temporary).map_err(|error| match error {
             safetensors::SafeTensorError::IoError(source) => source,
             other => io::Error::other(other),
-        })?;
-        fs::set_permissions(&temporary, permissions)?;
-        File::open(&temporary)?.sync_all()?;
-        fs::rename(&temporary, path)
+        })
     };
-    write().map_err(|source| {
-        let _ = fs::remove_file(&temporary); // a half-written file helps nobody; the error itself is reported
-        ModelError::Write { path: path.into(), source }
-    })
-}
-
-/// The permissions that a new file gets here, by the umask: the safetensors crate leaves its files to their owner alone.
-fn new_file_permissions(path: &Path) -> io::Result<fs::Permissions> {
-    Ok(File::create(path)?.metadata()?.permissions())
-}
-
-/// Writes bytes to `path` through a temporary file, fsync and rename.
-///
-/// # Errors
-/// If the system refuses a write.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".tmp");
-    let temporary = path.with_file_name(name);
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    };
-    write().inspect_err(|_| {
-        let _ = fs::remove_file(&temporary); // as above
-    })
+    stepstone_files::replace(path, write).map_err(|source| ModelError::Write { path: path.into(), source })
 }
 
 /// What a saved folder holds.

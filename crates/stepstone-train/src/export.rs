@@ -7,7 +7,8 @@ use crate::predict::{finished, task_of};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use stepstone_models::{EncoderConfig, HeadKind, ModelError, write_atomically};
+use stepstone_files::write_atomically;
+use stepstone_models::{EncoderConfig, HeadKind, ModelError};
 use stepstone_tasks::{Task, TaskHead};
 
 /// Copies the model of a finished run to `dir`, with a model card. If that fails, `dir` is left as it was.

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use stepstone_models::write_atomically;
+use stepstone_files::write_atomically;
 use stepstone_tasks::NamedScore;
 
 /// Format of the files of a run folder, raised when a field changes meaning.

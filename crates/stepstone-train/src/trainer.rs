@@ -16,7 +16,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use stepstone_engine::{AdamW, Arena, Batch, CpuDevice, Device, Scalars, Threads, Update};
-use stepstone_models::{Classifier, InferencePass, TrainingPass, write_atomically};
+use stepstone_files::write_atomically;
+use stepstone_models::{Classifier, InferencePass, TrainingPass};
 use stepstone_tasks::NamedScore;
 
 /// Sequences of one evaluation batch.

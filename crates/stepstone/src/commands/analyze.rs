@@ -11,7 +11,7 @@ use stepstone_analysis::input::{InputError, Problem};
 use stepstone_analysis::report::terminal::Layout;
 use stepstone_analysis::report::{self, csv};
 use stepstone_analysis::{Alpha, Analysis, Family, Method, Mode, Observations, Options, analyze, parse, read};
-use stepstone_models::write_atomically;
+use stepstone_files::write_atomically;
 
 /// Say which intermediate tasks help, how sure that is, and why.
 ///

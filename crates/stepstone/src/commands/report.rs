@@ -9,7 +9,7 @@ use stepstone_analysis::observation::write_observations;
 use stepstone_analysis::report;
 use stepstone_analysis::report::terminal::{Color, Layout};
 use stepstone_analysis::{Method, Mode, Options, analyze, parse};
-use stepstone_models::write_atomically;
+use stepstone_files::write_atomically;
 use stepstone_study::{EXPIRY, Leases, Plan, observations};
 
 /// Write observations.csv, report.md and transfer.svg of a study, and show the transfer matrix.

@@ -4,7 +4,8 @@ use cargo_metadata::DependencyKind;
 
 const FIXTURES: &str = "stepstone-fixtures";
 
-const FLOORS: [(&str, u8); 8] = [
+const FLOORS: [(&str, u8); 9] = [
+    ("stepstone-files", 0),
     ("stepstone-kernels", 0),
     ("stepstone-engine", 1),
     ("stepstone-tasks", 2),

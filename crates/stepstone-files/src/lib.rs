@@ -1,0 +1,139 @@
+//! Files that are either whole or absent: written beside their place, synced, and renamed into it.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::Path;
+
+/// Writes `bytes` to `path`; until that is done, `path` is what it was.
+///
+/// # Errors
+/// If the system refuses a write. Nothing is left behind then.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, |temporary| fs::write(temporary, bytes))
+}
+
+/// Has `write` fill an empty file in the folder of `path`, then syncs that file and renames it to `path`. `write` may
+/// put another file in its place.
+///
+/// # Errors
+/// If `write` fails or the system refuses. Nothing is left behind then.
+pub fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    // A name of its own for each writer: with a common one, a second process would rename the file of the first away.
+    let prefix: OsString = path.file_name().into_iter().chain([".".as_ref()]).collect();
+    let create = |path: &Path| OpenOptions::new().write(true).create_new(true).open(path);
+    let mut builder = tempfile::Builder::new();
+    let temporary = builder.prefix(&prefix).suffix(".tmp").make_in(folder(path), create)?;
+    // The permissions that the umask gives to a new file: one that `write` puts in its place may have others.
+    let permissions = temporary.as_file().metadata()?.permissions();
+    write(temporary.path())?;
+    let file = File::open(temporary.path())?;
+    file.set_permissions(permissions)?;
+    // Before the rename: after a crash, the new name must not stand for a file without content.
+    file.sync_all()?;
+    temporary.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// The folder that holds `path`; renames work within one file system only.
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names in a folder, sorted.
+    fn names(folder: &Path) -> Vec<OsString> {
+        let entries = fs::read_dir(folder).expect("folder");
+        let mut names: Vec<OsString> = entries.map(|entry| entry.expect("entry").file_name()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_replaced_and_nothing_else_is_left() {
+        let place = tempfile::tempdir().expect("folder");
+        let path = place.path().join("scores.json");
+        for text in ["first", "the second, which is longer", ""] {
+            write_atomically(&path, text.as_bytes()).expect("writes");
+            assert_eq!(fs::read_to_string(&path).expect("reads"), text);
+            assert_eq!(names(place.path()), ["scores.json"]);
+        }
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_the_old_file_and_nothing_else() {
+        let place = tempfile::tempdir().expect("folder");
+        let path = place.path().join("scores.json");
+        write_atomically(&path, b"old").expect("writes");
+        let full = |temporary: &Path| {
+            fs::write(temporary, b"ne")?;
+            Err(io::Error::from(io::ErrorKind::StorageFull))
+        };
+        assert_eq!(replace(&path, full).expect_err("fails").kind(), io::ErrorKind::StorageFull);
+        assert_eq!(fs::read_to_string(&path).expect("reads"), "old");
+        assert_eq!(names(place.path()), ["scores.json"]);
+    }
+
+    #[test]
+    fn an_error_is_the_systems_own() {
+        let place = tempfile::tempdir().expect("folder");
+        let table = [
+            (place.path().join("absent").join("scores.json"), io::ErrorKind::NotFound),
+            (place.path().to_path_buf(), io::ErrorKind::IsADirectory),
+        ];
+        for (path, want) in table {
+            let error = write_atomically(&path, b"text").expect_err("fails");
+            assert_eq!(error.kind(), want, "{}", path.display());
+            // No temporary name in the message: the user did not choose it.
+            assert!(error.raw_os_error().is_some(), "{error}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn permissions_are_those_of_a_plain_new_file_whatever_the_writer_leaves() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let place = tempfile::tempdir().expect("folder");
+        let mode = |name: &str| fs::metadata(place.path().join(name)).expect("file").permissions().mode();
+        fs::write(place.path().join("plain"), b"text").expect("writes");
+        write_atomically(&place.path().join("whole"), b"text").expect("writes");
+        let owners_alone = |temporary: &Path| {
+            fs::remove_file(temporary)?;
+            fs::write(temporary, b"text")?;
+            fs::set_permissions(temporary, fs::Permissions::from_mode(0o600))
+        };
+        replace(&place.path().join("put_there"), owners_alone).expect("writes");
+        assert_eq!(mode("whole"), mode("plain"));
+        assert_eq!(mode("put_there"), mode("plain"));
+    }
+
+    #[test]
+    fn writers_of_one_path_do_not_disturb_each_other() {
+        let place = tempfile::tempdir().expect("folder");
+        let path = place.path().join("run.json");
+        let texts: Vec<String> = (0..4).map(|writer| writer.to_string().repeat(10_000)).collect();
+        std::thread::scope(|scope| {
+            for text in &texts {
+                let write = || (0..50).try_for_each(|_| write_atomically(&path, text.as_bytes()));
+                scope.spawn(move || write().expect("writes"));
+            }
+        });
+        let text = fs::read_to_string(&path).expect("reads");
+        assert!(texts.contains(&text), "a mixture: {text:.20}");
+        assert_eq!(names(place.path()), ["run.json"]);
+    }
+
+    #[test]
+    fn a_path_without_a_folder_lies_in_the_current_one() {
+        let table = [("a.csv", "."), ("./a.csv", "."), ("out/a.csv", "out"), ("/a.csv", "/")];
+        for (path, want) in table {
+            assert_eq!(folder(Path::new(path)), Path::new(want), "{path}");
+        }
+    }
+}
