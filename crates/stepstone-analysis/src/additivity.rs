@@ -58,7 +58,7 @@ pub struct Additivity {
 /// Fits the additive model to `deltas` `[intermediates][targets]`; `noise` holds the squared standard error of each
 /// cell's mean. Rows and columns without a delta are left out. `None` with fewer than 3 intermediates or targets, too few
 /// cells, no variance, or cells that fall into parts without a common row or column.
-pub fn additivity(
+pub(crate) fn additivity(
     deltas: &[Vec<Option<f64>>],
     noise: &[Vec<Option<f64>>],
     intermediates: &[String],
@@ -235,7 +235,7 @@ mod tests {
         assert!((found - want).abs() < 1e-9, "{found} vs {want}");
     }
 
-    /// Reference: analysis.md 12.9.
+    /// Reference: statsmodels 0.15.0 `ols`.
     #[test]
     fn four_by_three_by_statsmodels() {
         let deltas = [[1.2, 0.3, 2.1], [0.4, -0.5, 0.9], [2.0, 1.9, 4.0], [-1.0, -0.2, -2.2]];

@@ -12,7 +12,7 @@ use crate::moments::mean;
 use crate::observation::Role;
 
 /// Name and version of the output's form.
-pub const SCHEMA: &str = "stepstone.agreement/1";
+pub(crate) const SCHEMA: &str = "stepstone.agreement/1";
 
 /// Number of best intermediates that are compared.
 const TOP: usize = 3;
@@ -91,7 +91,8 @@ pub struct Overlap {
     /// Among how many.
     pub of: usize,
     /// How many are among the best in both.
-    pub overlap: usize,
+    #[serde(rename = "overlap")]
+    pub shared: usize,
     /// Overlap expected by chance, k^2 / of.
     pub expected: f64,
     /// Probability of at least this overlap by chance (hypergeometric).
@@ -192,7 +193,7 @@ fn average_agreement(first: &Analysis, second: &Analysis) -> AverageAgreement {
 
 /// Lin's concordance, moments with divisor n; `None` without values or where both sides are one and the same constant.
 /// Source: Lin 1989.
-pub fn concordance(x: &[f64], y: &[f64]) -> Option<f64> {
+pub(crate) fn concordance(x: &[f64], y: &[f64]) -> Option<f64> {
     let (x_mean, y_mean) = (mean(x), mean(y));
     let sum = |term: &dyn Fn(f64, f64) -> f64| x.iter().zip(y).map(|(x, y)| term(x - x_mean, y - y_mean)).sum::<f64>();
     let apart = sum(&|x, _| x * x) + sum(&|_, y| y * y) + x.len() as f64 * (x_mean - y_mean).powi(2);
@@ -212,7 +213,7 @@ fn overlap(cells: &[CommonCell]) -> Option<Overlap> {
     };
     let (first, second) = (best(|cell| cell.first), best(|cell| cell.second));
     let overlap = first.iter().filter(|name| second.contains(name)).count();
-    Some(Overlap { k, of, overlap, expected: (k * k) as f64 / of as f64, p: overlap_p(k, of, overlap) })
+    Some(Overlap { k, of, shared: overlap, expected: (k * k) as f64 / of as f64, p: overlap_p(k, of, overlap) })
 }
 
 /// P(overlap >= `overlap`) of two sets of `k` drawn from `of`.
@@ -240,7 +241,7 @@ mod tests {
         names.iter().zip(first.iter().zip(second)).map(of).collect()
     }
 
-    /// Reference: analysis.md 12.14.
+    /// By hand: Lin's formula over the five pairs.
     #[test]
     fn five_deltas_by_hand() {
         let names: Vec<String> = (0..5).map(|i| format!("i{i}")).collect();
@@ -250,11 +251,11 @@ mod tests {
         assert!((found.rho.unwrap() - 0.9).abs() < 1e-12, "{found:?}");
         assert_eq!(found.same_sign, Some(0.6));
         let top = overlap(&cells).unwrap();
-        assert_eq!((top.overlap, top.of, top.p), (3, 5, 0.1));
+        assert_eq!((top.shared, top.of, top.p), (3, 5, 0.1));
         assert_eq!(overlap(&cells[..3]), None);
     }
 
-    /// Reference: analysis.md 12.14.
+    /// Reference: SciPy 1.17.1 `stats.hypergeom`.
     #[test]
     fn overlap_of_three_among_eleven_by_the_hypergeometric() {
         assert!((overlap_p(3, 11, 2) - 0.151_515_151_5).abs() < 1e-9);

@@ -1,5 +1,5 @@
 //! The average gain of each intermediate over the targets, with an interval for "these targets" and one for "targets
-//! like these" (analysis.md 4.1).
+//! like these".
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::comparison::{Precision, compare, with_se};
 use crate::grid::{Arm, Grid};
-use crate::input::{Outcome, Study};
+use crate::input::{Observations, Outcome};
 use crate::map::Map;
 use crate::moments::{mean, variance};
 use crate::multiple::{holm, over_defined};
@@ -93,7 +93,7 @@ struct Column {
 }
 
 /// Averages over the targets of a map; `deltas` is `[intermediates][targets]`, `errors` their squared standard errors.
-pub fn averages(grid: &Grid<'_>, map: &Map, table: &Deltas, options: &Options) -> Averages {
+pub(crate) fn averages(grid: &Grid<'_>, map: &Map, table: &Deltas, options: &Options) -> Averages {
     let common = table.common();
     let arms = row_arms(grid, map, &common);
     let rows_map = Map::of_arms(&[(0.0, &arms)], map.mode, options.method);
@@ -117,7 +117,7 @@ pub fn averages(grid: &Grid<'_>, map: &Map, table: &Deltas, options: &Options) -
 }
 
 /// Deltas of one role's cells in one mode, in points.
-pub struct Deltas {
+pub(crate) struct Deltas {
     /// `[intermediates][tasks]`.
     pub deltas: Vec<Vec<Option<f64>>>,
     /// Squared standard errors of the deltas, `[intermediates][tasks]`.
@@ -126,7 +126,7 @@ pub struct Deltas {
 
 impl Deltas {
     /// Places of the tasks that have a delta for every intermediate that has one at all.
-    pub fn common(&self) -> Vec<usize> {
+    pub(crate) fn common(&self) -> Vec<usize> {
         let rows: Vec<&Vec<Option<f64>>> = self.deltas.iter().filter(|row| row.iter().any(Option::is_some)).collect();
         let tasks = rows.first().map_or(0, |row| row.len());
         (0..tasks).filter(|&place| rows.iter().all(|row| row[place].is_some())).collect()
@@ -156,7 +156,7 @@ fn row_arms(grid: &Grid<'_>, map: &Map, common: &[usize]) -> Vec<Arm> {
     arms
 }
 
-fn row_sums(study: &Study, map: &Map, common: &[usize]) -> BTreeMap<(u32, i64), RowSum> {
+fn row_sums(study: &Observations, map: &Map, common: &[usize]) -> BTreeMap<(u32, i64), RowSum> {
     let mut sums: BTreeMap<(u32, i64), RowSum> = BTreeMap::new();
     let in_common: Vec<bool> = {
         let mut mask = vec![false; study.tasks.len()];

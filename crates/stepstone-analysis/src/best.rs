@@ -1,5 +1,5 @@
-//! The best start for each target, the baseline among the candidates, with the winner's curse dealt with
-//! (analysis.md 4.3).
+//! The best start for each target, the baseline among the candidates, corrected for the
+//! winner's curse.
 
 mod probability;
 mod shrinkage;
@@ -70,7 +70,7 @@ struct Known {
 }
 
 /// The best start for every target of a map.
-pub fn best(grid: &Grid<'_>, map: &Map, options: &Options) -> Vec<Best> {
+pub(crate) fn best(grid: &Grid<'_>, map: &Map, options: &Options) -> Vec<Best> {
     let candidates: Vec<Vec<Known>> = (0..map.tasks.len()).map(|place| candidates(grid, map, place)).collect();
     let tables = Tables::new(candidates.iter().flatten().map(|known| known.precision.df));
     let each = candidates.par_iter().enumerate();

@@ -97,7 +97,7 @@ pub struct Difference {
     pub welch: WelchTest,
 }
 
-/// Welch's test of a difference (analysis.md 3.1).
+/// Welch's test of a difference. Source: Welch 1947. Reference: `scipy.stats.ttest_ind(equal_var=False)`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct WelchTest {
     /// Standard error.
@@ -124,7 +124,7 @@ impl Cell {
 }
 
 /// The two modes of one role's map.
-pub struct MapPair<'a> {
+pub(crate) struct MapPair<'a> {
     /// Role of the tasks.
     pub role: Role,
     /// All scores.
@@ -134,7 +134,7 @@ pub struct MapPair<'a> {
 }
 
 /// Every cell of one role, sorted by intermediate and task, with p-values adjusted over the map.
-pub fn cells(grid: &Grid<'_>, maps: &MapPair<'_>, options: &Options) -> Vec<Cell> {
+pub(crate) fn cells(grid: &Grid<'_>, maps: &MapPair<'_>, options: &Options) -> Vec<Cell> {
     let places = 0..maps.keep.tasks.len();
     let every: Vec<(usize, usize)> =
         grid.intermediates.iter().flat_map(|&i| places.clone().map(move |place| (i, place))).collect();

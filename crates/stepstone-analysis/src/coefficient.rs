@@ -4,50 +4,26 @@
 
 mod kendall;
 mod ranks;
-
-use serde::{Deserialize, Serialize};
+mod value;
 
 use crate::moments::mean;
 use crate::special::{normal_quantile, t_two_sided};
 
 pub(crate) use kendall::tau_b;
 pub(crate) use ranks::Ranks;
-pub use ranks::average_ranks;
+pub(crate) use value::{Coefficient, Undefined};
 
-/// Fewest rows for a coefficient.
-const FEWEST: usize = 3;
-
-/// Fewest rows for a p-value.
-const FEWEST_TESTED: usize = 4;
+use value::{FEWEST, FEWEST_TESTED};
 
 /// From this |r| on a correlation counts as perfect.
 const PERFECT: f64 = 1.0 - 1e-12;
-
-/// Why a correlation is undefined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Undefined {
-    /// Fewer than 3 rows have both scores.
-    Few,
-    /// A column has the same score in every row.
-    Constant,
-}
-
-/// A correlation and its two-sided p-value.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Coefficient {
-    /// In [-1, 1].
-    pub r: f64,
-    /// `None` below 4 rows.
-    pub p: Option<f64>,
-}
 
 /// Spearman's rho: Pearson's r of average ranks, tested by t on n - 2 degrees of freedom.
 /// # Errors
 /// If there are fewer than 3 rows or a column is constant.
 /// # Panics
 /// If the lengths differ.
-pub fn spearman(x: &[f64], y: &[f64]) -> Result<Coefficient, Undefined> {
+pub(crate) fn spearman(x: &[f64], y: &[f64]) -> Result<Coefficient, Undefined> {
     let (x, y) = (Ranks::new(x), Ranks::new(y));
     Ok(tested(spearman_of_ranks(&x, &y)?, x.len()))
 }
@@ -57,7 +33,7 @@ pub fn spearman(x: &[f64], y: &[f64]) -> Result<Coefficient, Undefined> {
 /// If there are fewer than 3 rows or a column is constant.
 /// # Panics
 /// If the lengths differ.
-pub fn pearson(x: &[f64], y: &[f64]) -> Result<Coefficient, Undefined> {
+pub(crate) fn pearson(x: &[f64], y: &[f64]) -> Result<Coefficient, Undefined> {
     let n = x.len();
     Ok(tested(Centred::new(x).correlation(&Centred::new(y))?, n))
 }
@@ -67,13 +43,13 @@ pub fn pearson(x: &[f64], y: &[f64]) -> Result<Coefficient, Undefined> {
 /// If there are fewer than 3 rows or a column is constant.
 /// # Panics
 /// If the lengths differ.
-pub fn kendall(x: &[f64], y: &[f64]) -> Result<Coefficient, Undefined> {
+pub(crate) fn kendall(x: &[f64], y: &[f64]) -> Result<Coefficient, Undefined> {
     tau_b(&Ranks::new(x), &Ranks::new(y))
 }
 
 /// Two-sided p-value of a correlation `r` with `df` degrees of freedom (n - 2, less one for each variable that is held
 /// fixed): 0 if it is perfect, `None` below 1 degree of freedom.
-pub fn correlation_p(r: f64, df: f64) -> Option<f64> {
+pub(crate) fn correlation_p(r: f64, df: f64) -> Option<f64> {
     if df < 1.0 || r.is_nan() {
         return None;
     }
@@ -85,7 +61,7 @@ pub fn correlation_p(r: f64, df: f64) -> Option<f64> {
 
 /// The 1 - `alpha` interval of a Spearman correlation over `k` rows; `None` if `k` <= 3 or the correlation is perfect.
 /// Source: Bonett and Wright 2000: Fisher's z with variance (1 + rho^2/2)/(k - 3).
-pub fn spearman_interval(rho: f64, k: usize, alpha: f64) -> Option<(f64, f64)> {
+pub(crate) fn spearman_interval(rho: f64, k: usize, alpha: f64) -> Option<(f64, f64)> {
     if k <= 3 || rho.abs() >= PERFECT {
         return None;
     }
@@ -159,7 +135,7 @@ pub(crate) fn dot(x: &[f64], y: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
-    /// Reference: analysis.md 12.5, SciPy 1.17.1.
+    /// Reference: SciPy 1.17.1 `spearmanr`, `kendalltau` and `pearsonr`.
     #[test]
     fn eight_rows_with_ties_by_scipy() {
         let (x, y) = ([1.0, 2.0, 2.0, 3.0, 4.0, 5.0, 6.0, 6.0], [2.0, 1.0, 3.0, 3.0, 5.0, 4.0, 7.0, 6.0]);
@@ -173,7 +149,7 @@ mod tests {
         }
     }
 
-    /// Reference: analysis.md 12.12.
+    /// Reference: SciPy 1.17.1 `stats.t` for the p-value; the interval by hand from Bonett and Wright's formula.
     #[test]
     fn eleven_intermediates_by_hand() {
         assert!((correlation_p(0.7, 9.0).unwrap() - 0.016_470_978_8).abs() < 1e-9);

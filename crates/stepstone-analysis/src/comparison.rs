@@ -5,7 +5,7 @@ use crate::special::{t_quantile, t_two_sided};
 
 /// Variance of a mean and the degrees of freedom that it was estimated with (may be infinite).
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Precision {
+pub(crate) struct Precision {
     /// Squared standard error of the mean.
     pub variance: f64,
     /// Degrees of freedom.
@@ -32,9 +32,9 @@ pub struct Test {
 /// Tests `delta` = mean x - mean y. `None` if the standard error is 0.
 ///
 /// Moderated variances take the smaller df of the two arms: Satterthwaite's formula would treat prior information as
-/// if it were data, and covers 0.92 where 0.95 is claimed (3 restarts; analysis.md 3.6). Welch's test takes
+/// if it were data, and covers 0.92 where 0.95 is claimed (3 restarts; docs/statistics.md). Welch's test takes
 /// Satterthwaite's. Sources: Welch 1947; Satterthwaite 1946; Smyth 2004.
-pub fn compare(delta: f64, x: Precision, y: Precision, method: Method, alpha: f64) -> Option<Test> {
+pub(crate) fn compare(delta: f64, x: Precision, y: Precision, method: Method, alpha: f64) -> Option<Test> {
     let variance = x.variance + y.variance;
     let se = variance.sqrt();
     if se.is_nan() || se <= 0.0 {
@@ -49,7 +49,7 @@ pub fn compare(delta: f64, x: Precision, y: Precision, method: Method, alpha: f6
 }
 
 /// Interval and test of `delta` with a known standard error and df.
-pub fn with_se(delta: f64, se: f64, df: f64, alpha: f64) -> Test {
+pub(crate) fn with_se(delta: f64, se: f64, df: f64, alpha: f64) -> Test {
     let half = t_quantile(1.0 - alpha / 2.0, df) * se;
     let t = delta / se;
     Test { se, df, lo: delta - half, hi: delta + half, t, p: t_two_sided(t, df) }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
     use crate::moments::{mean, variance};
 
-    /// Reference: analysis.md 12.1, SciPy 1.17.1 `ttest_ind(equal_var=False)`.
+    /// Reference: SciPy 1.17.1 `ttest_ind(equal_var=False)`.
     #[test]
     fn welch_by_scipy() {
         let (x, y) = ([71.2, 72.5, 70.9], [69.8, 70.1, 70.6]);

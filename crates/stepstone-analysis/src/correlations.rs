@@ -1,7 +1,7 @@
 //! Correlations between task scores: which tasks are good together across start points?
 //!
 //! The rows of the score table are restarts, and restarts of one intermediate task are not independent: tested as if they
-//! were, 16 to 26 % of true nulls are rejected at 0.05 (analysis.md 6.3). The headline is therefore the correlation of the
+//! were, 16 to 26 % of true nulls are rejected at 0.05 (docs/statistics.md). The headline is therefore the correlation of the
 //! intermediates' means with a cluster permutation test; the correlation over all rows stands beside it.
 
 mod cluster_bootstrap;
@@ -10,18 +10,19 @@ mod families;
 mod frame;
 mod general_factor;
 mod leave_one_out;
+mod pair;
 mod within;
-pub mod words;
+pub(crate) mod words;
 
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-pub use cluster_permutation::PermutedOn;
-pub use families::FamilySizes;
+pub(crate) use families::FamilySizes;
+pub(crate) use pair::{Kind, Pair};
 
-use crate::coefficient::{Ranks, Undefined, spearman_interval, spearman_of_ranks, tau_b, tested};
+use crate::coefficient::{Ranks, spearman_interval, spearman_of_ranks, tau_b, tested};
 use crate::multiple::{holm, over_defined};
 use crate::observation::Role;
 use crate::options::{Mode, Options};
@@ -44,91 +45,6 @@ pub struct Correlations {
     pub pairs: Vec<Pair>,
 }
 
-/// What the two columns of a pair are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// Two targets.
-    TargetTarget,
-    /// A target and a probe.
-    TargetProbe,
-}
-
-/// The correlations of two tasks over the rows that have both scores. `None` is undefined; p-values are two-sided.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Pair {
-    /// A target.
-    pub x: String,
-    /// Another target, or a probe.
-    pub y: String,
-    /// What x and y are.
-    pub kind: Kind,
-    /// Rows with both scores.
-    pub n: usize,
-    /// Spearman's rho over rows.
-    pub rho: Option<f64>,
-    /// Its p as if rows were independent, t on n - 2 degrees of freedom.
-    pub p: Option<f64>,
-    /// Why rho is undefined.
-    pub reason: Option<Undefined>,
-    /// Pearson's r over rows.
-    pub pearson: Option<f64>,
-    /// Its p as if rows were independent.
-    pub p_pearson: Option<f64>,
-    /// Kendall's tau-b over rows.
-    pub tau_b: Option<f64>,
-    /// Its asymptotic p as if rows were independent.
-    pub p_tau: Option<f64>,
-    /// Intermediates with both scores.
-    pub k: usize,
-    /// Spearman's rho of the intermediates' means.
-    pub rho_means: Option<f64>,
-    /// Its p, t on k - 2 degrees of freedom.
-    pub p_means: Option<f64>,
-    /// Lower end of its 1 - alpha interval.
-    pub lo_means: Option<f64>,
-    /// Upper end of its 1 - alpha interval.
-    pub hi_means: Option<f64>,
-    /// Pearson's r of deviations from the intermediate's mean.
-    pub r_within: Option<f64>,
-    /// Its p on n - k - 1 degrees of freedom.
-    pub p_within: Option<f64>,
-    /// Share of the covariance that lies between intermediates; outside [0, 1] where between and within oppose.
-    pub between_share: Option<f64>,
-    /// p of the cluster permutation test.
-    pub p_perm: Option<f64>,
-    /// What it permutes.
-    pub perm_on: Option<PermutedOn>,
-    /// p against the largest correlation of all target-probe pairs under permutation; only for such pairs.
-    pub p_maxt: Option<f64>,
-    /// Lower end of the cluster bootstrap's 1 - alpha interval of rho; `keep` only.
-    pub boot_lo: Option<f64>,
-    /// Upper end of the cluster bootstrap's 1 - alpha interval of rho; `keep` only.
-    pub boot_hi: Option<f64>,
-    /// Correlation of the means' ranks with the general factor held fixed.
-    pub rho_partial: Option<f64>,
-    /// Its p on k - 3 degrees of freedom.
-    pub p_partial: Option<f64>,
-    /// Smallest correlation of means without one intermediate.
-    pub loo_min: Option<f64>,
-    /// Largest correlation of means without one intermediate.
-    pub loo_max: Option<f64>,
-    /// The intermediate whose removal moves the correlation of means most.
-    pub loo_name: Option<String>,
-    /// True if the removal of some intermediate changes the sign, or takes `p_means` across alpha.
-    pub loo_decisive: bool,
-    /// `p` adjusted by Holm in the family `distinct`.
-    pub holm_distinct: Option<f64>,
-    /// `p` adjusted by Benjamini and Hochberg in the family `distinct`.
-    pub bh_distinct: Option<f64>,
-    /// `p_means` adjusted by Holm in the family `means`.
-    pub holm_means: Option<f64>,
-    /// `p_means` adjusted by Benjamini and Hochberg in the family `means`.
-    pub bh_means: Option<f64>,
-    /// `p` adjusted by Holm in the family `acl2020`.
-    pub holm_acl2020: Option<f64>,
-}
-
 impl Correlations {
     /// The same without the bootstrap's intervals: what mode `drop` is if no run is degenerate.
     pub fn without_bootstrap(&self) -> Self {
@@ -141,7 +57,7 @@ impl Correlations {
 /// Correlates every two targets, and every target with every probe. The bootstrap is run for [`Mode::Keep`] only.
 ///
 /// No number depends on the number of threads or on the order in which observations came.
-pub fn correlate(table: &ScoreTable, mode: Mode, options: &Options) -> Correlations {
+pub(crate) fn correlate(table: &ScoreTable, mode: Mode, options: &Options) -> Correlations {
     let columns = pair_columns(table);
     let frames = frame::group(table, &columns);
     let mut pairs: Vec<Option<Pair>> = vec![None; columns.len()];
@@ -164,7 +80,7 @@ pub fn correlate(table: &ScoreTable, mode: Mode, options: &Options) -> Correlati
 
 /// How many correlations are significant in a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Significant {
+pub(crate) struct Significant {
     /// Rows of the table.
     pub rows: usize,
     /// Pairs that are correlated.
@@ -176,7 +92,7 @@ pub struct Significant {
 }
 
 /// Counts the significant correlations of a table without the rows of some intermediates: do they rest on these?
-pub fn significant_without(table: &ScoreTable, left_out: &[&str], options: &Options) -> Significant {
+pub(crate) fn significant_without(table: &ScoreTable, left_out: &[&str], options: &Options) -> Significant {
     let (table, alpha) = (table.without(left_out), options.alpha.value());
     let columns = pair_columns(&table);
     let mut p = vec![(None, None); columns.len()];
@@ -313,3 +229,6 @@ fn self_tested(table: &ScoreTable) -> usize {
     let scores = targets.map(|target| target.scores.iter().flatten().copied().collect::<Vec<f64>>());
     scores.filter(|scores| crate::coefficient::spearman(scores, scores).is_ok_and(|found| found.p.is_some())).count()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,11 @@
-//! Degenerate runs: how many, by which rule, from which start point, and whether an intermediate breaks runs
-//! (analysis.md 5).
+//! Degenerate runs: how many, by which rule, from which start point, and whether an intermediate breaks runs.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::grid::Grid;
-use crate::input::{Outcome, Run, Study};
+use crate::input::{Observations, Outcome, RunScore};
 use crate::observation::Role;
 use crate::special::chi2_sf;
 
@@ -52,9 +51,9 @@ pub struct DegenerateRun {
 }
 
 /// Counts the degenerate runs of a study.
-pub fn degenerate(grid: &Grid<'_>) -> Degenerate {
+pub(crate) fn degenerate(grid: &Grid<'_>) -> Degenerate {
     let study = grid.study;
-    let usable = |run: &&Run| run.outcome != Outcome::Unusable;
+    let usable = |run: &&RunScore| run.outcome != Outcome::Unusable;
     let runs = degenerate_runs(study);
     let mut by_reason = BTreeMap::new();
     runs.iter().for_each(|run| *by_reason.entry(run.reason.clone()).or_insert(0) += 1);
@@ -76,7 +75,7 @@ pub fn degenerate(grid: &Grid<'_>) -> Degenerate {
     }
 }
 
-fn degenerate_runs(study: &Study) -> Vec<DegenerateRun> {
+fn degenerate_runs(study: &Observations) -> Vec<DegenerateRun> {
     let mut runs: Vec<DegenerateRun> = Vec::new();
     for run in &study.runs {
         if let Outcome::Degenerate(reason) = run.outcome {
@@ -94,7 +93,7 @@ fn degenerate_runs(study: &Study) -> Vec<DegenerateRun> {
 
 /// A 2 x 2 table of one target: degenerate and clean runs of an intermediate, then of the baseline.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Table {
+pub(crate) struct Table {
     /// Degenerate runs from the intermediate.
     pub degenerate: usize,
     /// Clean runs from the intermediate.
@@ -121,7 +120,7 @@ fn tables(grid: &Grid<'_>, intermediate: usize) -> Vec<Table> {
 
 /// Cochran-Mantel-Haenszel over strata with the 0.5 continuity correction: X^2 on one degree of freedom and its p.
 /// `None` if no stratum has variance. Reference: `StratifiedTable.test_null_odds(correction=True)` of statsmodels.
-pub fn cmh(tables: &[Table]) -> Option<(f64, f64)> {
+pub(crate) fn cmh(tables: &[Table]) -> Option<(f64, f64)> {
     let (mut excess, mut variance) = (0.0, 0.0);
     for table in tables {
         let (a, n1) = (table.degenerate as f64, (table.degenerate + table.clean) as f64);
@@ -140,7 +139,7 @@ pub fn cmh(tables: &[Table]) -> Option<(f64, f64)> {
 mod tests {
     use super::*;
 
-    /// Reference: analysis.md 12.13, statsmodels 0.15.0.
+    /// Reference: statsmodels 0.15.0 `StratifiedTable`.
     #[test]
     fn three_strata_by_statsmodels() {
         let table =

@@ -1,115 +1,26 @@
 //! Findings: what the numbers carry, in plain words, each with the figure or table it stands on.
 
+mod collapse;
+mod context;
 mod correlated;
 mod degenerate;
 mod structure;
 mod transfer;
 
-use serde::{Deserialize, Serialize};
-
 use crate::analysis::Analysis;
-use crate::options::Mode;
-use crate::report::format::{confidence, plain, signed};
+use crate::finding::Finding;
+use context::Context;
 
-/// One sentence or two about a study.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Finding {
-    /// What it is about.
-    pub topic: Topic,
-    /// What can be said.
-    pub text: String,
-    /// The part of the report whose numbers it reads.
-    pub figure: Figure,
-}
-
-/// What a finding is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Topic {
-    /// How much the data can show at all.
-    Certainty,
-    /// Which start point helps.
-    Transfer,
-    /// What degenerate runs do to the numbers.
-    Degenerate,
-    /// What goes together, and what that rests on.
-    Correlation,
-    /// When and why: sizes, forgetting, additivity, restarts.
-    Structure,
-}
-
-/// A part of the report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Figure {
-    /// The transfer matrix.
-    TransferMatrix,
-    /// The table of average gains.
-    Averages,
-    /// The table of best starts.
-    BestStart,
-    /// The table of degenerate runs.
-    DegenerateRuns,
-    /// The correlations.
-    Correlations,
-    /// The relations of sizes and of forgetting to gains.
-    Relations,
-    /// The additive fit.
-    Additivity,
-    /// The reliability of tasks over restarts.
-    Reliability,
-    /// The table of restarts that a difference needs.
-    Power,
-}
-
-impl Figure {
-    /// Its heading in the report.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::TransferMatrix => "Transfer matrix",
-            Self::Averages => "Average gains",
-            Self::BestStart => "Best start",
-            Self::DegenerateRuns => "Degenerate runs",
-            Self::Correlations => "Correlations",
-            Self::Relations => "Sizes and forgetting",
-            Self::Additivity => "Additivity",
-            Self::Reliability => "Reliability",
-            Self::Power => "Restarts needed",
-        }
-    }
-}
-
-/// What every finding is read from: an analysis in the mode that its options choose.
-struct Context<'a> {
-    analysis: &'a Analysis,
-    mode: Mode,
-    alpha: f64,
-}
-
-impl Context<'_> {
-    /// True for a p-value that is defined and below the level.
-    fn significant(&self, p: Option<f64>) -> bool {
-        p.is_some_and(|p| p < self.alpha)
-    }
-
-    /// `+3.2 (95 % interval +1.1 to +5.3)`.
-    fn with_interval(&self, value: f64, lo: Option<f64>, hi: Option<f64>) -> String {
-        match lo.zip(hi) {
-            None => format!("{} (no interval)", signed(value, 1)),
-            Some((lo, hi)) => format!(
-                "{} ({} interval {} to {})",
-                signed(value, 1),
-                confidence(self.alpha),
-                signed(lo, 1),
-                signed(hi, 1)
-            ),
-        }
-    }
-}
-
-/// Everything that can be said about an analysis, the most important first.
-pub fn findings(analysis: &Analysis) -> Vec<Finding> {
+/// Everything that can be said about an analysis, the most important first. If the study has collapsed, this is said
+/// first, and what would rest on runs that learnt nothing is left out.
+pub(crate) fn findings(analysis: &Analysis) -> Vec<Finding> {
     let context = Context { analysis, mode: analysis.options.mode, alpha: analysis.options.alpha };
+    if let Some(collapse) = collapse::collapse(&context) {
+        let mut found = vec![collapse];
+        found.extend(transfer::gaps(&context));
+        found.extend(degenerate::totals(&context));
+        return found;
+    }
     let mut found = transfer::findings(&context);
     found.extend(degenerate::findings(&context));
     found.extend(correlated::findings(&context));
@@ -117,7 +28,54 @@ pub fn findings(analysis: &Analysis) -> Vec<Finding> {
     found
 }
 
-/// A correlation or share with two decimals.
-fn two(value: f64) -> String {
-    plain(value, 2)
+#[cfg(test)]
+mod tests {
+    use crate::analyze::analyze;
+    use crate::input::parse;
+    use crate::observation::{Observation, Role, write_observations};
+    use crate::options::{Mode, Options};
+
+    /// A study of 22 runs: two intermediates with two restarts, two targets with three from every start point. The first
+    /// `constant` target runs, the baseline's first, answer one label for everything.
+    fn texts(constant: usize, mode: Mode) -> Vec<String> {
+        let mut runs = Vec::new();
+        for (start, gain) in [("none", 0.0), ("mnli", 0.06), ("sst2", 0.02)] {
+            for task in ["cb", "rte"] {
+                for seed in 0..3 {
+                    let score = 0.6 + gain + 0.01 * f64::from(seed as u8);
+                    runs.push(Observation::new(start, seed, task, Role::Target, score));
+                }
+            }
+        }
+        for run in runs.iter_mut().take(constant) {
+            (run.score, run.n_distinct_pred) = (Some(0.53), Some(1));
+        }
+        for start in ["mnli", "sst2"] {
+            runs.extend((0..2).map(|seed| Observation::new(start, seed, start, Role::Intermediate, 0.7)));
+        }
+        let read = parse("o.csv", write_observations(&runs).as_bytes()).expect("a study");
+        let options = Options { permutations: 9, bootstraps: 9, mode, ..Options::default() };
+        analyze(&read.studies[0], &options).findings.into_iter().map(|finding| finding.text).collect()
+    }
+
+    #[test]
+    fn a_collapsed_study_is_told_first_that_nothing_can_be_said_why_and_what_to_change() {
+        let found = texts(16, Mode::Keep);
+        insta::assert_snapshot!(found.join("\n"), @"
+        Nothing can be said about these start points: 16 of 22 runs answer one label for everything, among them 6 of 6 target runs from `none`, so the differences compare runs that learnt nothing. Train longer, on more examples or with another learning rate, until most runs from the baseline learn their target.
+        16 of 22 runs are degenerate (16 by `constant`), most from `mnli` (6 of 8). They count in what is shown; every number is also given without them.
+        ");
+        assert!(texts(16, Mode::Drop)[0].starts_with("Nothing can be said"), "whatever is shown of degenerate runs");
+    }
+
+    #[test]
+    fn a_study_that_learnt_is_not_called_collapsed() {
+        // 6: the baseline alone collapsed, which makes training from an intermediate a result. 9: just one half.
+        for constant in [0, 3, 6, 9] {
+            let found = texts(constant, Mode::Keep);
+            assert!(found.iter().all(|text| !text.contains("Nothing can be said")), "{constant}: {found:?}");
+            assert!(found.len() > 2, "{constant}: {found:?}");
+        }
+        assert!(texts(10, Mode::Keep)[0].starts_with("Nothing can be said"), "more than half");
+    }
 }

@@ -1,12 +1,12 @@
 //! The scores of a study by arm: one arm for every (task, intermediate or baseline).
 
-use crate::input::{Outcome, Run, Study};
+use crate::input::{Observations, Outcome, RunScore};
 use crate::observation::Role;
 use crate::options::Mode;
 
 /// The restarts of one start point on one task.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Arm {
+pub(crate) struct Arm {
     /// Points of every usable run, in the order of the seeds.
     pub all: Vec<f64>,
     /// Points of the usable runs that are not degenerate, in the order of the seeds.
@@ -17,7 +17,7 @@ pub struct Arm {
 
 impl Arm {
     /// The scores that count in a mode, in points.
-    pub fn scores(&self, mode: Mode) -> &[f64] {
+    pub(crate) fn scores(&self, mode: Mode) -> &[f64] {
         match mode {
             Mode::Keep => &self.all,
             Mode::Drop => &self.clean,
@@ -25,19 +25,19 @@ impl Arm {
     }
 
     /// Number of degenerate runs.
-    pub fn degenerate(&self) -> usize {
+    pub(crate) fn degenerate(&self) -> usize {
         self.all.len() - self.clean.len()
     }
 }
 
 /// The arms of a study's targets and probes.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Grid<'a> {
+pub(crate) struct Grid<'a> {
     /// The study that the arms belong to.
-    pub study: &'a Study,
-    /// Index into [`Study::intermediates`] of the row that starts from the pretrained encoder.
+    pub study: &'a Observations,
+    /// Index into [`Observations::intermediates`] of the row that starts from the pretrained encoder.
     pub baseline: Option<usize>,
-    /// Indices into [`Study::intermediates`] of the rows of the maps: scored on a target or a probe, not the baseline.
+    /// Indices into [`Observations::intermediates`] of the rows of the maps: scored on a target or a probe, not the baseline.
     pub intermediates: Vec<usize>,
     /// `[tasks][study.intermediates]`; tasks that were scored as intermediates have empty arms.
     arms: Vec<Vec<Arm>>,
@@ -45,7 +45,7 @@ pub struct Grid<'a> {
 
 impl<'a> Grid<'a> {
     /// Sorts the runs of a study into arms; `baseline` is the name of the row that starts from the pretrained encoder.
-    pub fn new(study: &'a Study, baseline: &str) -> Self {
+    pub(crate) fn new(study: &'a Observations, baseline: &str) -> Self {
         let mut arms = vec![vec![Arm::default(); study.intermediates.len()]; study.tasks.len()];
         let mut mapped = vec![false; study.intermediates.len()];
         for run in study.runs.iter().filter(|run| study.tasks[run.task as usize].role != Role::Intermediate) {
@@ -58,27 +58,27 @@ impl<'a> Grid<'a> {
     }
 
     /// The arm of an intermediate, or of the baseline, on a task.
-    pub fn arm(&self, task: usize, intermediate: usize) -> &Arm {
+    pub(crate) fn arm(&self, task: usize, intermediate: usize) -> &Arm {
         &self.arms[task][intermediate]
     }
 
     /// Every arm of a task.
-    pub fn arms(&self, task: usize) -> &[Arm] {
+    pub(crate) fn arms(&self, task: usize) -> &[Arm] {
         &self.arms[task]
     }
 
     /// Name of an intermediate.
-    pub fn name(&self, intermediate: usize) -> &'a str {
+    pub(crate) fn name(&self, intermediate: usize) -> &'a str {
         &self.study.intermediates[intermediate]
     }
 
     /// Indices of the tasks with a role; sorted by name, as in the study.
-    pub fn tasks(&self, role: Role) -> Vec<usize> {
+    pub(crate) fn tasks(&self, role: Role) -> Vec<usize> {
         (0..self.study.tasks.len()).filter(|&task| self.study.tasks[task].role == role).collect()
     }
 }
 
-fn push(arm: &mut Arm, run: &Run) {
+fn push(arm: &mut Arm, run: &RunScore) {
     match run.outcome {
         Outcome::Unusable => arm.failed += 1,
         Outcome::Degenerate(_) => arm.all.push(run.points),

@@ -1,8 +1,8 @@
-//! Hints at runs that may have failed without being flagged. They never change a number (analysis.md 5).
+//! Hints at runs that may have failed without being flagged. They never change a number.
 
 use serde::{Deserialize, Serialize};
 
-use crate::input::{Outcome, Run, Study};
+use crate::input::{Observations, Outcome, RunScore};
 use crate::moments::{mean, median, variance};
 use crate::observation::Role;
 
@@ -59,15 +59,15 @@ pub struct Group {
 const FEWEST: usize = 8;
 
 /// Looks at every target and probe.
-pub fn hints(study: &Study) -> Hints {
+pub(crate) fn hints(study: &Observations) -> Hints {
     let mut found = Hints::default();
     for runs in study.runs.chunk_by(|a, b| a.task == b.task) {
         let task = &study.tasks[runs[0].task as usize];
         if task.role == Role::Intermediate {
             continue;
         }
-        let usable: Vec<&Run> = runs.iter().filter(|run| run.outcome != Outcome::Unusable).collect();
-        let clean: Vec<&Run> = usable.iter().copied().filter(|run| run.outcome == Outcome::Clean).collect();
+        let usable: Vec<&RunScore> = runs.iter().filter(|run| run.outcome != Outcome::Unusable).collect();
+        let clean: Vec<&RunScore> = usable.iter().copied().filter(|run| run.outcome == Outcome::Clean).collect();
         found.suspects.extend(suspects(study, &clean, task.sign()));
         let points: Vec<f64> = usable.iter().map(|run| run.points).collect();
         if let Some((ashman_d, low, high)) = two_groups(points) {
@@ -78,12 +78,12 @@ pub fn hints(study: &Study) -> Hints {
     found
 }
 
-fn suspects(study: &Study, clean: &[&Run], sign: f64) -> Vec<Suspect> {
+fn suspects(study: &Observations, clean: &[&RunScore], sign: f64) -> Vec<Suspect> {
     let scores: Vec<f64> = clean.iter().map(|run| sign * run.points).collect();
     let Some(center) = median(&scores).filter(|_| scores.len() >= FEWEST) else { return Vec::new() };
     let deviations: Vec<f64> = scores.iter().map(|score| (score - center).abs()).collect();
     let spread = 1.4826 * median(&deviations).unwrap_or(0.0);
-    let suspect = |run: &Run| Suspect {
+    let suspect = |run: &RunScore| Suspect {
         intermediate: study.intermediates[run.intermediate as usize].clone(),
         task: study.tasks[run.task as usize].name.clone(),
         seed: run.seed,

@@ -25,7 +25,7 @@ pub struct Influence {
 const MOST: usize = 3;
 
 /// Counts with all intermediates, then without the worst one, two and three, as long as four remain.
-pub fn influence(table: &ScoreTable, averages: &Averages, options: &Options) -> Vec<Influence> {
+pub(crate) fn influence(table: &ScoreTable, averages: &Averages, options: &Options) -> Vec<Influence> {
     let mut damaged: Vec<(f64, &str)> =
         averages.rows.iter().filter_map(|row| Some((row.mean?, row.intermediate.as_str()))).collect();
     damaged.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(b.1)));

@@ -11,7 +11,7 @@ use crate::options::{Method, Mode};
 
 /// What the scores of one arm say.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Estimate {
+pub(crate) struct Estimate {
     /// Number of scores, at least 1.
     pub n: usize,
     /// Mean in points, not signed by the direction of the metric.
@@ -24,12 +24,12 @@ pub struct Estimate {
 
 impl Estimate {
     /// Sample standard deviation in points.
-    pub fn sd(&self) -> Option<f64> {
+    pub(crate) fn sd(&self) -> Option<f64> {
         self.variance.map(f64::sqrt)
     }
 
     /// Squared standard error from the arm's own scores alone, as Welch's test takes it; `None` for one score.
-    pub fn own_precision(&self) -> Option<Precision> {
+    pub(crate) fn own_precision(&self) -> Option<Precision> {
         let n = self.n as f64;
         self.variance.map(|variance| Precision { variance: variance / n, df: n - 1.0 })
     }
@@ -37,7 +37,7 @@ impl Estimate {
 
 /// One role in one mode.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Map {
+pub(crate) struct Map {
     /// The mode.
     pub mode: Mode,
     /// Indices into the study's tasks, one per column; empty for columns that are not tasks.
@@ -50,7 +50,7 @@ pub struct Map {
 
 impl Map {
     /// Estimates every arm of a role.
-    pub fn new(grid: &Grid<'_>, role: Role, mode: Mode, method: Method) -> Self {
+    pub(crate) fn new(grid: &Grid<'_>, role: Role, mode: Mode, method: Method) -> Self {
         let tasks = grid.tasks(role);
         let arms: Vec<(f64, &[Arm])> =
             tasks.iter().map(|&task| (grid.study.tasks[task].step, grid.arms(task))).collect();
@@ -58,8 +58,9 @@ impl Map {
     }
 
     /// Estimates the arms of columns that need not be tasks of the study: each column's smallest step of the score in
-    /// points (0 if unknown) and its arms. The prior is learnt from clean scores in both modes (analysis.md 3.2 and 5).
-    pub fn of_arms(columns: &[(f64, &[Arm])], mode: Mode, method: Method) -> Self {
+    /// points (0 if unknown) and its arms. The prior is learnt from clean scores in both modes: a
+    /// degenerate run says nothing about how runs that learn spread.
+    pub(crate) fn of_arms(columns: &[(f64, &[Arm])], mode: Mode, method: Method) -> Self {
         let clean = |&(step, arms): &(f64, &[Arm])| TaskArms::new(step, arms.iter().map(|arm| arm.clean.as_slice()));
         let prior = moderated::fit(&columns.iter().map(clean).collect::<Vec<_>>());
         let estimates = columns
@@ -71,7 +72,7 @@ impl Map {
     }
 
     /// The arm of an intermediate, or of the baseline, on the task at `place` in [`Map::tasks`].
-    pub fn estimate(&self, place: usize, intermediate: usize) -> Option<&Estimate> {
+    pub(crate) fn estimate(&self, place: usize, intermediate: usize) -> Option<&Estimate> {
         self.estimates[place][intermediate].as_ref()
     }
 }

@@ -11,7 +11,7 @@ use crate::special::{digamma, inverse_trigamma, trigamma};
 
 /// Variance of one score of an arm and its degrees of freedom.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Spread {
+pub(crate) struct Spread {
     /// Points squared.
     pub variance: f64,
     /// Degrees of freedom; may be infinite.
@@ -20,7 +20,7 @@ pub struct Spread {
 
 /// What a task says about its variances.
 #[derive(Debug, Clone, PartialEq)]
-pub struct TaskArms {
+pub(crate) struct TaskArms {
     /// Smallest step of the score in points, 0 if unknown: rounding alone gives the variance step^2 / 12.
     pub step: f64,
     /// Number of clean scores and their sample variance, for the arms with at least two.
@@ -29,14 +29,14 @@ pub struct TaskArms {
 
 impl TaskArms {
     /// Collects the arms that have at least two clean scores.
-    pub fn new<'a>(step: f64, clean: impl Iterator<Item = &'a [f64]>) -> Self {
+    pub(crate) fn new<'a>(step: f64, clean: impl Iterator<Item = &'a [f64]>) -> Self {
         Self { step, arms: clean.filter_map(|scores| Some((scores.len(), variance(scores)?))).collect() }
     }
 }
 
 /// The prior of one map.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Prior {
+pub(crate) struct Prior {
     /// Prior degrees of freedom d0: 0 = no shrinkage, infinite = one variance per task.
     pub df: f64,
     /// Arms that entered the fit.
@@ -54,8 +54,8 @@ struct TaskPrior {
 /// One arm in the fit: its degrees of freedom and floored variance.
 type Fitted = (f64, f64);
 
-/// Fits the prior of a map (analysis.md 3.2).
-pub fn fit(tasks: &[TaskArms]) -> Prior {
+/// Fits the prior of a map: moments of the log variances, tasks as a factor. Source: Smyth 2004, section 6.
+pub(crate) fn fit(tasks: &[TaskArms]) -> Prior {
     let floors: Vec<f64> = tasks.iter().map(floor).collect();
     let fitted: Vec<Vec<Fitted>> = tasks.iter().zip(&floors).map(|(task, &floor)| floored(task, floor)).collect();
     let df = prior_df(&fitted);
@@ -117,14 +117,14 @@ fn task_variance(arms: &[Fitted], prior_df: f64) -> Option<(f64, f64)> {
 
 impl Prior {
     /// Prior standard deviation of a task in points; `None` for a task without a prior.
-    pub fn sd(&self, task: usize) -> Option<f64> {
+    pub(crate) fn sd(&self, task: usize) -> Option<f64> {
         self.tasks[task].prior.map(|(variance, _)| variance.sqrt())
     }
 
     /// The spread of one arm. `None` where nothing is known about it: a constant task, or one score without a prior.
     ///
     /// An arm with degenerate runs is a mixture and is not shrunk. Under [`Method::Welch`] every arm stands alone.
-    pub fn spread(&self, task: usize, scores: &[f64], mixture: bool, method: Method) -> Option<Spread> {
+    pub(crate) fn spread(&self, task: usize, scores: &[f64], mixture: bool, method: Method) -> Option<Spread> {
         let own = variance(scores);
         let d = scores.len() as f64 - 1.0;
         match method {
@@ -171,7 +171,7 @@ mod tests {
         [a, b].map(|s2| TaskArms { step: 0.0, arms: s2.iter().map(|&s2| (3, s2)).collect() }).to_vec()
     }
 
-    /// Reference: analysis.md 12.3.
+    /// Reference: the same formulas over `scipy.special.digamma` and `polygamma`, SciPy 1.17.1.
     #[test]
     fn two_tasks_of_five_arms_by_hand() {
         let (a, b) = ([0.02, 1.5, 0.3, 4.0, 0.6], [0.5, 9.5, 2.2, 30.0, 4.0]);
@@ -201,7 +201,7 @@ mod tests {
         got.iter().zip(want).for_each(|(got, want)| close(*got, want));
     }
 
-    /// Reference: analysis.md 12.3, last sentence.
+    /// By hand: variances that differ less than chance has them differ.
     #[test]
     fn even_variances_give_an_infinite_prior_df() {
         let prior = fit(&tasks(&[0.5, 0.6, 0.55, 0.45], &[4.0, 5.0, 4.4, 5.2]));

@@ -1,13 +1,13 @@
 //! Mean and variance of the scores of one arm.
 
 /// Mean of `values`, summed about the first value so that equal values give exactly that value. NaN if there is none.
-pub fn mean(values: &[f64]) -> f64 {
+pub(crate) fn mean(values: &[f64]) -> f64 {
     let Some(&first) = values.first() else { return f64::NAN };
     first + values.iter().map(|value| value - first).sum::<f64>() / values.len() as f64
 }
 
 /// Sample variance, divisor n - 1, in two passes; exactly 0 if all values are equal, `None` below two values.
-pub fn variance(values: &[f64]) -> Option<f64> {
+pub(crate) fn variance(values: &[f64]) -> Option<f64> {
     if values.len() < 2 {
         return None;
     }
@@ -20,7 +20,7 @@ pub fn variance(values: &[f64]) -> Option<f64> {
 }
 
 /// Median, the mean of the middle two for an even number; `None` without values.
-pub fn median(values: &[f64]) -> Option<f64> {
+pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
     let n = sorted.len();

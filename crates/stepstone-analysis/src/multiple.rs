@@ -2,7 +2,7 @@
 
 /// Holm's adjusted p-values: the largest of (m - rank + 1) p over the smaller p, at most 1. Equal p stay equal. No
 /// assumption about dependence.
-pub fn holm(p: &[f64]) -> Vec<f64> {
+pub(crate) fn holm(p: &[f64]) -> Vec<f64> {
     let order = ascending(p);
     let (m, mut adjusted, mut highest) = (p.len(), vec![0.0; p.len()], 0.0f64);
     for (rank, &i) in order.iter().enumerate() {
@@ -14,7 +14,7 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
 
 /// Benjamini and Hochberg's adjusted p-values: the smallest of m p / rank over the larger p, at most 1. Valid under
 /// positive dependence, which cells that share a baseline have.
-pub fn benjamini_hochberg(p: &[f64]) -> Vec<f64> {
+pub(crate) fn benjamini_hochberg(p: &[f64]) -> Vec<f64> {
     let order = ascending(p);
     let (m, mut adjusted, mut lowest) = (p.len(), vec![0.0; p.len()], 1.0f64);
     for (rank, &i) in order.iter().enumerate().rev() {
@@ -26,7 +26,7 @@ pub fn benjamini_hochberg(p: &[f64]) -> Vec<f64> {
 }
 
 /// Applies an adjustment to the p-values that exist; undefined ones stay outside the family.
-pub fn over_defined(p: &[Option<f64>], adjust: fn(&[f64]) -> Vec<f64>) -> Vec<Option<f64>> {
+pub(crate) fn over_defined(p: &[Option<f64>], adjust: fn(&[f64]) -> Vec<f64>) -> Vec<Option<f64>> {
     let defined: Vec<f64> = p.iter().flatten().copied().collect();
     let mut adjusted = adjust(&defined).into_iter();
     p.iter().map(|p| p.and_then(|_| adjusted.next())).collect()
@@ -42,7 +42,7 @@ fn ascending(p: &[f64]) -> Vec<usize> {
 mod tests {
     use super::*;
 
-    /// Reference: analysis.md 12.4, statsmodels 0.15.0 `multipletests`.
+    /// Reference: statsmodels 0.15.0 `multipletests`.
     #[test]
     fn five_p_values_by_statsmodels() {
         let p = [0.001, 0.04, 0.03, 0.005, 0.2];

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use crate::column::Column;
+
 /// What a task plays in a study.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -66,38 +68,6 @@ impl Status {
         all.into_iter().find(|status| status.name() == word)
     }
 }
-
-/// The columns of observations.csv, in the order in which they are written.
-pub const COLUMNS: [&str; 25] = [
-    "study",
-    "run_id",
-    "encoder",
-    "intermediate",
-    "seed",
-    "task",
-    "role",
-    "metric",
-    "primary",
-    "score",
-    "scale",
-    "higher_is_better",
-    "n_train",
-    "n_dev",
-    "n_classes",
-    "majority_score",
-    "n_intermediate",
-    "steps",
-    "final_train_loss",
-    "n_distinct_pred",
-    "degenerate",
-    "degenerate_reason",
-    "status",
-    "wall_seconds",
-    "recipe",
-];
-
-/// The columns that a file must have.
-pub const REQUIRED: [&str; 5] = ["intermediate", "seed", "task", "role", "score"];
 
 /// One (run, metric): the score of one restart of one start point on one task. Empty text and `None` are empty cells.
 #[derive(Debug, Clone, PartialEq)]
@@ -201,7 +171,7 @@ impl Observation {
             })
     }
 
-    fn fields(&self) -> [String; 25] {
+    fn fields(&self) -> [String; Column::COUNT] {
         [
             self.study.clone(),
             self.run_id.clone(),
@@ -238,7 +208,7 @@ impl Observation {
 pub fn write_observations(observations: &[Observation]) -> String {
     let mut sorted: Vec<&Observation> = observations.iter().collect();
     sorted.sort_by(|a, b| a.order(b));
-    let mut text = COLUMNS.join(",");
+    let mut text = Column::ALL.map(Column::name).join(",");
     text.push('\n');
     for observation in sorted {
         for (column, field) in observation.fields().iter().enumerate() {

@@ -6,7 +6,7 @@ const MOST_SPLITS: u64 = 5_000;
 /// Two-sided permutation p of |mean x - mean y| over all C(n + n0, n) splits of the pooled scores, counted with a
 /// tolerance of 1e-9; `None` if an arm is empty or there are more than 5,000 splits. Null hypothesis: the scores are
 /// exchangeable, which asks for equal spread too. Reference: `scipy.stats.permutation_test`.
-pub fn exact_p(x: &[f64], y: &[f64]) -> Option<f64> {
+pub(crate) fn exact_p(x: &[f64], y: &[f64]) -> Option<f64> {
     let (n, n0) = (x.len(), y.len());
     let splits = splits(n + n0, n).filter(|_| n > 0 && n0 > 0)?;
     let first = x[0];
@@ -52,7 +52,7 @@ mod tests {
         for (n, n0, want) in [(3, 3, 2.0 / 20.0), (4, 4, 2.0 / 70.0), (5, 5, 2.0 / 252.0), (3, 10, 1.0 / 286.0)] {
             assert_eq!(exact_p(&high(n), &low(n0)), Some(want), "{n} v {n0}");
         }
-        assert_eq!(exact_p(&[71.2, 72.5, 70.9], &[69.8, 70.1, 70.6]), Some(0.1)); // analysis.md 12.1
+        assert_eq!(exact_p(&[71.2, 72.5, 70.9], &[69.8, 70.1, 70.6]), Some(0.1)); // 2 of the 20 splits
         assert_eq!(exact_p(&[1.0, 1.0], &[1.0, 1.0]), Some(1.0));
         assert_eq!(exact_p(&[1.0], &[]), None);
         assert_eq!(exact_p(&low(8), &high(8)), None);

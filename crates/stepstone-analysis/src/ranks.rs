@@ -1,4 +1,4 @@
-//! Ranks with their uncertainty: expected ranks, and rank sets that hold for all at once (analysis.md 4.2).
+//! Ranks with their uncertainty: expected ranks, and rank sets that hold for all at once.
 
 use crate::comparison::{Precision, compare};
 use crate::multiple::{holm, over_defined};
@@ -7,7 +7,7 @@ use crate::special::t_sf;
 
 /// A mean to be ranked; larger is better.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Ranked {
+pub(crate) struct Ranked {
     /// The mean, in points.
     pub mean: f64,
     /// What is known about its spread; `None` where nothing is.
@@ -16,7 +16,7 @@ pub struct Ranked {
 
 /// The rank of one mean; 1 is best.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rank {
+pub(crate) struct Rank {
     /// 1 + the summed probabilities that another is better; `None` if the spread of a mean is unknown.
     pub expected: Option<f64>,
     /// 1 + the number of means that are significantly better.
@@ -27,7 +27,7 @@ pub struct Rank {
 
 /// Ranks means against each other; the baseline cancels from the differences. Tests are corrected by Holm over all
 /// pairs. Source: Al Mohamad, Goeman and van Zwet 2017.
-pub fn ranks(means: &[Ranked], options: &Options) -> Vec<Rank> {
+pub(crate) fn ranks(means: &[Ranked], options: &Options) -> Vec<Rank> {
     let k = means.len();
     let pairs: Vec<(usize, usize)> = (0..k).flat_map(|a| (a + 1..k).map(move |b| (a, b))).collect();
     let test = |&(a, b): &(usize, usize)| {

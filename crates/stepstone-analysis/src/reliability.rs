@@ -32,7 +32,7 @@ pub struct Reliability {
 }
 
 /// One per column of the table.
-pub fn reliability(table: &ScoreTable) -> Vec<Reliability> {
+pub(crate) fn reliability(table: &ScoreTable) -> Vec<Reliability> {
     table.columns.iter().map(|column| of_column(column, &groups(table, column))).collect()
 }
 
@@ -98,7 +98,7 @@ mod tests {
         of_column(&column, &groups.iter().map(|group| group.to_vec()).collect::<Vec<_>>())
     }
 
-    /// Reference: analysis.md 12.11, pingouin 0.7.0.
+    /// Reference: pingouin 0.7.0 `intraclass_corr`.
     #[test]
     fn four_intermediates_by_pingouin() {
         let found = of(&[&[70.1, 71.0, 69.5], &[72.2, 73.1, 72.0], &[68.0, 69.9, 68.4], &[74.1, 73.0, 75.2]]);

@@ -3,16 +3,19 @@
 mod agreement;
 mod color;
 pub mod csv;
-pub(crate) mod format;
 mod full;
-pub mod markdown;
+mod markdown;
 mod matrix;
 mod summary;
 mod svg;
-pub mod terminal;
+mod terminal;
 mod words;
 
 pub use agreement::agreement;
 pub use full::report;
 pub use summary::{item, summary};
 pub use svg::svg;
+pub use terminal::{Color, Layout};
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! SplitMix64: the random numbers of permutations and resamples, the same in every implementation of the specification.
 //!
-//! Source: Steele, Lea and Flood 2014 (Fast splittable pseudorandom number generators, OOPSLA); analysis.md 6.6.
+//! Source: Steele, Lea and Flood 2014 (Fast splittable pseudorandom number generators, OOPSLA); the page
+//! docs/statistics.md says which numbers are drawn for what.
 
 /// A SplitMix64 generator; its state is the seed.
 #[derive(Debug, Clone)]
@@ -40,7 +41,7 @@ impl SplitMix64 {
 }
 
 /// `count` permutations of 0..k, one after the other: `[count * k]`.
-pub fn permutations(seed: u64, count: u32, k: usize) -> Vec<u32> {
+pub(crate) fn permutations(seed: u64, count: u32, k: usize) -> Vec<u32> {
     let mut rng = SplitMix64::new(seed);
     let mut orders = vec![0; count as usize * k];
     orders.chunks_exact_mut(k.max(1)).for_each(|order| rng.permutation(order));
@@ -48,7 +49,7 @@ pub fn permutations(seed: u64, count: u32, k: usize) -> Vec<u32> {
 }
 
 /// How often each of 0..k is drawn in `count` resamples of k with replacement: `[count * k]`.
-pub fn resample_weights(seed: u64, count: u32, k: usize) -> Vec<u32> {
+pub(crate) fn resample_weights(seed: u64, count: u32, k: usize) -> Vec<u32> {
     let mut rng = SplitMix64::new(seed);
     let mut weights = vec![0; count as usize * k];
     for weight in weights.chunks_exact_mut(k.max(1)) {
@@ -63,7 +64,7 @@ pub fn resample_weights(seed: u64, count: u32, k: usize) -> Vec<u32> {
 mod tests {
     use super::*;
 
-    /// Reference: analysis.md 12.6.
+    /// Reference: the generator's published C code, stepped in Python; the permutations by the same script.
     #[test]
     fn streams_are_those_of_the_specification() {
         let mut zero = SplitMix64::new(0);

@@ -1,7 +1,7 @@
 //! Special functions: gamma and beta families, and the tails and quantiles of the normal, t, F and chi-square distributions.
 //!
 //! All take real arguments (degrees of freedom need not be whole, and may be infinite where that is a limit) and keep a
-//! relative error of 1e-12 or better on the grids of `tests/special.rs`. Outside its domain a function returns NaN; callers
+//! relative error of 1e-12 or better on the grids of `special/tests.rs`. Outside its domain a function returns NaN; callers
 //! check first and report "undefined".
 
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
@@ -16,17 +16,17 @@ const EPSILON: f64 = 3e-16;
 const MAX_TERMS: u32 = 1_000_000;
 
 /// Upper tail of Student's t: P(T > t) with `df` > 0 degrees of freedom, possibly infinite.
-pub fn t_sf(t: f64, df: f64) -> f64 {
+pub(crate) fn t_sf(t: f64, df: f64) -> f64 {
     if t < 0.0 { 1.0 - t_upper(-t, df) } else { t_upper(t, df) }
 }
 
 /// Two-sided tail of Student's t: 2 P(T > |t|) with `df` > 0 degrees of freedom, possibly infinite.
-pub fn t_two_sided(t: f64, df: f64) -> f64 {
+pub(crate) fn t_two_sided(t: f64, df: f64) -> f64 {
     2.0 * t_upper(t.abs(), df)
 }
 
 /// The t with P(T <= t) = `p`, for `p` in [0, 1] and `df` > 0 degrees of freedom, possibly infinite.
-pub fn t_quantile(p: f64, df: f64) -> f64 {
+pub(crate) fn t_quantile(p: f64, df: f64) -> f64 {
     if df.is_nan() || df <= 0.0 {
         return f64::NAN;
     }
@@ -39,17 +39,17 @@ pub fn t_quantile(p: f64, df: f64) -> f64 {
 }
 
 /// The standard normal distribution function, P(Z <= z).
-pub fn normal_cdf(z: f64) -> f64 {
+pub(crate) fn normal_cdf(z: f64) -> f64 {
     if z < 0.0 { normal_upper(-z) } else { 1.0 - normal_upper(z) }
 }
 
 /// The z with P(Z <= z) = `p`, for `p` in [0, 1].
-pub fn normal_quantile(p: f64) -> f64 {
+pub(crate) fn normal_quantile(p: f64) -> f64 {
     symmetric_quantile(p, normal_upper, |z| (-0.5 * z * z).exp() / (2.0 * PI).sqrt())
 }
 
 /// Upper tail of F: P(F > x) with `d1` and `d2` > 0 degrees of freedom; `d2` may be infinite.
-pub fn f_sf(x: f64, d1: f64, d2: f64) -> f64 {
+pub(crate) fn f_sf(x: f64, d1: f64, d2: f64) -> f64 {
     if x <= 0.0 {
         return 1.0;
     }
@@ -64,22 +64,17 @@ pub fn f_sf(x: f64, d1: f64, d2: f64) -> f64 {
 }
 
 /// Upper tail of chi-square: P(X > x) with `k` > 0 degrees of freedom.
-pub fn chi2_sf(x: f64, k: f64) -> f64 {
+pub(crate) fn chi2_sf(x: f64, k: f64) -> f64 {
     gamma_upper(0.5 * k, 0.5 * x)
 }
 
-/// The regularised incomplete beta function I_x(a, b), for a, b > 0 and x in [0, 1].
-pub fn incomplete_beta(a: f64, b: f64, x: f64) -> f64 {
-    beta_with_complement(a, b, x, 1.0 - x)
-}
-
 /// ln of the gamma function, for x > 0.
-pub fn ln_gamma(x: f64) -> f64 {
+pub(crate) fn ln_gamma(x: f64) -> f64 {
     if x > 0.0 { libm::lgamma(x) } else { f64::NAN }
 }
 
 /// The digamma function, the derivative of ln gamma, for x > 0.
-pub fn digamma(x: f64) -> f64 {
+pub(crate) fn digamma(x: f64) -> f64 {
     const SERIES: [f64; 7] =
         [1.0 / 12.0, -1.0 / 120.0, 1.0 / 252.0, -1.0 / 240.0, 1.0 / 132.0, -691.0 / 32_760.0, 1.0 / 12.0];
     let (x, shift) = raise_to_ten(x, |x| -1.0 / x);
@@ -88,7 +83,7 @@ pub fn digamma(x: f64) -> f64 {
 }
 
 /// The trigamma function, the second derivative of ln gamma, for x > 0.
-pub fn trigamma(x: f64) -> f64 {
+pub(crate) fn trigamma(x: f64) -> f64 {
     const SERIES: [f64; 7] = [1.0 / 6.0, -1.0 / 30.0, 1.0 / 42.0, -1.0 / 30.0, 5.0 / 66.0, -691.0 / 2730.0, 7.0 / 6.0];
     let (x, shift) = raise_to_ten(x, |x| 1.0 / (x * x));
     let inverse_square = 1.0 / (x * x);
@@ -96,7 +91,7 @@ pub fn trigamma(x: f64) -> f64 {
 }
 
 /// The tetragamma function, the third derivative of ln gamma, for x > 0. It is negative.
-pub fn tetragamma(x: f64) -> f64 {
+pub(crate) fn tetragamma(x: f64) -> f64 {
     const SERIES: [f64; 7] = [0.5, -1.0 / 6.0, 1.0 / 6.0, -0.3, 5.0 / 6.0, -691.0 / 210.0, 17.5];
     let (x, shift) = raise_to_ten(x, |x| -2.0 / (x * x * x));
     let inverse_square = 1.0 / (x * x);
@@ -106,7 +101,7 @@ pub fn tetragamma(x: f64) -> f64 {
 /// The y > 0 with trigamma(y) = `x`, for x > 0.
 ///
 /// Source: Smyth 2004, appendix: Newton's method on 1/trigamma, which is nearly linear and convex.
-pub fn inverse_trigamma(x: f64) -> f64 {
+pub(crate) fn inverse_trigamma(x: f64) -> f64 {
     if x > 1e7 {
         return 1.0 / x.sqrt();
     }
@@ -327,3 +322,6 @@ fn horner(coefficients: &[f64], x: f64) -> f64 {
 fn away_from_zero(x: f64) -> f64 {
     if x.abs() < 1e-300 { 1e-300 } else { x }
 }
+
+#[cfg(test)]
+mod tests;

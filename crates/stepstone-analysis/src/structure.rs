@@ -13,11 +13,11 @@ use crate::options::{Mode, Options};
 use crate::relation::{Relation, relation};
 
 /// Name of the relation of training-set size to gain.
-pub const SIZE_OF_INTERMEDIATE: &str = "log n_intermediate vs average target delta";
+pub(crate) const SIZE_OF_INTERMEDIATE: &str = "log n_intermediate vs average target delta";
 /// Name of the relation of target size to gain.
-pub const SIZE_OF_TARGET: &str = "log n_train vs mean target delta";
+pub(crate) const SIZE_OF_TARGET: &str = "log n_train vs mean target delta";
 /// Name of the relation of forgetting to transfer.
-pub const FORGETTING: &str = "average probe delta vs average target delta";
+pub(crate) const FORGETTING: &str = "average probe delta vs average target delta";
 
 /// The expected best score of the first 1, 2, ... restarts of a cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub struct Curve {
 }
 
 /// The relations of a mode: size of the intermediate, size of the target, forgetting.
-pub fn relations(
+pub(crate) fn relations(
     grid: &Grid<'_>,
     averages: &Averages,
     targets: (&Map, &Deltas),
@@ -76,7 +76,7 @@ fn ln(size: Option<f64>) -> Option<f64> {
 }
 
 /// Curves of every start point, the baseline first, on every target that it has scores on.
-pub fn curves(grid: &Grid<'_>, map: &Map, mode: Mode) -> Vec<Curve> {
+pub(crate) fn curves(grid: &Grid<'_>, map: &Map, mode: Mode) -> Vec<Curve> {
     let starts: Vec<usize> = grid.baseline.into_iter().chain(grid.intermediates.iter().copied()).collect();
     let every: Vec<(usize, usize)> =
         starts.iter().flat_map(|&start| map.tasks.iter().map(move |&task| (start, task))).collect();

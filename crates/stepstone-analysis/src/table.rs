@@ -1,12 +1,12 @@
 //! The score table: one row per restart of an intermediate task, one column per target and probe.
 
-use crate::input::{Outcome, Run, Study};
+use crate::input::{Observations, Outcome, RunScore};
 use crate::observation::Role;
 use crate::options::Mode;
 
 /// Scores of a study without its baseline.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ScoreTable {
+pub(crate) struct ScoreTable {
     /// Names of the intermediate tasks that have a row, sorted bytewise.
     pub intermediates: Vec<String>,
     /// The rows, sorted by intermediate and seed; each has at least one score.
@@ -17,7 +17,7 @@ pub struct ScoreTable {
 
 /// One restart of one intermediate task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Row {
+pub(crate) struct Row {
     /// Index into [`ScoreTable::intermediates`].
     pub intermediate: u32,
     /// The restart.
@@ -26,7 +26,7 @@ pub struct Row {
 
 /// The scores of one task.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Column {
+pub(crate) struct Column {
     /// Name of the task.
     pub task: String,
     /// [`Role::Target`] or [`Role::Probe`].
@@ -37,15 +37,15 @@ pub struct Column {
 
 impl ScoreTable {
     /// Collects the scores that count under `mode`; `baseline` is the name that is not an intermediate task.
-    pub fn new(study: &Study, baseline: &str, mode: Mode) -> Self {
+    pub(crate) fn new(study: &Observations, baseline: &str, mode: Mode) -> Self {
         let base = study.intermediates.iter().position(|name| name == baseline).map(|index| index as u32);
-        let counts = |run: &Run| match run.outcome {
+        let counts = |run: &RunScore| match run.outcome {
             Outcome::Clean => true,
             Outcome::Degenerate(_) => mode == Mode::Keep,
             Outcome::Unusable => false,
         };
         let tasks: Vec<usize> = (0..study.tasks.len()).filter(|&t| study.tasks[t].role != Role::Intermediate).collect();
-        let runs: Vec<Vec<&Run>> = tasks
+        let runs: Vec<Vec<&RunScore>> = tasks
             .iter()
             .map(|&task| {
                 runs_of(study, task).iter().filter(|run| Some(run.intermediate) != base && counts(run)).collect()
@@ -58,7 +58,7 @@ impl ScoreTable {
     }
 
     /// The table without the rows of some intermediates.
-    pub fn without(&self, left_out: &[&str]) -> Self {
+    pub(crate) fn without(&self, left_out: &[&str]) -> Self {
         let stays: Vec<bool> = self.intermediates.iter().map(|name| !left_out.contains(&name.as_str())).collect();
         let number = |intermediate: u32| stays[..intermediate as usize].iter().filter(|stays| **stays).count() as u32;
         let kept: Vec<usize> =
@@ -80,15 +80,15 @@ impl ScoreTable {
     }
 }
 
-/// The runs of one task; `Study::runs` is sorted by task first.
-fn runs_of(study: &Study, task: usize) -> &[Run] {
+/// The runs of one task; `Observations::runs` is sorted by task first.
+fn runs_of(study: &Observations, task: usize) -> &[RunScore] {
     let start = study.runs.partition_point(|run| (run.task as usize) < task);
     let end = study.runs.partition_point(|run| (run.task as usize) <= task);
     &study.runs[start..end]
 }
 
 /// (intermediate, seed) of every run, sorted, each once. Tasks mostly have the same rows, so only new ones are sorted in.
-fn row_keys(runs: &[Vec<&Run>]) -> Vec<(u32, i64)> {
+fn row_keys(runs: &[Vec<&RunScore>]) -> Vec<(u32, i64)> {
     let mut keys: Vec<(u32, i64)> = Vec::new();
     for runs in runs {
         let mut at = 0;
@@ -105,7 +105,7 @@ fn row_keys(runs: &[Vec<&Run>]) -> Vec<(u32, i64)> {
     keys
 }
 
-fn column(study: &Study, task: usize, runs: &[&Run], keys: &[(u32, i64)]) -> Column {
+fn column(study: &Observations, task: usize, runs: &[&RunScore], keys: &[(u32, i64)]) -> Column {
     let task = &study.tasks[task];
     let mut runs = runs.iter().peekable();
     let score =
@@ -114,7 +114,7 @@ fn column(study: &Study, task: usize, runs: &[&Run], keys: &[(u32, i64)]) -> Col
 }
 
 /// Numbers the intermediates that have rows from 0.
-fn name_rows(study: &Study, keys: &[(u32, i64)]) -> (Vec<String>, Vec<Row>) {
+fn name_rows(study: &Observations, keys: &[(u32, i64)]) -> (Vec<String>, Vec<Row>) {
     let (mut names, mut rows, mut last) = (Vec::new(), Vec::with_capacity(keys.len()), None);
     for &(intermediate, seed) in keys {
         if last != Some(intermediate) {

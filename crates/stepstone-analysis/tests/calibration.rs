@@ -17,7 +17,7 @@ fn within(rate: Rate, range: std::ops::RangeInclusive<f64>, what: &str) {
     );
 }
 
-/// The row "3, 3 moderated" of analysis.md 3.6, with 4 targets in place of 10 for speed.
+/// The row "3, 3" of docs/statistics.md, with fewer studies.
 #[test]
 fn moderated_intervals_cover_at_three_against_three() {
     let found = deltas(500, 4, 3, 3);

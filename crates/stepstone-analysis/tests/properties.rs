@@ -2,11 +2,10 @@
 //! direction of a metric, or on a shift of a task.
 
 use proptest::prelude::*;
-use stepstone_analysis::observation::{Observation, Role, Status, write_observations};
-use stepstone_analysis::options::Method;
-use stepstone_analysis::report::terminal::Layout;
-use stepstone_analysis::report::{self, csv};
-use stepstone_analysis::{Analysis, Mode, Options, analyze, parse};
+use stepstone_analysis::report::{self, Layout, csv};
+use stepstone_analysis::{
+    Analysis, Method, Mode, Observation, Options, Role, Status, analyze, parse, write_observations,
+};
 
 fn options() -> Options {
     Options { permutations: 19, bootstraps: 5, ..Options::default() }

@@ -3,7 +3,7 @@
 use crate::lease::Leases;
 use crate::plan::{NONE, Plan, PlannedRun};
 use crate::store::{RunState, Store};
-use stepstone_analysis::observation::{Observation, Role as ObservedRole, Status};
+use stepstone_analysis::{Observation, Role as ObservedRole, Status};
 use stepstone_train::{Role, Scores};
 
 /// Points = score x this: every metric here is a fraction.

@@ -4,8 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::Path;
-use stepstone_analysis::InputError;
-use stepstone_analysis::input::Problem;
+use stepstone_analysis::{InputError, Problem};
 use stepstone_models::ModelError;
 use stepstone_study::StudyError;
 use stepstone_tasks::{DataError, TokenizerError};
@@ -72,11 +71,7 @@ impl Failure {
 
     /// An observations file cannot be analysed.
     pub(crate) fn observations(what: String, error: &InputError) -> Self {
-        let mut causes = vec![error.to_string()];
-        if let Problem::Open { source } = error.problem.as_ref() {
-            causes.push(source.to_string());
-        }
-        Self { code: observations_code(&error.problem), what, causes, hint: error.hint() }
+        Self { code: observations_code(&error.problem), what, causes: vec![error.to_string()], hint: error.hint() }
     }
 
     /// A file of ours that cannot be read back.

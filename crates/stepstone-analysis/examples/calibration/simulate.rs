@@ -4,9 +4,7 @@ use std::f64::consts::PI;
 use std::ops::Add;
 
 use rayon::prelude::*;
-use stepstone_analysis::observation::{Observation, Role, write_observations};
-use stepstone_analysis::rng::SplitMix64;
-use stepstone_analysis::{Analysis, Mode, Options, analyze, parse};
+use stepstone_analysis::{Analysis, Mode, Observation, Options, Role, SplitMix64, analyze, parse, write_observations};
 
 /// Intermediates, as in the ACL 2020 study.
 pub(crate) const INTERMEDIATES: usize = 11;
@@ -122,7 +120,7 @@ fn name(prefix: &str, index: usize) -> String {
 }
 
 /// Studies of `targets` targets with seed sd from 0.3 to 4 points; the variance of an arm is that of its task times
-/// 4/chi-square(4); every third intermediate moves every target by 3 sd up or down (analysis.md 3.6).
+/// 4/chi-square(4); every third intermediate moves every target by 3 sd up or down (docs/statistics.md).
 pub(crate) fn deltas(studies: u64, targets: usize, n: usize, n0: usize) -> Deltas {
     let add = |a: Deltas, b: Deltas| Deltas {
         covered: a.covered + b.covered,
@@ -201,7 +199,7 @@ fn tally_deltas(analysis: &Analysis, truth: &[Vec<f64>]) -> Deltas {
 }
 
 /// Studies of two targets and four probes in which every task has its own intermediate effects, `icc` of its variance,
-/// so that no two tasks are related (analysis.md 6.3).
+/// so that no two tasks are related.
 pub(crate) fn correlations(studies: u64, n: usize, icc: f64, permutations: u32, bootstraps: u32) -> Correlations {
     let add = |a: Correlations, b: Correlations| Correlations {
         rows: a.rows + b.rows,

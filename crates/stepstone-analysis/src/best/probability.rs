@@ -121,7 +121,7 @@ mod tests {
         }
     }
 
-    /// Reference: analysis.md 12.8.
+    /// Reference: SciPy 1.17.1, the integral over `stats.t` quantiles.
     #[test]
     fn three_candidates_by_hand() {
         let posteriors = [(0.0, 0.5, 4.0), (1.0, 0.5, 4.0), (1.5, 1.0, f64::INFINITY)]

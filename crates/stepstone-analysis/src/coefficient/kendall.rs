@@ -1,6 +1,7 @@
 //! Kendall's tau-b in n log n steps. Source: Knight 1966 (JASA 61:436-439): discordant pairs are the swaps of a merge sort.
 
-use super::{Coefficient, FEWEST, FEWEST_TESTED, Ranks, Undefined};
+use super::ranks::Ranks;
+use super::value::{Coefficient, FEWEST, FEWEST_TESTED, Undefined};
 use crate::special::normal_cdf;
 
 /// Tau-b and its asymptotic p-value.

@@ -7,6 +7,7 @@
 
 mod cubic;
 mod direct;
+mod rho;
 
 use rayon::prelude::*;
 
@@ -46,12 +47,6 @@ fn quantile(sorted: &[f64], p: f64) -> f64 {
     let place = p * (sorted.len() - 1) as f64;
     let (low, high) = (sorted[place as usize], sorted[(place as usize + 1).min(sorted.len() - 1)]);
     low + place.fract() * (high - low)
-}
-
-/// Rho from the weighted sum of products of ranks and the two sums of squares; NaN if a column of the resample is
-/// constant or it has fewer than 3 rows.
-fn rho(xy: f64, xx: f64, yy: f64, rows: u64) -> f64 {
-    if rows < 3 || xx <= 0.0 || yy <= 0.0 { f64::NAN } else { (xy / (xx * yy).sqrt()).clamp(-1.0, 1.0) }
 }
 
 #[cfg(test)]

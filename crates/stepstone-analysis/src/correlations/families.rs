@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Pair};
+use super::pair::{Kind, Pair};
 use crate::multiple::{benjamini_hochberg, holm, over_defined};
 
 /// Number of tests in each family; undefined correlations are outside.

@@ -117,7 +117,7 @@ fn squared(matrix: &[f64], k: usize) -> Vec<f64> {
 mod tests {
     use super::*;
 
-    /// Reference: analysis.md 12.12.
+    /// By hand: (0.7 - 0.6 x 0.5) / sqrt((1 - 0.36)(1 - 0.25)); the p-value by `scipy.stats.t`.
     #[test]
     fn partial_correlation_by_hand() {
         let rho = partial(0.7, 0.6, 0.5).unwrap();

@@ -1,11 +1,11 @@
 //! What may be said about a correlation. Never that one task's skill drives another: both columns are outcomes of the
 //! same checkpoints.
 
-use super::Pair;
+use super::pair::Pair;
 
 /// The strongest words that a pair's numbers carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wording {
+pub(crate) enum Wording {
     /// "Correlated across intermediates": Holm over the means is below alpha.
     Correlated,
     /// "Suggestive": only Benjamini and Hochberg's is.
@@ -16,7 +16,7 @@ pub enum Wording {
 
 impl Wording {
     /// The words; `None` where only the number is said.
-    pub fn words(self) -> Option<&'static str> {
+    pub(crate) fn words(self) -> Option<&'static str> {
         match self {
             Self::Correlated => Some("correlated across intermediates"),
             Self::Suggestive => Some("suggestive"),
@@ -26,7 +26,7 @@ impl Wording {
 }
 
 /// Goes by the headline family, the means of the intermediates; significant is strictly below `alpha`.
-pub fn wording(pair: &Pair, alpha: f64) -> Wording {
+pub(crate) fn wording(pair: &Pair, alpha: f64) -> Wording {
     let below = |p: Option<f64>| p.is_some_and(|p| p < alpha);
     if below(pair.holm_means) {
         Wording::Correlated

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{Context, Figure, Finding, Topic, two};
+use super::context::{Context, two};
 use crate::correlations::{Correlations, Pair};
+use crate::finding::{Figure, Finding, Topic};
+use crate::format::{count, list};
 use crate::influence::Influence;
 use crate::options::Family;
-use crate::report::format::{count, list};
 
 pub(super) fn findings(context: &Context<'_>) -> Vec<Finding> {
     let results = context.analysis.modes.of(context.mode);

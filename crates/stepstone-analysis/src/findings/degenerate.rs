@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Context, Figure, Finding, Topic};
+use super::context::Context;
 use crate::baseline::TaskSummary;
 use crate::cells::Cell;
+use crate::finding::{Figure, Finding, Topic};
+use crate::format::{count, list, p_value, plain};
 use crate::options::Mode;
-use crate::report::format::{count, list, p_value, plain};
 
 /// Points from which a delta counts as large.
 const LARGE: f64 = 5.0;
@@ -23,7 +24,8 @@ fn finding(figure: Figure, text: String) -> Finding {
     Finding { topic: Topic::Degenerate, text, figure }
 }
 
-fn totals(context: &Context<'_>) -> Option<Finding> {
+/// How many runs are degenerate, by which rule, and from which start point most.
+pub(super) fn totals(context: &Context<'_>) -> Option<Finding> {
     let degenerate = &context.analysis.degenerate;
     if degenerate.n == 0 {
         return None;

@@ -1,8 +1,9 @@
 //! When and why: additivity, sizes, forgetting, reliability, and the restarts that a difference needs.
 
-use super::{Context, Figure, Finding, Topic, two};
+use super::context::{Context, two};
+use crate::finding::{Figure, Finding, Topic};
+use crate::format::{count, list, p_value, plain};
 use crate::relation::Relation;
-use crate::report::format::{count, list, p_value, plain};
 use crate::structure::{FORGETTING, SIZE_OF_INTERMEDIATE, SIZE_OF_TARGET};
 
 pub(super) fn findings(context: &Context<'_>) -> Vec<Finding> {

@@ -1,11 +1,12 @@
 //! Which start point helps, how sure that is, and what choosing the best one does to its number.
 
-use super::{Context, Figure, Finding, Topic, two};
+use super::context::{Context, two};
 use crate::averages::Average;
 use crate::best::{Best, Candidate};
 use crate::cells::Difference;
+use crate::finding::{Figure, Finding, Topic};
+use crate::format::{count, list, p_value, signed};
 use crate::options::Method;
-use crate::report::format::{count, list, p_value, signed};
 
 pub(super) fn findings(context: &Context<'_>) -> Vec<Finding> {
     let found = [
@@ -19,6 +20,11 @@ pub(super) fn findings(context: &Context<'_>) -> Vec<Finding> {
         incomplete(context),
     ];
     found.into_iter().flatten().collect()
+}
+
+/// What is missing from the file, which is worth saying even where nothing else is.
+pub(super) fn gaps(context: &Context<'_>) -> Vec<Finding> {
+    no_baseline(context).into_iter().chain(incomplete(context)).collect()
 }
 
 fn finding(topic: Topic, figure: Figure, text: String) -> Finding {
@@ -148,7 +154,7 @@ fn harmful(context: &Context<'_>) -> Option<Finding> {
     Some(finding(Topic::Transfer, Figure::Averages, text))
 }
 
-/// Coverage at these numbers of restarts, by the simulation of analysis.md 3.6.
+/// What few restarts mean for the intervals. The shares are those of the simulated studies in docs/statistics.md.
 fn few_restarts(context: &Context<'_>) -> Option<Finding> {
     let cells: Vec<&Difference> = context
         .analysis

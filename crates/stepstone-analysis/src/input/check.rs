@@ -4,31 +4,41 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
+use super::error::{Located, Problem, fault};
 use super::header::Header;
-use super::records::split;
-use super::row::{ENCODER, INTERMEDIATE, METRIC, RECIPE, Row, STUDY, TASK, Table};
+use super::observations::{Observations, ObservationsFile, RunScore, Task};
+use super::repeats::Repeated;
+use super::row::{Name, Row, Table};
 use super::scale::{self, Unit};
-use super::study::{Observations, Run, Study, Task};
-use super::{Located, Problem, fault};
 use crate::observation::{Role, Status};
 
 /// The order of the runs: study, encoder, role, task, intermediate, seed, and the line for lines of one run.
 type Key = (u32, u32, Role, u32, u32, i64, u64);
 
 fn key(row: &Row) -> Key {
-    (row.text[STUDY], row.text[ENCODER], row.role, row.text[TASK], row.text[INTERMEDIATE], row.seed, row.line)
+    (
+        row.name(Name::Study),
+        row.name(Name::Encoder),
+        row.role,
+        row.name(Name::Task),
+        row.name(Name::Intermediate),
+        row.seed,
+        row.line,
+    )
 }
 
 /// Sorts and checks the rows of a file.
-pub(super) fn studies(table: &Table<'_>, header: &Header) -> Located<Observations> {
+pub(super) fn studies(table: &Table<'_>, header: &Header) -> Located<ObservationsFile> {
     let mut order: Vec<(Key, u32)> = table.rows.iter().enumerate().map(|(i, row)| (key(row), i as u32)).collect();
     order.par_sort_unstable();
     let sorted: Vec<&Row> = order.into_iter().map(|(_, i)| &table.rows[i as usize]).collect();
-    let same_study = |a: &&Row, b: &&Row| a.text[STUDY] == b.text[STUDY] && a.text[ENCODER] == b.text[ENCODER];
+    let same_study = |a: &&Row, b: &&Row| {
+        a.name(Name::Study) == b.name(Name::Study) && a.name(Name::Encoder) == b.name(Name::Encoder)
+    };
     let mut studies = Vec::new();
     let mut first_problem: Option<(Option<u64>, Box<Problem>)> = None;
     for rows in sorted.chunk_by(same_study) {
-        match study(rows, table) {
+        match study(rows, table, header) {
             Ok(study) => studies.push(study),
             Err(problem) => {
                 let earlier = first_problem.as_ref().is_none_or(|first| problem.0 < first.0);
@@ -40,7 +50,7 @@ pub(super) fn studies(table: &Table<'_>, header: &Header) -> Located<Observation
     }
     match first_problem {
         Some(problem) => Err(problem),
-        None => Ok(Observations { studies, notes: file_notes(table, header) }),
+        None => Ok(ObservationsFile { studies, notes: file_notes(table, header) }),
     }
 }
 
@@ -48,6 +58,10 @@ fn file_notes(table: &Table<'_>, header: &Header) -> Vec<String> {
     let mut notes = Vec::new();
     if !header.unknown.is_empty() {
         notes.push(format!("columns that were not used: {}", header.unknown.join(", ")));
+    }
+    if let [first, rest @ ..] = table.headers.as_slice() {
+        let more = if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
+        notes.push(format!("line {first}{more} repeats the header and was skipped: were files joined?"));
     }
     if !table.ends_with_line {
         notes.push("the last line has no line end: if the file was cut, its last cell may be incomplete".to_owned());
@@ -65,16 +79,16 @@ struct TaskRows<'a> {
     chosen: Vec<&'a Row>,
 }
 
-fn study(rows: &[&Row], table: &Table<'_>) -> Located<Study> {
+fn study(rows: &[&Row], table: &Table<'_>, header: &Header) -> Located<Observations> {
     let mut repeated = Repeated::default();
     let mut by_task = Vec::new();
-    for rows in rows.chunk_by(|a, b| (a.role, a.text[TASK]) == (b.role, b.text[TASK])) {
-        by_task.push(task_rows(rows, table, &mut repeated)?);
+    for rows in rows.chunk_by(|a, b| (a.role, a.name(Name::Task)) == (b.role, b.name(Name::Task))) {
+        by_task.push(task_rows(rows, table, header, &mut repeated)?);
     }
     one_role(&by_task, table)?;
     let units: Vec<Unit> = by_task.iter().map(|task| unit(task, table)).collect::<Located<_>>()?;
 
-    let mut ids: Vec<u32> = rows.iter().map(|row| row.text[INTERMEDIATE]).collect();
+    let mut ids: Vec<u32> = rows.iter().map(|row| row.name(Name::Intermediate)).collect();
     ids.sort_unstable();
     ids.dedup();
     let place = |id: u32| ids.binary_search(&id).map_or(0, |place| place as u32);
@@ -82,12 +96,12 @@ fn study(rows: &[&Row], table: &Table<'_>) -> Located<Study> {
     let mut runs = Vec::with_capacity(by_task.iter().map(|task| task.chosen.len()).sum());
     for (index, (task, unit)) in by_task.iter().zip(&units).enumerate() {
         for row in &task.chosen {
-            let intermediate = place(row.text[INTERMEDIATE]);
-            if task.role != Role::Intermediate && row.n_intermediate.is_finite() {
-                sizes[intermediate as usize].get_or_insert(row.n_intermediate);
+            let intermediate = place(row.name(Name::Intermediate));
+            if task.role != Role::Intermediate && row.about.n_intermediate.is_finite() {
+                sizes[intermediate as usize].get_or_insert(row.about.n_intermediate);
             }
             let points = if row.usable() { row.score * unit.scale } else { 0.0 };
-            runs.push(Run {
+            runs.push(RunScore {
                 task: index as u32,
                 intermediate,
                 seed: row.seed,
@@ -96,10 +110,10 @@ fn study(rows: &[&Row], table: &Table<'_>) -> Located<Study> {
             });
         }
     }
-    Ok(Study {
-        study: table.names[STUDY][rows[0].text[STUDY] as usize].clone(),
-        encoder: table.names[ENCODER][rows[0].text[ENCODER] as usize].clone(),
-        intermediates: ids.iter().map(|&id| table.names[INTERMEDIATE][id as usize].clone()).collect(),
+    Ok(Observations {
+        study: table.name(Name::Study, rows[0].name(Name::Study)).to_owned(),
+        encoder: table.name(Name::Encoder, rows[0].name(Name::Encoder)).to_owned(),
+        intermediates: ids.iter().map(|&id| table.name(Name::Intermediate, id).to_owned()).collect(),
         sizes,
         tasks: by_task.iter().zip(&units).map(|(rows, unit)| task(rows, *unit, table)).collect(),
         runs,
@@ -108,17 +122,15 @@ fn study(rows: &[&Row], table: &Table<'_>) -> Located<Study> {
     })
 }
 
-/// Lines that repeat an earlier one in every column.
-#[derive(Default)]
-struct Repeated {
-    count: usize,
-    /// The first repeat in the order of the runs, and the line that it repeats.
-    example: Option<(u64, u64)>,
-}
-
-fn task_rows<'a>(rows: &[&'a Row], table: &Table<'_>, repeated: &mut Repeated) -> Located<TaskRows<'a>> {
-    let mut found = TaskRows { role: rows[0].role, task: rows[0].text[TASK], primary: Vec::new(), chosen: Vec::new() };
-    let same_run = |a: &&Row, b: &&Row| (a.text[INTERMEDIATE], a.seed) == (b.text[INTERMEDIATE], b.seed);
+fn task_rows<'a>(
+    rows: &[&'a Row],
+    table: &Table<'_>,
+    header: &Header,
+    repeated: &mut Repeated,
+) -> Located<TaskRows<'a>> {
+    let mut found =
+        TaskRows { role: rows[0].role, task: rows[0].name(Name::Task), primary: Vec::new(), chosen: Vec::new() };
+    let same_run = |a: &&Row, b: &&Row| (a.name(Name::Intermediate), a.seed) == (b.name(Name::Intermediate), b.seed);
     for lines in rows.chunk_by(same_run) {
         if let [only] = lines
             && only.primary
@@ -127,14 +139,14 @@ fn task_rows<'a>(rows: &[&'a Row], table: &Table<'_>, repeated: &mut Repeated) -
             found.chosen.push(only);
             continue;
         }
-        let lines = without_repeats(lines, table, repeated);
+        let lines = repeated.without(lines, table, header);
         let primary: Vec<&Row> = lines.iter().copied().filter(|row| row.primary).collect();
         let usable: Vec<&Row> = primary.iter().copied().filter(|row| row.usable()).collect();
         if let [first, second, ..] = usable[..] {
             return fault(Some(second.line), conflict(first, second, table));
         }
         let Some(chosen) = usable.first().or(primary.first()) else {
-            let (task, intermediate) = (name(table, TASK, lines[0]), name(table, INTERMEDIATE, lines[0]));
+            let (task, intermediate) = (name(table, Name::Task, lines[0]), name(table, Name::Intermediate, lines[0]));
             return fault(Some(lines[0].line), Problem::NoPrimary { task, intermediate, seed: lines[0].seed });
         };
         found.chosen.push(chosen);
@@ -143,38 +155,17 @@ fn task_rows<'a>(rows: &[&'a Row], table: &Table<'_>, repeated: &mut Repeated) -
     Ok(found)
 }
 
-fn without_repeats<'a>(lines: &[&'a Row], table: &Table<'_>, repeated: &mut Repeated) -> Vec<&'a Row> {
-    let mut kept: Vec<&Row> = Vec::new();
-    for row in lines {
-        match kept.iter().find(|earlier| same_fields(table.body, earlier.offset, row.offset)) {
-            None => kept.push(row),
-            Some(earlier) => {
-                repeated.count += 1;
-                repeated.example.get_or_insert((row.line, earlier.line));
-            }
-        }
-    }
-    kept
-}
-
-fn same_fields(body: &str, a: usize, b: usize) -> bool {
-    let (mut left, mut right) = (Vec::new(), Vec::new());
-    split(&body[a..], &mut left);
-    split(&body[b..], &mut right);
-    left.len() == right.len() && left.iter().zip(&right).all(|(a, b)| a.value() == b.value())
-}
-
-fn name(table: &Table<'_>, column: usize, row: &Row) -> String {
-    table.names[column][row.text[column] as usize].clone()
+fn name(table: &Table<'_>, column: Name, row: &Row) -> String {
+    table.name(column, row.name(column)).to_owned()
 }
 
 fn conflict(first: &Row, second: &Row, table: &Table<'_>) -> Problem {
-    let metrics = [name(table, METRIC, first), name(table, METRIC, second)];
+    let metrics = [name(table, Name::Metric, first), name(table, Name::Metric, second)];
     Problem::Conflict {
         first: first.line,
-        task: name(table, TASK, second),
+        task: name(table, Name::Task, second),
         role: second.role.name(),
-        intermediate: name(table, INTERMEDIATE, second),
+        intermediate: name(table, Name::Intermediate, second),
         seed: second.seed,
         metrics: (metrics[0] != metrics[1]).then(|| metrics.into()),
     }
@@ -186,7 +177,7 @@ fn one_role(by_task: &[TaskRows<'_>], table: &Table<'_>) -> Located<()> {
     let line = |task: &TaskRows<'_>| task.primary.iter().map(|row| row.line).min();
     for probe in of(Role::Probe) {
         if let Some(target) = targets.get(&probe.task) {
-            let task = table.names[TASK][probe.task as usize].clone();
+            let task = table.name(Name::Task, probe.task).to_owned();
             return fault(line(probe), Problem::TwoRoles { task, first: line(target).unwrap_or(0) });
         }
     }
@@ -196,30 +187,30 @@ fn one_role(by_task: &[TaskRows<'_>], table: &Table<'_>) -> Located<()> {
 fn unit(rows: &TaskRows<'_>, table: &Table<'_>) -> Located<Unit> {
     let mut in_file_order = rows.primary.clone();
     in_file_order.sort_unstable_by_key(|row| row.line);
-    let name = &table.names[TASK][rows.task as usize];
+    let name = table.name(Name::Task, rows.task);
     scale::unit(&in_file_order, name, &metric(rows, table))
 }
 
 /// The task's primary metric: the first that a line names.
 fn metric(rows: &TaskRows<'_>, table: &Table<'_>) -> String {
-    rows.primary.iter().map(|row| name(table, METRIC, row)).find(|metric| !metric.is_empty()).unwrap_or_default()
+    rows.primary.iter().map(|row| name(table, Name::Metric, row)).find(|metric| !metric.is_empty()).unwrap_or_default()
 }
 
 fn task(rows: &TaskRows<'_>, unit: Unit, table: &Table<'_>) -> Task {
     let metric = metric(rows, table);
     // Where runs were scored on different numbers of examples, the fewest give the largest, most careful step.
-    let n_dev = rows.primary.iter().map(|row| row.n_dev).filter(|n| *n > 0.0).reduce(f64::min);
+    let n_dev = rows.primary.iter().map(|row| row.about.n_dev).filter(|n| *n > 0.0).reduce(f64::min);
     let step = match n_dev {
         Some(n_dev) if metric == "accuracy" => unit.scale * unit.whole / n_dev,
         _ => 0.0,
     };
     Task {
-        name: table.names[TASK][rows.task as usize].clone(),
+        name: table.name(Name::Task, rows.task).to_owned(),
         role: rows.role,
-        higher_is_better: rows.primary[0].higher_is_better,
+        higher_is_better: rows.primary[0].about.higher_is_better,
         scale: unit.scale,
         step,
-        n_train: rows.primary.iter().map(|row| row.n_train).find(|n| n.is_finite()),
+        n_train: rows.primary.iter().map(|row| row.about.n_train).find(|n| n.is_finite()),
         metric,
     }
 }
@@ -227,11 +218,11 @@ fn task(rows: &TaskRows<'_>, unit: Unit, table: &Table<'_>) -> Task {
 fn notes(by_task: &[TaskRows<'_>], units: &[Unit], repeated: &Repeated, table: &Table<'_>) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some((line, earlier)) = repeated.example {
-        let lines = if repeated.count == 1 { "line repeats" } else { "lines repeat" };
-        notes.push(format!(
-            "{} {lines} another in every column and count once (line {line} = line {earlier})",
-            repeated.count
-        ));
+        let said = match repeated.count {
+            1 => "1 line repeats another in every column and counts once".to_owned(),
+            n => format!("{n} lines repeat another in every column and count once"),
+        };
+        notes.push(format!("{said} (line {line} = line {earlier})"));
     }
     let assumed = |scale: f64| units.iter().filter(|unit| unit.assumed && unit.scale == scale).count();
     let (fractions, points) = (assumed(100.0), assumed(1.0));
@@ -250,9 +241,9 @@ fn notes(by_task: &[TaskRows<'_>], units: &[Unit], repeated: &Repeated, table: &
         ));
     }
     for task in by_task {
-        for (column, word) in [(RECIPE, "recipes"), (METRIC, "primary metrics")] {
+        for (column, word) in [(Name::Recipe, "recipes"), (Name::Metric, "primary metrics")] {
             if let Some((one, other)) = two_values(task, column, table) {
-                let name = &table.names[TASK][task.task as usize];
+                let name = table.name(Name::Task, task.task);
                 notes.push(format!(
                     "warning: task `{name}` has two {word}, `{one}` and `{other}`: its runs may not compare"
                 ));
@@ -263,9 +254,8 @@ fn notes(by_task: &[TaskRows<'_>], units: &[Unit], repeated: &Repeated, table: &
 }
 
 /// The first two different values of a text column among the usable lines of a task.
-fn two_values<'a>(task: &TaskRows<'_>, column: usize, table: &'a Table<'_>) -> Option<(&'a str, &'a str)> {
-    let stated =
-        || task.chosen.iter().map(|row| &table.names[column][row.text[column] as usize]).filter(|n| !n.is_empty());
+fn two_values<'a>(task: &TaskRows<'_>, column: Name, table: &'a Table<'_>) -> Option<(&'a str, &'a str)> {
+    let stated = || task.chosen.iter().map(|row| table.name(column, row.name(column))).filter(|n| !n.is_empty());
     let first = stated().next()?;
     let other = stated().find(|value| *value != first)?;
     Some((first, other))
@@ -273,7 +263,8 @@ fn two_values<'a>(task: &TaskRows<'_>, column: usize, table: &'a Table<'_>) -> O
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Outcome, Reason, parse};
+    use super::super::observations::{Outcome, Reason};
+    use super::super::parse;
 
     #[test]
     fn degenerate_rules_fire_in_their_order() {

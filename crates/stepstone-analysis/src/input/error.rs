@@ -4,6 +4,11 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::column::Column;
+
+/// What a column of counts takes, in errors.
+pub(super) const WHOLE_NUMBER: &str = "a whole number";
+
 /// A problem of an input file. Shown as `FILE:LINE: what was found and what was expected`.
 #[derive(Debug, thiserror::Error)]
 #[error("{}{}: {problem}", path.display(), Line(*line))]
@@ -44,7 +49,7 @@ impl fmt::Display for MissingColumn {
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// The file cannot be opened or read.
-    #[error("cannot read the file")]
+    #[error("{source}")]
     Open {
         /// What the system said.
         source: io::Error,
@@ -189,6 +194,13 @@ pub enum Problem {
     },
 }
 
+/// A problem and the line that it stands on.
+pub(super) type Located<T> = Result<T, (Option<u64>, Box<Problem>)>;
+
+pub(super) fn fault<T>(line: Option<u64>, problem: Problem) -> Located<T> {
+    Err((line, Box::new(problem)))
+}
+
 fn join(missing: &[MissingColumn]) -> String {
     missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
@@ -213,11 +225,11 @@ impl Problem {
                 return Some(format!("the header seems to use {separator:?} between columns; use commas"));
             }
             Self::MissingColumns { separator: None, .. } => {
-                "the first line must name the columns; needed: intermediate, seed, task, role, score"
+                return Some(format!("the first line must name the columns; needed: {}", required()));
             }
             Self::CutShort { .. } | Self::OpenQuote => "the file was not written whole; write or copy it again",
             Self::FieldCount { .. } => "a field that holds a comma or a line end must be quoted",
-            Self::BadCell { found, .. } if found.contains(',') => "numbers have a point, not a comma",
+            Self::BadCell { found, expected, .. } if found.contains(',') => return comma(found, expected),
             Self::NotFinite { .. } => "leave the cell empty, or say in `status` how the run ended (failed, timeout)",
             Self::Conflict { metrics: Some((first, second)), .. } => {
                 return Some(format!(
@@ -230,10 +242,67 @@ impl Problem {
             Self::TwoScales { .. } => "one task's scores must be in one unit",
             Self::TwoDirections { .. } => "one task's scores must point in one direction",
             Self::OutOfRange { .. } => "state the unit in `scale` (points = score x scale): 100 for 0..1, 1 for points",
-            Self::Open { .. } | Self::Empty | Self::NoRows | Self::RepeatedColumn { .. } | Self::BadCell { .. } => {
-                return None;
+            Self::Open { .. } => {
+                return Some(format!(
+                    "`stepstone report STUDY` writes observations.csv into the study's folder; any CSV with the columns {} \
+                     will do (docs/observations.md)",
+                    required()
+                ));
             }
+            Self::Empty | Self::NoRows | Self::RepeatedColumn { .. } | Self::BadCell { .. } => return None,
         };
         Some(hint.to_owned())
+    }
+}
+
+fn required() -> String {
+    Column::REQUIRED.map(Column::name).join(", ")
+}
+
+/// What a number with a comma was meant to be: `2,490` is 2490 in a column of whole numbers and may be 2.490 in another.
+fn comma(found: &str, expected: &str) -> Option<String> {
+    let whole = expected == WHOLE_NUMBER;
+    let (integer, decimals) = found.split_once('.').map_or((found, ""), |(integer, decimals)| (integer, decimals));
+    let digits = |text: &str| text.chars().all(|c| c.is_ascii_digit());
+    let mut groups = integer.trim_start_matches(['-', '+']).split(',');
+    let first = groups.next().unwrap_or_default();
+    let grouped = (1..=3).contains(&first.len())
+        && digits(first)
+        && !first.starts_with('0')
+        && groups.clone().all(|group| group.len() == 3 && digits(group));
+    let thousands = found.replace(',', "");
+    let decimal = found.replace(',', ".");
+    let is_decimal = !whole && decimals.is_empty() && groups.count() == 1 && decimal.parse::<f64>().is_ok();
+    match (grouped, is_decimal) {
+        (true, true) => {
+            Some(format!("write {decimal} if the comma is the decimal sign, {thousands} if it parts thousands"))
+        }
+        (true, false) => Some(format!("write {thousands}: nothing may part the thousands")),
+        (false, true) => Some(format!("write {decimal}: the decimal sign is a point")),
+        (false, false) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+
+    #[test]
+    fn a_comma_inside_a_number_is_explained_by_what_it_can_mean() {
+        for (score, n_train, hint) in [
+            ("0.5", "2,490", Some("write 2490: nothing may part the thousands")),
+            ("0.5", "1,234,567", Some("write 1234567: nothing may part the thousands")),
+            ("0.5", "12,34", None),
+            ("0,5", "2490", Some("write 0.5: the decimal sign is a point")),
+            ("-12,34", "2490", Some("write -12.34: the decimal sign is a point")),
+            ("2,490", "2490", Some("write 2.490 if the comma is the decimal sign, 2490 if it parts thousands")),
+            ("1,234.5", "2490", Some("write 1234.5: nothing may part the thousands")),
+            ("first, second", "2490", None),
+        ] {
+            let text =
+                format!("intermediate,seed,task,role,score,n_train\nnone,0,rte,target,\"{score}\",\"{n_train}\"\n");
+            let error = parse("o.csv", text.as_bytes()).expect_err(score);
+            assert_eq!(error.hint().as_deref(), hint, "{score} {n_train}: {error}");
+        }
     }
 }

@@ -2,14 +2,16 @@
 
 use std::collections::HashSet;
 
+use super::error::{Located, MissingColumn, Problem, fault};
 use super::records::{End, Field, split};
-use super::{Located, MissingColumn, Problem, fault};
-use crate::observation::{COLUMNS, REQUIRED};
+use crate::column::Column;
 
 /// Where the columns of the schema stand in a file.
 pub(super) struct Header {
-    /// For each column of the file, its index in [`COLUMNS`].
-    pub(super) known: Vec<Option<usize>>,
+    /// For each column of the file, which of ours it is.
+    pub(super) known: Vec<Option<Column>>,
+    /// The names as they stand in the file, to recognise the header of a second file that was joined on.
+    names: Vec<String>,
     /// Columns that the schema does not know.
     pub(super) unknown: Vec<String>,
     /// Lines of the file before the first record after the header.
@@ -20,6 +22,12 @@ impl Header {
     /// Number of columns in the file.
     pub(super) fn width(&self) -> usize {
         self.known.len()
+    }
+
+    /// True if a record holds the names of the columns again.
+    pub(super) fn is_repeated_by(&self, fields: &[Field<'_>]) -> bool {
+        fields.len() == self.width()
+            && fields.iter().zip(&self.names).all(|(field, name)| field.value().trim() == name.as_str())
     }
 }
 
@@ -47,25 +55,29 @@ fn columns(names: Vec<String>, lines: u64) -> Result<Header, Box<Problem>> {
     if let Some(name) = names.iter().find(|name| !name.is_empty() && !seen.insert(name.as_str())) {
         return Err(Problem::RepeatedColumn { name: name.clone() }.into());
     }
-    let missing: Vec<MissingColumn> = REQUIRED
+    let missing: Vec<MissingColumn> = Column::REQUIRED
         .into_iter()
+        .map(Column::name)
         .filter(|required| !names.iter().any(|name| name == required))
         .map(|name| MissingColumn { name, nearest: nearest(name, &names) })
         .collect();
     if !missing.is_empty() {
         return Err(Problem::MissingColumns { missing, separator: separator(&names) }.into());
     }
-    let known: Vec<Option<usize>> = names.iter().map(|name| COLUMNS.iter().position(|c| c == name)).collect();
-    let unknown = names.into_iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(name, _)| name).collect();
-    Ok(Header { known, unknown, lines })
+    let known: Vec<Option<Column>> = names.iter().map(|name| Column::parse(name)).collect();
+    let unknown = names.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(name, _)| name.clone()).collect();
+    Ok(Header { known, names, unknown, lines })
 }
+
+/// Jaro-Winkler likeness from which a name is worth suggesting; equal names have 1.
+const LIKE: f64 = 0.7;
 
 /// The name of the file that is most like `wanted`, among those that the schema does not use for something else.
 fn nearest(wanted: &str, names: &[String]) -> Option<String> {
-    let free = names.iter().filter(|name| !name.is_empty() && !COLUMNS.contains(&name.as_str()));
+    let free = names.iter().filter(|name| !name.is_empty() && Column::parse(name).is_none());
     let likeness = |name: &String| strsim::jaro_winkler(&name.to_lowercase(), wanted);
     let best = free.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(best) >= 0.7).then(|| best.clone())
+    (likeness(best) >= LIKE).then(|| best.clone())
 }
 
 /// The separator that a header without commas seems to use.

@@ -1,6 +1,6 @@
 //! Bytes to records and fields: RFC 4180, cut into pieces that can be parsed side by side.
 
-use super::{Located, Problem, fault};
+use super::error::{Located, Problem, fault};
 
 /// The file as text without its byte-order mark.
 pub(super) fn as_text(bytes: &[u8]) -> Located<&str> {

@@ -1,8 +1,8 @@
 //! One unit per task: the scale in force, the range of the metric, and the rules for degenerate runs.
 
+use super::error::{Located, Problem, fault};
+use super::observations::{Outcome, Reason};
 use super::row::Row;
-use super::study::{Outcome, Reason};
-use super::{Located, Problem, fault};
 
 /// How a task's scores become points.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,24 +27,26 @@ fn range(metric: &str) -> Option<(f64, f64)> {
 
 /// Finds the unit of a task from its primary lines, in file order.
 pub(super) fn unit(rows: &[&Row], task: &str, metric: &str) -> Located<Unit> {
-    let stated = rows.iter().find(|row| !row.scale.is_nan());
+    let stated = rows.iter().find(|row| !row.about.scale.is_nan());
     if let Some(first) = stated
-        && let Some(other) = rows.iter().find(|row| !row.scale.is_nan() && row.scale != first.scale)
+        && let Some(other) = rows.iter().find(|row| !row.about.scale.is_nan() && row.about.scale != first.about.scale)
     {
-        let (task, found, expected) = (task.to_owned(), other.scale, first.scale);
+        let (task, found, expected) = (task.to_owned(), other.about.scale, first.about.scale);
         return fault(Some(other.line), Problem::TwoScales { task, found, expected, first: first.line });
     }
-    if let Some(other) = rows.iter().find(|row| row.higher_is_better != rows[0].higher_is_better) {
-        let (task, found) = (task.to_owned(), other.higher_is_better);
+    if let Some(other) = rows.iter().find(|row| row.about.higher_is_better != rows[0].about.higher_is_better) {
+        let (task, found) = (task.to_owned(), other.about.higher_is_better);
         return fault(Some(other.line), Problem::TwoDirections { task, found, first: rows[0].line });
     }
     let usable = || rows.iter().filter(|row| row.usable());
     let above_one = usable().any(|row| row.score.abs() > 1.0);
     let unit = match (stated, range(metric)) {
-        (Some(row), Some(_)) => {
-            Unit { scale: row.scale, assumed: false, whole: if row.scale > 1.0 || !above_one { 1.0 } else { 100.0 } }
-        }
-        (Some(row), None) => Unit { scale: row.scale, assumed: false, whole: 1.0 },
+        (Some(row), Some(_)) => Unit {
+            scale: row.about.scale,
+            assumed: false,
+            whole: if row.about.scale > 1.0 || !above_one { 1.0 } else { 100.0 },
+        },
+        (Some(row), None) => Unit { scale: row.about.scale, assumed: false, whole: 1.0 },
         (None, bounded) if !above_one || (bounded.is_some() && mostly_fractions(rows)) => {
             Unit { scale: 100.0, assumed: true, whole: 1.0 }
         }
@@ -83,17 +85,17 @@ pub(super) fn outcome(row: &Row, unit: Unit) -> Outcome {
     if !row.usable() {
         return Outcome::Unusable;
     }
-    let (score, majority) = (row.score / unit.whole, row.majority_score / unit.whole);
-    let example = if row.n_dev > 0.0 { 1.0 / row.n_dev } else { 0.0 };
-    let direction = if row.higher_is_better { 1.0 } else { -1.0 };
+    let (score, majority) = (row.score / unit.whole, row.about.majority_score / unit.whole);
+    let example = if row.about.n_dev > 0.0 { 1.0 / row.about.n_dev } else { 0.0 };
+    let direction = if row.about.higher_is_better { 1.0 } else { -1.0 };
     let near_majority = |margin: f64| direction * (score - majority) <= margin;
-    if row.degenerate {
+    if row.training.degenerate {
         Outcome::Degenerate(Reason::Runner)
-    } else if row.n_distinct_pred == 1.0 {
+    } else if row.training.n_distinct_pred == 1.0 {
         Outcome::Degenerate(Reason::Constant)
-    } else if row.n_distinct_pred.is_nan() && near_majority(example + 1e-9) {
+    } else if row.training.n_distinct_pred.is_nan() && near_majority(example + 1e-9) {
         Outcome::Degenerate(Reason::Majority)
-    } else if untrained_loss(row) && row.n_dev > 0.0 && score <= majority + noise(majority, example) {
+    } else if untrained_loss(row) && row.about.n_dev > 0.0 && score <= majority + noise(majority, example) {
         Outcome::Degenerate(Reason::Loss)
     } else {
         Outcome::Clean
@@ -102,7 +104,7 @@ pub(super) fn outcome(row: &Row, unit: Unit) -> Outcome {
 
 /// Loss within 5 % of that of guessing among the classes. False where the loss or the classes are unknown.
 fn untrained_loss(row: &Row) -> bool {
-    row.n_classes >= 2.0 && row.final_train_loss >= 0.95 * row.n_classes.ln()
+    row.about.n_classes >= 2.0 && row.training.final_loss >= 0.95 * row.about.n_classes.ln()
 }
 
 /// Three standard errors of the accuracy of a constant answer.

@@ -1,8 +1,8 @@
 //! How far two studies of one grid agree, as terminal text.
 
-use super::format::{count, plain};
 use super::summary::item;
 use crate::agreement::{Agreement, DeltaAgreement, TaskAgreement};
+use crate::format::{count, plain};
 
 /// A heading and one paragraph for each thing that was compared, fitted to `width` columns.
 pub fn agreement(agreement: &Agreement, width: usize) -> String {
@@ -48,7 +48,7 @@ fn of_task(task: &TaskAgreement) -> Option<String> {
     Some(format!(
         "{}: {} of the best {} intermediates are the same, {} by chance.",
         task.task,
-        top.overlap,
+        top.shared,
         top.k,
         plain(top.expected, 1)
     ))

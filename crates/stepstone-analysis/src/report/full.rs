@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
-use super::format::{confidence, list, markdown as escape, p_value, plain, signed};
 use super::{markdown, words};
 use crate::analysis::Analysis;
 use crate::averages::Average;
 use crate::best::Best;
 use crate::correlations::Pair;
 use crate::correlations::words::{Wording, wording};
-use crate::findings::Figure;
+use crate::finding::Figure;
+use crate::format::{confidence, list, markdown as escape, p_value, plain, signed};
 use crate::options::Mode;
 
 /// The report of one analysis, in the mode that its options choose.

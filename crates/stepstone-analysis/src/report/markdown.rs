@@ -2,18 +2,18 @@
 
 use std::fmt::Write as _;
 
-use super::format::{confidence, list, markdown as escape, plain, signed};
 use super::matrix::{DegenerateMark, Mark, Matrix, Row, Tile};
 use super::words;
 use crate::analysis::Analysis;
 use crate::baseline::Baseline;
+use crate::format::{confidence, list, markdown as escape, plain, signed};
 use crate::options::Mode;
 
 /// Columns of one table; a wider matrix becomes several tables.
 const BLOCK: usize = 6;
 
 /// Mean, standard deviation and number of the scores of every start point on every task, in points.
-pub fn scores(analysis: &Analysis, mode: Mode) -> String {
+pub(crate) fn scores(analysis: &Analysis, mode: Mode) -> String {
     let matrix = Matrix::new(analysis, mode);
     let mut text = String::new();
     for block in blocks(&matrix) {
@@ -40,7 +40,7 @@ pub fn scores(analysis: &Analysis, mode: Mode) -> String {
 }
 
 /// The differences from the baseline with their intervals, and the average gain, in points.
-pub fn transfer(analysis: &Analysis, mode: Mode) -> String {
+pub(crate) fn transfer(analysis: &Analysis, mode: Mode) -> String {
     let matrix = Matrix::new(analysis, mode);
     let mut text = String::new();
     for block in blocks(&matrix) {

@@ -1,8 +1,8 @@
 //! The terminal summary: the transfer matrix, then the findings, fitted to a width.
 
-use super::format::terminal as safe;
 use super::terminal::{self, Color, Layout, wrap};
 use crate::analysis::Analysis;
+use crate::format::terminal as safe;
 
 /// What `stepstone analyze` prints: findings under the transfer matrix, each with the part of the report it stands on.
 pub fn summary(analysis: &Analysis, layout: Layout) -> String {

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use super::color::{Rgb, diverging};
-use super::format::{cut, plain, signed, terminal as safe};
 use super::matrix::{DegenerateMark, Mark, Matrix, Row, Tile};
 use super::words;
 use crate::analysis::Analysis;
+use crate::format::{cut, plain, signed, terminal as safe};
 use crate::options::Mode;
 
 /// Whether text carries colours.
@@ -39,7 +39,7 @@ const LONGEST_ROW_NAME: usize = 18;
 const LONGEST_COLUMN_NAME: usize = 12;
 
 /// Draws the deltas as colour tiles, in blocks of columns that fit the width; the average stands with the last target.
-pub fn transfer(analysis: &Analysis, mode: Mode, layout: Layout) -> String {
+pub(crate) fn transfer(analysis: &Analysis, mode: Mode, layout: Layout) -> String {
     let matrix = Matrix::new(analysis, mode);
     let mut text = String::new();
     let _ = writeln!(text, "{}\n", cut(&safe(&words::title_of(analysis)), layout.width));

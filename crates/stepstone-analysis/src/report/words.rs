@@ -1,9 +1,9 @@
 //! The sentences about a cell and about a whole map, the same in every form of the report.
 
-use super::format::{confidence, count, p_value, plain, signed};
 use super::matrix::{Mark, Matrix, Tile};
 use crate::analysis::Analysis;
 use crate::cells::{CellStatus, Difference};
+use crate::format::{confidence, count, p_value, plain, signed};
 use crate::observation::Role;
 use crate::options::{Method, Mode};
 
@@ -111,10 +111,14 @@ pub(crate) fn about(matrix: &Matrix<'_>) -> Vec<String> {
     ];
     let families: Vec<String> = families.into_iter().flatten().collect();
     lines.push(format!(
-        "{} intervals by {}; Holm and Benjamini-Hochberg over {}.",
+        "{} intervals by {}; p-values adjusted {} (Holm, Benjamini-Hochberg).",
         confidence(analysis.options.alpha),
         method(analysis.options.method),
-        families.join(" and, apart, over ")
+        match families.as_slice() {
+            [] => "over no cell".to_owned(),
+            [only] => format!("for {only}"),
+            several => format!("separately for {}", several.join(" and ")),
+        }
     ));
     if matrix.tiles().any(|tile| tile.single() && tile.difference.is_some_and(|cell| cell.lo.is_some())) {
         lines.push("A cell with a single run takes its spread from the other arms of its task.".to_owned());

@@ -5,12 +5,11 @@ use crate::exit::{self, Failure};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use stepstone_analysis::agreement::{Agreement, agreement};
-use stepstone_analysis::analysis::Analyses;
-use stepstone_analysis::input::{InputError, Problem};
-use stepstone_analysis::report::terminal::Layout;
-use stepstone_analysis::report::{self, csv};
-use stepstone_analysis::{Alpha, Analysis, Family, Method, Mode, Observations, Options, analyze, parse, read};
+use stepstone_analysis::report::{self, Layout, csv};
+use stepstone_analysis::{
+    Agreement, Alpha, Analyses, Analysis, Family, InputError, Method, Mode, ObservationsFile, Options, Problem,
+    agreement, analyze, parse, read,
+};
 use stepstone_files::write_atomically;
 
 /// Say which intermediate tasks help, how sure that is, and why.
@@ -92,7 +91,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-fn options(args: &Args, observations: &Observations) -> Result<Options, Failure> {
+fn options(args: &Args, observations: &ObservationsFile) -> Result<Options, Failure> {
     let defaults = Options::default();
     if let Some(baseline) = &args.baseline {
         let names = || observations.studies.iter().flat_map(|study| &study.intermediates);
@@ -156,7 +155,7 @@ fn pretty(value: &impl serde::Serialize) -> String {
 }
 
 fn summary(
-    observations: &Observations,
+    observations: &ObservationsFile,
     analyses: &[Analysis],
     agreement: Option<&Agreement>,
     written: Option<&Path>,

@@ -5,10 +5,8 @@ use crate::exit::{self, Failure};
 use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
-use stepstone_analysis::observation::write_observations;
-use stepstone_analysis::report;
-use stepstone_analysis::report::terminal::{Color, Layout};
-use stepstone_analysis::{Method, Mode, Options, analyze, parse};
+use stepstone_analysis::report::{self, Color, Layout};
+use stepstone_analysis::{Method, Mode, Options, analyze, parse, write_observations};
 use stepstone_files::write_atomically;
 use stepstone_study::{EXPIRY, Leases, Plan, observations};
 

@@ -163,7 +163,7 @@ fn every_bad_input_has_one_clear_answer() {
             "exact duplicates",
             "intermediate,seed,task,role,score\nnone,0,rte,target,0.5\nnone,1,rte,target,0.6\nnone,0,rte,target,0.5\n",
             0,
-            &["1 line repeats another in every column and count once (line 4 = line 2)", "Read: 2 observations"],
+            &["1 line repeats another in every column and counts once (line 4 = line 2)", "Read: 2 observations"],
         ),
         (
             "conflicting duplicates",
@@ -187,7 +187,7 @@ fn every_bad_input_has_one_clear_answer() {
             "a task without variance",
             "intermediate,seed,task,role,score\nnone,0,rte,target,0.5\nnone,1,rte,target,0.5\nmnli,0,rte,target,0.5\nmnli,1,rte,target,0.5\n",
             0,
-            &["0.0", "Holm and Benjamini-Hochberg over 0 target cells"],
+            &["0.0", "p-values adjusted for 0 target cells"],
         ),
         (
             "a score outside its metric's range",
@@ -283,8 +283,9 @@ fn wrong_usage_and_missing_files_have_their_exit_codes() {
         (&["analyze", "o.csv", "--method", "z"], 64, "expected moderated or welch"),
         (&["analyze", "o.csv", "--mode", "skip"], 64, "expected keep or drop"),
         (&["analyze", "o.csv", "--baseline", "roberta"], 64, "the column holds: mnli, none, qqp, sst2"),
-        (&["analyze", "nowhere.csv"], 66, "nowhere.csv: cannot read the file"),
-        (&["analyze", "."], 66, "cannot read the file"),
+        (&["analyze", "nowhere.csv"], 66, "nowhere.csv: No such file or directory"),
+        (&["analyze", "nowhere.csv"], 66, "hint: `stepstone report STUDY` writes observations.csv"),
+        (&["analyze", "."], 66, ".: Is a directory"),
         (&["analyze", "o.csv", "--out", "taken/below"], 73, "cannot write taken/below"),
     ];
     for (arguments, code, words) in cases {
@@ -292,6 +293,14 @@ fn wrong_usage_and_missing_files_have_their_exit_codes() {
         assert_eq!(output.status.code(), Some(*code), "{arguments:?}: {}", err(&output));
         assert!(err(&output).contains(words), "{arguments:?}: {}", err(&output));
     }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named_with_its_cause_once() {
+    let place = tempfile::tempdir().expect("temporary folder");
+    let said = err(&stepstone(place.path(), &["analyze", "nothere.csv"]));
+    assert_eq!(said.matches("No such file or directory").count(), 1, "{said}");
+    assert_eq!(said.lines().count(), 3, "what, cause and hint: {said}");
 }
 
 #[test]

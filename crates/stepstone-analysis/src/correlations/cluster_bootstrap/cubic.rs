@@ -7,9 +7,9 @@
 
 use rayon::prelude::*;
 
-use super::super::frame::{Frame, FramePair};
-use super::rho;
+use super::rho::rho;
 use crate::coefficient::Ranks;
+use crate::correlations::frame::{Frame, FramePair};
 
 /// Resamples that are worked side by side.
 const LANES: usize = 8;

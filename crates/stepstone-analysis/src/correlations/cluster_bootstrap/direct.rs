@@ -2,9 +2,9 @@
 
 use rayon::prelude::*;
 
-use super::super::frame::{Frame, FramePair};
-use super::rho;
+use super::rho::rho;
 use crate::coefficient::{Ranks, dot};
+use crate::correlations::frame::{Frame, FramePair};
 
 /// The correlation of each pair in each resample: `[pairs][resamples]`.
 pub(super) fn rhos(frame: &Frame, pairs: &[FramePair], weights: &[u32]) -> Vec<Vec<f64>> {

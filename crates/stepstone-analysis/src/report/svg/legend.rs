@@ -1,8 +1,9 @@
 //! The legend under the matrix: the colour bar, every mark with its count, and how to read the numbers.
 
-use super::{LETTER, MARGIN, Plan, decimals, draw_degenerate, draw_mark, put};
+use super::geometry::{Geometry, LETTER, MARGIN, decimals, put};
+use super::tile::{draw_degenerate, draw_mark};
+use crate::format::{plain, signed, xml};
 use crate::report::color::diverging;
-use crate::report::format::{plain, signed, xml};
 use crate::report::matrix::{DegenerateMark, Mark, Matrix, Tile};
 use crate::report::words;
 
@@ -18,9 +19,9 @@ const STRIPES: i32 = 40;
 const STRIPE: f64 = 5.0;
 
 /// Draws the legend below the last row.
-pub(super) fn draw(matrix: &Matrix<'_>, plan: &Plan) -> Legend {
+pub(super) fn draw(matrix: &Matrix<'_>, geometry: &Geometry) -> Legend {
     let mut body = String::new();
-    let top = plan.bottom + 32.0;
+    let top = geometry.bottom + 32.0;
     color_bar(&mut body, matrix.limit, top);
     let mut y = top + 48.0;
     let mut widest = f64::from(STRIPES) * STRIPE;
@@ -41,7 +42,7 @@ pub(super) fn draw(matrix: &Matrix<'_>, plan: &Plan) -> Legend {
         text_line(&mut body, y, 0.0, "m", line);
         y += LINE;
     }
-    Legend { body, height: y - plan.bottom, width: widest }
+    Legend { body, height: y - geometry.bottom, width: widest }
 }
 
 fn color_bar(body: &mut String, limit: f64, top: f64) {

@@ -1,24 +1,28 @@
 //! A grid of the ACL 2020 study's shape, 33 rows x 35 tasks and a baseline, against SciPy and statsmodels.
 //!
-//! golden/grid.csv and golden/grid.json are made by tools/golden/make_analysis_grid.py, which implements analysis.md
-//! sections 3 and 4 a second time over `scipy.stats`, `multipletests` and `combine_effects`.
+//! golden/grid.csv and golden/grid.json are made by tools/golden/make_analysis_grid.py, which computes the cells,
+//! averages, ranks and best starts of docs/statistics.md a second time over `scipy.stats`, `multipletests` and
+//! `combine_effects`.
 
 use serde_json::Value;
-use stepstone_analysis::analysis::Results;
-use stepstone_analysis::cells::{Cell, Difference};
-use stepstone_analysis::observation::Role;
-use stepstone_analysis::{Analysis, Mode, Options, analyze, parse};
+
+use super::analyze;
+use crate::analysis::{Analysis, Results};
+use crate::cells::{Cell, Difference};
+use crate::input::parse;
+use crate::observation::Role;
+use crate::options::{Mode, Options};
 
 const MODES: [(Mode, &str); 2] = [(Mode::Keep, "keep"), (Mode::Drop, "drop")];
 
 fn analysis() -> Analysis {
-    let read = parse("grid.csv", include_bytes!("golden/grid.csv")).expect("the golden grid can be read");
+    let read = parse("grid.csv", include_bytes!("../../tests/golden/grid.csv")).expect("the golden grid can be read");
     // The resampled numbers have their own tests; a few draws keep this one quick.
     analyze(&read.studies[0], &Options { permutations: 9, bootstraps: 0, ..Options::default() })
 }
 
 fn golden() -> Value {
-    serde_json::from_str(include_str!("golden/grid.json")).expect("the golden file is JSON")
+    serde_json::from_str(include_str!("../../tests/golden/grid.json")).expect("the golden file is JSON")
 }
 
 /// Undefined on both sides, infinite on both sides, or equal to 1e-7 relative (absolute below 1).
@@ -156,7 +160,7 @@ fn families_of_correlations_have_the_sizes_and_counts_of_scipy() {
     for (mode, name) in MODES {
         let Results { correlations, .. } = analysis.modes.of(mode);
         let below = |p: Option<f64>| p.is_some_and(|p| p < 0.05);
-        let count = |get: &dyn Fn(&stepstone_analysis::correlations::Pair) -> bool| {
+        let count = |get: &dyn Fn(&crate::correlations::Pair) -> bool| {
             correlations.pairs.iter().filter(|pair| get(pair)).count()
         };
         let target_pairs = correlations.pairs.iter().filter(|pair| analysis.targets.contains(&pair.y));

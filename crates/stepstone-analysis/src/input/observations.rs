@@ -4,16 +4,16 @@ use crate::observation::Role;
 
 /// A checked observations file.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Observations {
+pub struct ObservationsFile {
     /// One per (study, encoder), sorted bytewise by both.
-    pub studies: Vec<Study>,
+    pub studies: Vec<Observations>,
     /// What was noticed about the file as a whole, in words.
     pub notes: Vec<String>,
 }
 
 /// The runs of one study with one encoder.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Study {
+pub struct Observations {
     /// Name of the study; may be empty.
     pub study: String,
     /// Name of the encoder; may be empty.
@@ -25,7 +25,7 @@ pub struct Study {
     /// Targets, then probes, then tasks scored as intermediates; each sorted bytewise.
     pub tasks: Vec<Task>,
     /// One per (task, intermediate, seed), sorted in this order.
-    pub runs: Vec<Run>,
+    pub runs: Vec<RunScore>,
     /// Number of primary lines, repeated lines counted once.
     pub lines: usize,
     /// What was noticed about the study, in words.
@@ -60,10 +60,10 @@ impl Task {
 
 /// One run: a restart of one intermediate on one task.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Run {
-    /// Index into [`Study::tasks`].
+pub struct RunScore {
+    /// Index into [`Observations::tasks`].
     pub task: u32,
-    /// Index into [`Study::intermediates`].
+    /// Index into [`Observations::intermediates`].
     pub intermediate: u32,
     /// The restart.
     pub seed: i64,

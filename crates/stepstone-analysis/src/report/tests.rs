@@ -1,9 +1,12 @@
 //! The first form of the report: tables, picture and terminal text of small studies.
 
-use stepstone_analysis::observation::{Observation, Role, Status, write_observations};
-use stepstone_analysis::report::terminal::{Color, Layout};
-use stepstone_analysis::report::{markdown, svg, terminal};
-use stepstone_analysis::{Analysis, Mode, Options, analyze, parse};
+use super::terminal::{Color, Layout};
+use super::{markdown, svg, terminal};
+use crate::analysis::Analysis;
+use crate::analyze::analyze;
+use crate::input::parse;
+use crate::observation::{Observation, Role, Status, write_observations};
+use crate::options::{Mode, Options};
 
 fn analysis(observations: &[Observation]) -> Analysis {
     let text = write_observations(observations);

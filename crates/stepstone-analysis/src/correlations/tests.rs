@@ -3,15 +3,15 @@
 //! The numbers in golden/{coefficients,correlations,additivity}.json are made by
 //! tools/golden/make_analysis_correlations.py; their headers say with which versions and when.
 
+use super::{Correlations, correlate};
+use crate::additivity::additivity;
+use crate::coefficient::{Coefficient, Undefined, kendall, pearson, spearman};
+use crate::observation::Role;
+use crate::options::{Mode, Options};
+use crate::reliability::reliability;
+use crate::table::{Column, Row, ScoreTable};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
-use stepstone_analysis::additivity::additivity;
-use stepstone_analysis::coefficient::{Coefficient, Undefined, kendall, pearson, spearman};
-use stepstone_analysis::correlations::{Correlations, correlate};
-use stepstone_analysis::observation::Role;
-use stepstone_analysis::reliability::reliability;
-use stepstone_analysis::table::{Column, Row, ScoreTable};
-use stepstone_analysis::{Mode, Options};
 
 /// Statistics hold to 1e-9, p-values to 1e-7; relative above 1.
 #[track_caller]
@@ -66,7 +66,7 @@ type Test = fn(&[f64], &[f64]) -> Result<Coefficient, Undefined>;
 
 #[test]
 fn coefficients_equal_scipy() {
-    let golden: Value = serde_json::from_str(include_str!("golden/coefficients.json")).unwrap();
+    let golden: Value = serde_json::from_str(include_str!("../../tests/golden/coefficients.json")).unwrap();
     let tests: [(&str, Test); 3] = [("spearman", spearman), ("pearson", pearson), ("kendall", kendall)];
     for (index, case) in golden["columns"].as_array().unwrap().iter().enumerate() {
         let (x, y) = (numbers(&case["x"]), numbers(&case["y"]));
@@ -81,7 +81,7 @@ fn coefficients_equal_scipy() {
 
 #[test]
 fn tables_equal_scipy_statsmodels_and_pingouin() {
-    let golden: Value = serde_json::from_str(include_str!("golden/correlations.json")).unwrap();
+    let golden: Value = serde_json::from_str(include_str!("../../tests/golden/correlations.json")).unwrap();
     let count = |name: &str| golden[name].as_u64().unwrap() as u32;
     let options =
         Options { permutations: count("permutations"), bootstraps: count("bootstraps"), ..Options::default() };
@@ -103,7 +103,7 @@ fn tables_equal_scipy_statsmodels_and_pingouin() {
 
 #[test]
 fn additive_models_equal_statsmodels() {
-    let golden: Value = serde_json::from_str(include_str!("golden/additivity.json")).unwrap();
+    let golden: Value = serde_json::from_str(include_str!("../../tests/golden/additivity.json")).unwrap();
     for (index, map) in golden["maps"].as_array().unwrap().iter().enumerate() {
         let deltas: Vec<Vec<Option<f64>>> = map["deltas"].as_array().unwrap().iter().map(optional_numbers).collect();
         let names = |prefix: &str, count: usize| (0..count).map(|i| format!("{prefix}{i:02}")).collect::<Vec<_>>();
@@ -121,7 +121,7 @@ fn additive_models_equal_statsmodels() {
 
 #[test]
 fn no_bit_depends_on_the_number_of_threads() {
-    let golden: Value = serde_json::from_str(include_str!("golden/correlations.json")).unwrap();
+    let golden: Value = serde_json::from_str(include_str!("../../tests/golden/correlations.json")).unwrap();
     let options = Options { permutations: 200, bootstraps: 150, ..Options::default() };
     let run = |threads: usize, table: &ScoreTable| -> Correlations {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

@@ -1,0 +1,71 @@
+//! A finding: a sentence about a study and the part of the report whose numbers it reads.
+
+use serde::{Deserialize, Serialize};
+
+/// One sentence or two about a study.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What it is about.
+    pub topic: Topic,
+    /// What can be said.
+    pub text: String,
+    /// The part of the report whose numbers it reads.
+    pub figure: Figure,
+}
+
+/// What a finding is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Topic {
+    /// How much the data can show at all.
+    Certainty,
+    /// Which start point helps.
+    Transfer,
+    /// What degenerate runs do to the numbers.
+    Degenerate,
+    /// What goes together, and what that rests on.
+    Correlation,
+    /// When and why: sizes, forgetting, additivity, restarts.
+    Structure,
+}
+
+/// A part of the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Figure {
+    /// The transfer matrix.
+    TransferMatrix,
+    /// The table of average gains.
+    Averages,
+    /// The table of best starts.
+    BestStart,
+    /// The table of degenerate runs.
+    DegenerateRuns,
+    /// The correlations.
+    Correlations,
+    /// The relations of sizes and of forgetting to gains.
+    Relations,
+    /// The additive fit.
+    Additivity,
+    /// The reliability of tasks over restarts.
+    Reliability,
+    /// The table of restarts that a difference needs.
+    Power,
+}
+
+impl Figure {
+    /// Its heading in the report.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::TransferMatrix => "Transfer matrix",
+            Self::Averages => "Average gains",
+            Self::BestStart => "Best start",
+            Self::DegenerateRuns => "Degenerate runs",
+            Self::Correlations => "Correlations",
+            Self::Relations => "Sizes and forgetting",
+            Self::Additivity => "Additivity",
+            Self::Reliability => "Reliability",
+            Self::Power => "Restarts needed",
+        }
+    }
+}
