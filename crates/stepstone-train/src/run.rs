@@ -13,7 +13,7 @@ use stepstone_models::{Answers, EncoderConfig, Family, Weights};
 use stepstone_tasks::{Example, Files, Task, TaskData, TaskHead, Tokenizer, TokenizerFamily, load};
 
 /// Raised when a change of the program moves a score.
-pub(crate) const NUMERICS: u32 = 3;
+pub(crate) const NUMERICS: u32 = 4;
 /// Width of the arithmetic.
 pub(crate) const PRECISION: &str = "f32";
 /// Kind of device.

@@ -160,7 +160,7 @@ fn code(error: &TrainError) -> u8 {
         | TrainError::NoRun { .. }
         | TrainError::Unfinished { .. } => NO_INPUT,
         TrainError::SeveralRuns { .. } | TrainError::Task(_) => USAGE,
-        TrainError::Tokenizer(TokenizerError::Corrupt { .. })
+        TrainError::Tokenizer(TokenizerError::Corrupt { .. } | TokenizerError::Setting { .. })
         | TrainError::Vocabulary { .. }
         | TrainError::BadRun { .. } => DATA,
         TrainError::Tokenizer(TokenizerError::Read { source, .. }) => read_code(source),

@@ -90,6 +90,148 @@ fn ids_type_ids_and_offsets_equal_python_for_every_kind_of_folder() {
     }
 }
 
+#[derive(Deserialize)]
+struct Table {
+    texts: Vec<Vec<String>>,
+    folders: Vec<Row>,
+}
+
+/// A folder, and what transformers makes of it: ids of each text, or a refusal.
+#[derive(Deserialize)]
+struct Row {
+    family: String,
+    files: BTreeMap<String, String>,
+    said: serde_json::Map<String, serde_json::Value>,
+    refused: Option<String>,
+    tokens: Option<usize>,
+    /// `[texts]`; None where a text needs an unknown token that the vocabulary lacks.
+    #[serde(default)]
+    ids: Vec<Option<Vec<u32>>>,
+    /// `[texts]` tokens of the second text by the token types.
+    #[serde(default)]
+    second: Vec<u32>,
+}
+
+const NAMES: [(&str, &str); 5] = [
+    ("unk_token", "[UNK]"),
+    ("sep_token", "[SEP]"),
+    ("pad_token", "[PAD]"),
+    ("cls_token", "[CLS]"),
+    ("mask_token", "[MASK]"),
+];
+
+impl Row {
+    fn laid_out(&self) -> tempfile::TempDir {
+        let place = tempfile::tempdir().expect("temporary folder");
+        for (name, source) in &self.files {
+            let mut text = fs::read_to_string(fixtures().join(source)).expect(source);
+            for (name, token) in NAMES {
+                if let Some(other) = self.said.get("renamed").and_then(|renamed| renamed[name].as_str()) {
+                    text = text.replace(&format!("{token}\n"), &format!("{other}\n"));
+                }
+            }
+            fs::write(place.path().join(name), text).expect(name);
+        }
+        for (name, content) in self.said.iter().filter(|(name, _)| *name != "renamed") {
+            fs::write(place.path().join(format!("{name}.json")), content.to_string()).expect(name);
+        }
+        place
+    }
+}
+
+#[test]
+fn every_combination_of_tokenizer_files_gives_the_tokens_of_transformers() {
+    let table: Table =
+        serde_json::from_slice(&fs::read(fixtures().join("folders.json")).expect("table")).expect("table");
+    let mut wrong = Vec::new();
+    for row in &table.folders {
+        let place = row.laid_out();
+        let what = format!("{} {:?} {}", row.family, row.files, serde_json::Value::from(row.said.clone()));
+        let tokenizer = match (Tokenizer::load(place.path(), family(&row.family), 512), &row.refused) {
+            (Err(error), Some(_)) => {
+                assert!(error.hint().is_some(), "{error}");
+                continue;
+            }
+            (Err(error), None) => {
+                wrong.push(format!("{what}\n  refused: {error}"));
+                continue;
+            }
+            (Ok(_), Some(refused)) => {
+                wrong.push(format!("{what}\n  read, expected {refused}"));
+                continue;
+            }
+            (Ok(tokenizer), None) => tokenizer,
+        };
+        if Some(tokenizer.vocab_size()) != row.tokens {
+            wrong.push(format!("{what}\n  {} tokens, expected {:?}", tokenizer.vocab_size(), row.tokens));
+        }
+        for ((texts, ids), second) in table.texts.iter().zip(&row.ids).zip(&row.second) {
+            let got = tokenizer.encode(&text(texts)).ok().map(one);
+            if got.as_ref().map(|feature| &feature.ids) != ids.as_ref() {
+                let tokens = |ids: &[u32]| tokenizer.tokens(ids).join(" ");
+                let (got, want) = (got.as_ref().map(|feature| tokens(&feature.ids)), ids.as_ref().map(|i| tokens(i)));
+                wrong.push(format!("{what}\n  {texts:?}\n  {got:?}\n  {want:?}"));
+            } else if got.is_some_and(|feature| feature.type_ids.iter().sum::<u32>() != *second) {
+                wrong.push(format!("{what}\n  {texts:?}: token types, expected {second} ones"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong\n{}", wrong.len(), wrong[..wrong.len().min(12)].join("\n"));
+    assert!(table.folders.len() > 150 && table.texts.len() == 12, "the table is whole");
+}
+
+#[test]
+fn a_setting_that_is_not_honoured_is_named_with_what_to_do() {
+    let uncased = BTreeMap::from([("tokenizer.json".to_owned(), "uncased.json".to_owned())]);
+    let table = [
+        (
+            r#"{"tokenizer_class": "BertJapaneseTokenizer"}"#,
+            "`tokenizer_class` is \"BertJapaneseTokenizer\", expected a BertTokenizer, a RobertaTokenizer or a PreTrainedTokenizerFast",
+            "\"tokenizer_class\": \"PreTrainedTokenizerFast\"",
+        ),
+        (r#"{"truncation_side": "left"}"#, "`truncation_side` is \"left\", expected `right`", "cut at their ends"),
+        (
+            r#"{"fast_tokenizer_files": ["tokenizer.json", "tokenizer.4.0.0.json"]}"#,
+            "`fast_tokenizer_files` is \"tokenizer.4.0.0.json\", expected `tokenizer.json`",
+            "save_pretrained",
+        ),
+        (r#"{"vocab": {"a": 1}}"#, "`vocab` is {\"a\":1}, expected nothing", "save_pretrained"),
+        (
+            r#"{"tokenizer_class": "RobertaTokenizer"}"#,
+            "`model` is \"WordPiece\", expected a BPE model",
+            "tokenizer_class",
+        ),
+        (r#"{"unk_token": null}"#, "`unk_token` is null, expected a token", "leave the key out"),
+    ];
+    for (config, problem, remedy) in table {
+        let config = serde_json::from_str(config).expect(config);
+        let place = laid_out(&uncased, Some(&config));
+        let error = Tokenizer::load(place.path(), TokenizerFamily::Bert, 64).expect_err(problem);
+        assert!(error.to_string().contains(problem), "{error}\ninstead of {problem}");
+        assert!(error.hint().is_some_and(|hint| hint.contains(remedy)), "{:?}", error.hint());
+    }
+}
+
+#[test]
+fn a_class_that_only_config_json_names_counts_in_the_digest() {
+    let place = laid_out(&BTreeMap::from([("tokenizer.json".into(), "cased.json".into())]), None);
+    let load = || Tokenizer::load(place.path(), TokenizerFamily::Bert, 64).expect("loads");
+    let plain = load();
+    fs::write(place.path().join("config.json"), r#"{"tokenizer_class": "PreTrainedTokenizerFast"}"#).expect("config");
+    assert_ne!(load().digest(), plain.digest());
+    fs::write(place.path().join("config.json"), r#"{"hidden_size": 4}"#).expect("config");
+    assert_eq!(load().digest(), plain.digest());
+}
+
+#[test]
+fn tokens_that_an_embedding_table_lacks_are_named() {
+    let place = laid_out(&BTreeMap::from([("vocab.txt".into(), "uncased.vocab.txt".into())]), None);
+    fs::write(place.path().join("added_tokens.json"), r#"{"<x>": 267, "<y>": 268}"#).expect("file");
+    let tokenizer = Tokenizer::load(place.path(), TokenizerFamily::Bert, 64).expect("loads");
+    assert_eq!(tokenizer.tokens_beyond(268), [(268, "<y>".to_owned())]);
+    assert_eq!(tokenizer.tokens_beyond(269), []);
+}
+
 #[test]
 fn special_tokens_may_bear_other_names() {
     let place = laid_out(&BTreeMap::from([("vocab.txt".into(), "uncased.vocab.txt".into())]), None);
@@ -99,10 +241,22 @@ fn special_tokens_may_bear_other_names() {
     let vocab = fs::read_to_string(place.path().join("vocab.txt")).expect("vocab");
     fs::write(place.path().join("vocab.txt"), vocab.replace("[CLS]", "<start>").replace("[SEP]", "<end>"))
         .expect("vocab");
-    refused(load(), "vocab.txt: no special token `[SEP]`, expected a tokenizer");
-    let config = r#"{"cls_token": "<start>", "sep_token": {"content": "<end>", "lstrip": false}}"#;
+    refused(
+        load(),
+        "vocab.txt: no special token `[SEP]`, expected it, or another `sep_token` in tokenizer_config.json or special_tokens_map.json",
+    );
+    let config =
+        r#"{"cls_token": "<start>", "sep_token": {"__type": "AddedToken", "content": "<end>", "lstrip": false}}"#;
     fs::write(place.path().join("tokenizer_config.json"), config).expect("config");
     assert_eq!(ids(load().expect("loads")), want);
+    // The object that is a token says so; transformers refuses any other.
+    fs::write(place.path().join("tokenizer_config.json"), config.replace("\"__type\": \"AddedToken\", ", ""))
+        .expect("config");
+    let error = load().expect_err("an object of unknown type").to_string();
+    assert!(
+        error.contains("tokenizer_config.json: `sep_token` is {\"content\":\"<end>\",\"lstrip\":false}"),
+        "{error}"
+    );
 }
 
 fn refused(result: Result<Tokenizer, TokenizerError>, want: &str) {
@@ -116,8 +270,12 @@ fn what_is_no_tokenizer_is_refused_with_its_file() {
     let load = |place: &Path| Tokenizer::load(place, TokenizerFamily::Bert, 64);
     let table = [
         ("tokenizer_config.json", "do_lower_case: false", "tokenizer_config.json: expected value at line 1 column 1"),
-        ("tokenizer_config.json", r#"{"do_lower_case": "no"}"#, "tokenizer_config.json: invalid type: string \"no\""),
-        ("vocab.txt", "the\nrain\n", "vocab.txt: no special token `[SEP]`, expected a tokenizer"),
+        (
+            "tokenizer_config.json",
+            r#"{"do_lower_case": "no"}"#,
+            "tokenizer_config.json: `do_lower_case` is \"no\", expected true or false",
+        ),
+        ("vocab.txt", "the\nrain\n", "vocab.txt: no special token `[SEP]`, expected it"),
         ("tokenizer.json", "version https://git-lfs.github.com/spec/v1\n", "tokenizer.json: expected value at line 1"),
     ];
     for (file, content, want) in table {
@@ -135,8 +293,8 @@ fn what_is_no_tokenizer_is_refused_with_its_file() {
 fn a_length_without_room_for_the_special_tokens_of_a_pair_is_refused() {
     let bert = laid_out(&BTreeMap::from([("tokenizer.json".into(), "uncased.json".into())]), None);
     let roberta = laid_out(&BTreeMap::from([("tokenizer.json".into(), "bpe.json".into())]), None);
-    for (place, special) in [(&bert, 3), (&roberta, 4)] {
-        let load = |max_length| Tokenizer::load(place.path(), TokenizerFamily::Bert, max_length);
+    for (place, family, special) in [(&bert, TokenizerFamily::Bert, 3), (&roberta, TokenizerFamily::Roberta, 4)] {
+        let load = |max_length| Tokenizer::load(place.path(), family, max_length);
         let pair = Text::Pair("It rains in Spain.".into(), "The rain stays on the plain.".into());
         let shortest = one(load(special + 1).expect("loads").encode(&pair).expect("encodes"));
         assert_eq!(shortest.ids.len(), special + 1);

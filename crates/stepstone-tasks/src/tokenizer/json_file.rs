@@ -1,0 +1,87 @@
+//! A JSON object in a file, read key by key, with errors that name file, key and value.
+
+use super::error::TokenizerError;
+use serde_json::{Map, Value};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// The object in one file, its keys in the order of the file.
+#[derive(Debug)]
+pub(super) struct JsonFile {
+    pub(super) path: PathBuf,
+    pub(super) keys: Map<String, Value>,
+}
+
+impl JsonFile {
+    /// The file `name` of `folder`; without keys if there is no such file.
+    ///
+    /// # Errors
+    /// If the file cannot be read or holds no JSON object.
+    pub(super) fn read(folder: &Path, name: &str) -> Result<Self, TokenizerError> {
+        let path = folder.join(name);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self { path, keys: Map::new() }),
+            Err(source) => return Err(TokenizerError::Read { path, source }),
+        };
+        match serde_json::from_slice(&bytes) {
+            Ok(keys) => Ok(Self { path, keys }),
+            Err(error) => {
+                let (found, expected) = (error.to_string(), "a JSON object".into());
+                Err(TokenizerError::Corrupt { path, found, expected })
+            }
+        }
+    }
+
+    /// The value of `key`; None if it is absent or null.
+    pub(super) fn get(&self, key: &str) -> Option<&Value> {
+        self.keys.get(key).filter(|value| !value.is_null())
+    }
+
+    /// A text; None if it is absent or null.
+    ///
+    /// # Errors
+    /// If the value is something else.
+    pub(super) fn text(&self, key: &str) -> Result<Option<&str>, TokenizerError> {
+        let text = |value: &'_ Value| value.as_str().is_none().then(|| self.wrong(key, value, "a text"));
+        match self.get(key) {
+            None => Ok(None),
+            Some(value) => text(value).map_or_else(|| Ok(value.as_str()), Err),
+        }
+    }
+
+    /// A truth value; `default` if it is absent. Null is refused, as transformers refuses it.
+    ///
+    /// # Errors
+    /// If the value is something else.
+    pub(super) fn flag(&self, key: &str, default: bool) -> Result<bool, TokenizerError> {
+        match self.keys.get(key) {
+            None => Ok(default),
+            Some(Value::Bool(value)) => Ok(*value),
+            Some(value) => Err(self.wrong(key, value, "true or false")),
+        }
+    }
+
+    /// The error that `key` holds `found`, which transformers refuses too.
+    pub(super) fn wrong(&self, key: &str, found: &Value, expected: &str) -> TokenizerError {
+        self.refuse(key, found, expected, "correct the file, or copy the one that was published with the model")
+    }
+
+    /// The error that `key` holds `found`, and `remedy` says what to do.
+    pub(super) fn refuse(&self, key: &str, found: &Value, expected: &str, remedy: &str) -> TokenizerError {
+        /// Enough to recognise a value; chat templates and vocabularies are longer than a terminal.
+        const SHOWN: usize = 80;
+        let mut found = found.to_string();
+        if let Some((end, _)) = found.char_indices().nth(SHOWN) {
+            found.truncate(end);
+            found.push_str("...");
+        }
+        TokenizerError::Setting {
+            path: self.path.clone(),
+            key: key.into(),
+            found,
+            expected: expected.into(),
+            remedy: remedy.into(),
+        }
+    }
+}
