@@ -3,7 +3,8 @@
 use crate::error::DataError;
 use crate::example::Example;
 use crate::files::Files;
-use crate::read::{Labels, Source, read_rows};
+use crate::json_array::Source;
+use crate::read::{Labels, read_rows};
 use crate::task::{Columns, Companion, Task};
 use crate::text::read_file;
 use std::ops::Range;
@@ -91,7 +92,7 @@ pub fn load(task: &'static Task, data: &Path, files: &Files) -> Result<TaskData,
     }
     let files = files.or(&Files::of_folder(task, data)?);
     let mut reading = Reading { task, hasher: blake3::Hasher::new(), files: Vec::new(), notes: Vec::new() };
-    let train = reading.split(&reading.path(data, files.train.as_ref(), task.train)?, "train")?;
+    let train = reading.split(&reading.path(data, files.train.as_ref(), task.files.train)?, "train")?;
     let (mut dev, mut dev_parts) = (Vec::new(), Vec::new());
     for (name, path) in reading.dev_paths(data, &files)? {
         let mut part = reading.split(&path, "dev")?;
@@ -130,8 +131,8 @@ impl Reading {
             return first_existing(folder, &[&name]).map_err(|_| DataError::Missing { path: path.clone() });
         }
         let task = self.task;
-        let tried = || task.folders.iter().map(ToString::to_string).collect();
-        let folder = task.folders.iter().map(|name| data.join(name)).find(|folder| folder.is_dir());
+        let tried = || task.files.folders.iter().map(ToString::to_string).collect();
+        let folder = task.files.folders.iter().map(|name| data.join(name)).find(|folder| folder.is_dir());
         let folder =
             folder.ok_or_else(|| DataError::NoFolder { task: task.name, data: data.into(), tried: tried() })?;
         first_existing(&folder, names)
@@ -139,7 +140,7 @@ impl Reading {
 
     /// The files of the dev split, with the names of its parts where there are several.
     fn dev_paths(&self, data: &Path, files: &Files) -> Result<Vec<(Option<&'static str>, PathBuf)>, DataError> {
-        let parts = self.task.dev;
+        let parts = self.task.files.dev;
         let several = parts.len() > 1;
         if let [only] = files.dev.as_slice() {
             return Ok(vec![(None, self.path(data, Some(only), &[])?)]);
@@ -169,7 +170,7 @@ impl Reading {
 
     /// The file beside `path` that belongs to it, and its text.
     fn companion(&mut self, path: &Path) -> Result<Option<(PathBuf, String)>, DataError> {
-        let Some(companion) = self.task.companion else { return Ok(None) };
+        let Some(companion) = self.task.files.companion else { return Ok(None) };
         let (folder, name) = (path.parent().unwrap_or(Path::new("")), plain_name(path));
         let found = match companion {
             Companion::Folds => {
@@ -214,9 +215,9 @@ fn plain_name(path: &Path) -> String {
 fn layout_of(task: &'static Task, path: &Path, text: &str) -> &'static Columns {
     let first_line = text.lines().next().unwrap_or_default();
     let name = plain_name(path);
-    let shown = task.layouts.iter().find(|layout| layout.columns.shows_in(first_line));
-    let named = || task.layouts.iter().rfind(|layout| name.ends_with(&format!(".{}", layout.extension)));
-    &shown.or_else(named).unwrap_or(&task.layouts[task.layouts.len() - 1]).columns
+    let shown = task.files.layouts.iter().find(|layout| layout.columns.shows_in(first_line));
+    let named = || task.files.layouts.iter().rfind(|layout| name.ends_with(&format!(".{}", layout.extension)));
+    &shown.or_else(named).unwrap_or(&task.files.layouts[task.files.layouts.len() - 1]).columns
 }
 
 #[cfg(test)]

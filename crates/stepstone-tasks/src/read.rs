@@ -2,8 +2,9 @@
 
 use crate::error::{BadRow, DataError};
 use crate::example::{Example, Text};
+use crate::json_array::{Source, elements, folds, without_place};
+use crate::row::{Object, Row};
 use crate::task::{BadKind, Columns, Companion, Fields, KnownBad, Task, TaskHead};
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
@@ -12,74 +13,13 @@ use std::path::Path;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Labels {
     Required,
+    /// A label may be absent, empty, or hidden.
     Optional,
 }
 
-/// A file of rows, decoded.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Source<'a> {
-    pub(crate) path: &'a Path,
-    pub(crate) text: &'a str,
-}
-
-/// What one row of a file says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
-    /// The row's own number, if it has one.
-    pub id: Option<String>,
-    /// The input.
-    pub text: Text,
-    /// The label as written; None where there is none.
-    pub label: Option<String>,
-    /// What the user should know of such rows.
-    pub remark: Option<&'static str>,
-}
-
-/// A JSON object of one row, read field by field.
-#[derive(Debug)]
-pub struct Object<'a>(pub &'a Map<String, Value>);
-
-impl Object<'_> {
-    /// The text of a field that must be there and not empty.
-    ///
-    /// # Errors
-    /// Says which field is missing or empty.
-    pub fn text(&self, field: &str) -> Result<String, String> {
-        match self.optional(field) {
-            None => Err(format!("no field `{field}`")),
-            Some(text) if text.trim().is_empty() => Err(format!("field `{field}` is empty, expected text")),
-            Some(text) => Ok(text),
-        }
-    }
-
-    /// The text of a field, numbers and truth values as JSON writes them; None if it is absent or null.
-    pub fn optional(&self, field: &str) -> Option<String> {
-        match self.0.get(field) {
-            None | Some(Value::Null) => None,
-            Some(value) => Some(text_of(value)),
-        }
-    }
-
-    /// The objects or texts of a list.
-    ///
-    /// # Errors
-    /// Says that the field is no list.
-    pub fn list(&self, field: &str) -> Result<&[Value], String> {
-        match self.0.get(field) {
-            Some(Value::Array(list)) => Ok(list),
-            Some(_) => Err(format!("field `{field}` is no list")),
-            None => Err(format!("no field `{field}`")),
-        }
-    }
-}
-
-/// A text without its quotes; anything else as JSON writes it.
-fn text_of(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
+/// What published test splits write in place of a label that is kept secret: -1 on the hub, `-` where the annotators of
+/// SNLI and MNLI did not agree.
+const HIDDEN: [&str; 2] = ["-1", "-"];
 
 /// Examples of a file, and what the user should know of them.
 #[derive(Debug)]
@@ -102,37 +42,21 @@ pub(crate) fn read_rows(
         path: source.path,
         labels,
         split,
-        known_bad: task.known_bad.filter(|known| known.split == split),
+        known_bad: task.files.known_bad.filter(|known| known.split == split),
         folds: None,
         bad: Vec::new(),
         dropped: Vec::new(),
         remarks: BTreeMap::new(),
         examples: Vec::new(),
     };
-    let own_labels = match (task.companion, companion) {
-        (Some(Companion::Folds), Some(metadata)) => {
-            reader.folds = Some(folds(metadata)?);
-            true
-        }
-        (Some(Companion::Labels(_)), Some(_)) => false,
-        (Some(Companion::Folds | Companion::Labels(_)) | None, _) => true,
-    };
-    if !own_labels {
-        reader.labels = Labels::Optional;
+    match (task.files.companion, companion) {
+        (Some(Companion::Folds), Some(metadata)) => reader.folds = Some(folds(metadata)?),
+        // The rows may leave their labels to the file beside them.
+        (Some(Companion::Labels(_)), Some(_)) => reader.labels = Labels::Optional,
+        (Some(Companion::Folds | Companion::Labels(_)) | None, _) => {}
     }
-    let lines: Vec<&str> = split_lines(source.text);
-    match columns {
-        Columns::Header(fields) => reader.with_header(&lines, fields),
-        Columns::Numbered { width, fields } => {
-            let numbered =
-                FoundFields { id: fields.id, text: fields.text, pair: fields.pair, label: Some(fields.label) };
-            reader.tab_separated(&lines, 0, *width, &numbered);
-        }
-        Columns::Json(fields) => reader.json_lines(&lines, |object| row_of(object, fields)),
-        Columns::JsonBy(row) => reader.json_lines(&lines, row),
-        Columns::JsonArray(fields) => reader.json_array(source.text, fields),
-    }
-    if let (Some(Companion::Labels(names)), Some(file)) = (task.companion, companion) {
+    reader.all(columns, source.text);
+    if let (Some(Companion::Labels(names)), Some(file)) = (task.files.companion, companion) {
         reader.label_from(file, names);
     }
     reader.forgive();
@@ -180,54 +104,6 @@ fn row_of(object: &Object<'_>, fields: &Fields<&'static str>) -> Result<Row, Str
     Ok(Row { id, text, label: object.optional(fields.label), remark: None })
 }
 
-/// The elements of a JSON array with the lines on which they start.
-fn elements(source: Source<'_>) -> Result<Vec<(usize, &RawValue)>, BadRow> {
-    let list: Vec<&RawValue> = serde_json::from_str(source.text).map_err(|error| BadRow {
-        path: source.path.into(),
-        line: error.line().max(1),
-        problem: format!("{}, expected a JSON array of objects", without_place(&error)),
-    })?;
-    let (mut line, mut at) = (1, 0);
-    let numbered = list.into_iter().map(|element| {
-        // The element is a part of the text.
-        let start = element.get().as_ptr() as usize - source.text.as_ptr() as usize;
-        line += source.text[at..start].matches('\n').count();
-        at = start;
-        (line, element)
-    });
-    Ok(numbered.collect())
-}
-
-/// The split of each `pair-id`.
-fn folds(metadata: Source<'_>) -> Result<HashMap<String, String>, DataError> {
-    #[derive(serde::Deserialize)]
-    struct Entry {
-        #[serde(rename = "pair-id")]
-        pair_id: Value,
-        misc: Misc,
-    }
-    #[derive(serde::Deserialize)]
-    struct Misc {
-        fold1: String,
-    }
-    let refused = |row: BadRow| DataError::BadRows { rows: vec![row] };
-    let mut folds = HashMap::new();
-    for (line, element) in elements(metadata).map_err(refused)? {
-        let entry: Entry = serde_json::from_str(element.get()).map_err(|error| {
-            let problem = format!("{}, expected `pair-id` and `misc.fold1`", without_place(&error));
-            refused(BadRow { path: metadata.path.into(), line, problem })
-        })?;
-        folds.insert(text_of(&entry.pair_id), entry.misc.fold1);
-    }
-    Ok(folds)
-}
-
-/// What serde_json says, without its own line and column, which count within one row.
-fn without_place(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.split(" at line ").next().unwrap_or_default().to_owned()
-}
-
 struct Reader<'a> {
     task: &'a Task,
     path: &'a Path,
@@ -245,6 +121,28 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    fn all(&mut self, columns: &Columns, text: &str) {
+        let lines: Vec<&str> = split_lines(text);
+        match columns {
+            Columns::Header(fields) => self.with_header(&lines, fields),
+            Columns::Numbered { width, fields } => self.numbered(&lines, *width, fields),
+            Columns::Json(fields) => self.json_lines(&lines, |object| row_of(object, fields)),
+            Columns::JsonBy(row) => self.json_lines(&lines, row),
+            Columns::JsonArray(fields) => self.json_array(text, fields),
+        }
+    }
+
+    fn numbered(&mut self, lines: &[&str], width: usize, fields: &Fields<usize>) {
+        let found = FoundFields { id: fields.id, text: fields.text, pair: fields.pair, label: Some(fields.label) };
+        let first_width = lines.first().map_or(0, |line| line.split('\t').count());
+        if self.labels == Labels::Optional && fields.label + 1 == width && first_width + 1 == width {
+            // A test file without its last column, the label.
+            self.tab_separated(lines, 0, first_width, &FoundFields { label: None, ..found });
+        } else {
+            self.tab_separated(lines, 0, width, &found);
+        }
+    }
+
     fn with_header(&mut self, lines: &[&str], fields: &Fields<&'static str>) {
         let Some((header, _)) = lines.split_first() else { return };
         let names: Vec<&str> = header.split('\t').collect();
@@ -347,12 +245,15 @@ impl Reader<'_> {
             return self.refuse(line, format!("{} choices, expected {}", choices.len(), labels.len()));
         }
         let declared = || format!("`{}`", labels.join("`, `"));
-        let gold = match row.label.as_deref() {
-            None | Some("") if self.labels == Labels::Optional => None,
-            None | Some("") => return self.refuse(line, format!("no label, expected one of {}", declared())),
-            Some(label) => match labels.iter().position(|known| *known == label) {
+        let gold = match (row.label.as_deref(), self.labels) {
+            (None | Some(""), Labels::Optional) => None,
+            (Some(label), Labels::Optional) if HIDDEN.contains(&label) => None,
+            (None | Some(""), Labels::Required) => {
+                return self.refuse(line, format!("no label, expected one of {}", declared()));
+            }
+            (Some(label), _) => match labels.iter().position(|known| *known == label) {
                 Some(index) => Some(index as u32),
-                None => return self.refuse(line, format!("label `{label}`, expected one of {}", declared())),
+                None => return self.refuse(line, unknown_label(label, &declared())),
             },
         };
         if let Some(remark) = row.remark {
@@ -376,7 +277,7 @@ impl Reader<'_> {
         for (number, (label, example)) in lines.iter().zip(&mut self.examples).enumerate() {
             example.gold = names.iter().position(|name| name == label).map(|index| index as u32);
             if example.gold.is_none() {
-                let problem = format!("label `{label}`, expected one of `{}`", names.join("`, `"));
+                let problem = unknown_label(label, &format!("`{}`", names.join("`, `")));
                 self.bad.push(BadRow { path: file.path.into(), line: number + 1, problem });
             }
         }
@@ -407,7 +308,14 @@ impl Reader<'_> {
     }
 }
 
+/// What is wrong with a label that the task does not have.
+fn unknown_label(label: &str, declared: &str) -> String {
+    let hidden = if HIDDEN.contains(&label) { ": this looks like a hidden label of a test split" } else { "" };
+    format!("label `{label}`, expected one of {declared}{hidden}")
+}
+
 /// Columns that a file has.
+#[derive(Clone, Copy)]
 struct FoundFields {
     id: Option<usize>,
     text: usize,

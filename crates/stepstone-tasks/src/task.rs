@@ -1,7 +1,7 @@
 //! A task as one row of data.
 
 use crate::metric::Metric;
-use crate::read::{Object, Row};
+use crate::row::{Object, Row};
 
 /// Everything that the program knows of a task.
 #[derive(Debug)]
@@ -14,6 +14,19 @@ pub struct Task {
     pub licence: &'static str,
     /// Where the Hugging Face hub has the data; None where it has not.
     pub hub: Option<Hub>,
+    /// Where its data lies and how it is laid out.
+    pub files: TaskFiles,
+    /// What an answer is.
+    pub head: TaskHead,
+    /// Labels in class-id order, as the files write them; of a choice question its positions.
+    pub labels: &'static [&'static str],
+    /// What a run is judged by.
+    pub metric: Metric,
+}
+
+/// The official files of a task.
+#[derive(Debug)]
+pub struct TaskFiles {
     /// Folder names under the data folder, the official one first.
     pub folders: &'static [&'static str],
     /// Names of the training file; the first that exists is read.
@@ -22,12 +35,6 @@ pub struct Task {
     pub dev: &'static [(&'static str, &'static [&'static str])],
     /// How the official files are laid out; by file extension where a task has two forms.
     pub layouts: &'static [Layout],
-    /// What an answer is.
-    pub head: TaskHead,
-    /// Labels in class-id order, as the files write them; of a choice question its positions.
-    pub labels: &'static [&'static str],
-    /// What a run is judged by.
-    pub metric: Metric,
     /// A file beside each file of rows, without which those are not whole.
     pub companion: Option<Companion>,
     /// Defects that the official files are known to have.

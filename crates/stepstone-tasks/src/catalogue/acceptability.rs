@@ -1,7 +1,7 @@
 //! Acceptability of sentences whose function words were exchanged (Kim et al. 2019), in the redistribution of DNC.
 
 use crate::metric::Metric;
-use crate::task::{Columns, Companion, Fields, Layout, Task, TaskHead};
+use crate::task::{Columns, Companion, Fields, Layout, Task, TaskFiles, TaskHead};
 
 /// One row per task.
 pub(super) const TASKS: &[Task] = &[
@@ -42,14 +42,16 @@ const fn row(
         citation: "Kim et al. 2019, Probing What Different NLP Tasks Teach Machines about Function Word Comprehension",
         licence: "by part: Billion Word (Apache-2.0), WikiText (CC BY-SA)",
         hub: None,
-        folders: &["aj"],
-        train: file,
-        dev,
-        layouts,
+        files: TaskFiles {
+            folders: &["aj"],
+            train: file,
+            dev,
+            layouts,
+            companion: Some(Companion::Folds),
+            known_bad: None,
+        },
         head: TaskHead::Classification,
         labels: &["unacceptable", "acceptable"],
         metric: Metric::AccuracyF1,
-        companion: Some(Companion::Folds),
-        known_bad: None,
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::example::Text;
 use crate::metric::Metric;
-use crate::read::{Object, Row};
-use crate::task::{Columns, Companion, Hub, Layout, Task, TaskHead};
+use crate::row::{Object, Row};
+use crate::task::{Columns, Companion, Hub, Layout, Task, TaskFiles, TaskHead};
 
 /// One row per task.
 pub(super) const TASKS: &[Task] = &[
@@ -12,45 +12,51 @@ pub(super) const TASKS: &[Task] = &[
         citation: "Talmor et al. 2019, CommonsenseQA",
         licence: "MIT",
         hub: Some(Hub { dataset: "tau/commonsense_qa", config: "default" }),
-        folders: &["commonsenseqa", "CommonsenseQA", "csqa"],
-        train: &["train_rand_split.jsonl"],
-        dev: &[("", &["dev_rand_split.jsonl"])],
-        layouts: &[Layout { extension: "jsonl", columns: Columns::JsonBy(commonsenseqa) }],
+        files: TaskFiles {
+            folders: &["commonsenseqa", "CommonsenseQA", "csqa"],
+            train: &["train_rand_split.jsonl"],
+            dev: &[("", &["dev_rand_split.jsonl"])],
+            layouts: &[Layout { extension: "jsonl", columns: Columns::JsonBy(commonsenseqa) }],
+            companion: None,
+            known_bad: None,
+        },
         head: TaskHead::MultipleChoice,
         labels: &["A", "B", "C", "D", "E"],
         metric: Metric::Accuracy,
-        companion: None,
-        known_bad: None,
     },
     Task {
         name: "hellaswag",
         citation: "Zellers et al. 2019, HellaSwag: Can a Machine Really Finish Your Sentence?",
         licence: "MIT",
         hub: Some(Hub { dataset: "Rowan/hellaswag", config: "default" }),
-        folders: &["hellaswag", "HellaSwag"],
-        train: &["hellaswag_train.jsonl"],
-        dev: &[("", &["hellaswag_val.jsonl"])],
-        layouts: &[Layout { extension: "jsonl", columns: Columns::JsonBy(hellaswag) }],
+        files: TaskFiles {
+            folders: &["hellaswag", "HellaSwag"],
+            train: &["hellaswag_train.jsonl"],
+            dev: &[("", &["hellaswag_val.jsonl"])],
+            layouts: &[Layout { extension: "jsonl", columns: Columns::JsonBy(hellaswag) }],
+            companion: None,
+            known_bad: None,
+        },
         head: TaskHead::MultipleChoice,
         labels: &["0", "1", "2", "3"],
         metric: Metric::Accuracy,
-        companion: None,
-        known_bad: None,
     },
     Task {
         name: "socialiqa",
         citation: "Sap et al. 2019, Social IQa: Commonsense Reasoning about Social Interactions",
         licence: "CC BY 4.0",
         hub: Some(Hub { dataset: "allenai/social_i_qa", config: "default" }),
-        folders: &["socialiqa", "SocialIQA", "socialIQa_v1.4"],
-        train: &["train.jsonl", "socialIQa_v1.4_trn.jsonl"],
-        dev: &[("", &["dev.jsonl", "socialIQa_v1.4_dev.jsonl"])],
-        layouts: &[Layout { extension: "jsonl", columns: Columns::JsonBy(socialiqa) }],
+        files: TaskFiles {
+            folders: &["socialiqa", "SocialIQA", "socialIQa_v1.4"],
+            train: &["train.jsonl", "socialIQa_v1.4_trn.jsonl"],
+            dev: &[("", &["dev.jsonl", "socialIQa_v1.4_dev.jsonl"])],
+            layouts: &[Layout { extension: "jsonl", columns: Columns::JsonBy(socialiqa) }],
+            companion: Some(Companion::Labels(&["1", "2", "3"])),
+            known_bad: None,
+        },
         head: TaskHead::MultipleChoice,
         labels: &["A", "B", "C"],
         metric: Metric::Accuracy,
-        companion: Some(Companion::Labels(&["1", "2", "3"])),
-        known_bad: None,
     },
 ];
 

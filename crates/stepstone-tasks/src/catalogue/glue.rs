@@ -1,7 +1,7 @@
 //! GLUE (Wang et al. 2019): CoLA, MNLI, QQP, RTE, SST-2.
 
 use crate::metric::Metric;
-use crate::task::{BadKind, Columns, Fields, Hub, KnownBad, Layout, Task, TaskHead};
+use crate::task::{BadKind, Columns, Fields, Hub, KnownBad, Layout, Task, TaskFiles, TaskHead};
 
 const PREMISE_HYPOTHESIS: Columns =
     Columns::Json(Fields { id: Some("idx"), text: "premise", pair: Some("hypothesis"), label: "label" });
@@ -13,115 +13,130 @@ pub(super) const TASKS: &[Task] = &[
         citation: "Warstadt, Singh and Bowman 2019, Neural Network Acceptability Judgments",
         licence: "research use; sentences quoted from published works",
         hub: Some(Hub { dataset: "nyu-mll/glue", config: "cola" }),
-        folders: &["cola", "CoLA"],
-        train: &["train.tsv"],
-        dev: &[("", &["dev.tsv"])],
-        layouts: &[
-            // The published test file, the only one with a header.
-            Layout {
-                extension: "tsv",
-                columns: Columns::Header(Fields { id: Some("index"), text: "sentence", pair: None, label: "label" }),
-            },
-            Layout {
-                extension: "tsv",
-                columns: Columns::Numbered { width: 4, fields: Fields { id: None, text: 3, pair: None, label: 1 } },
-            },
-        ],
+        files: TaskFiles {
+            folders: &["cola", "CoLA"],
+            train: &["train.tsv"],
+            dev: &[("", &["dev.tsv"])],
+            layouts: &[
+                // The published test file, the only one with a header.
+                Layout {
+                    extension: "tsv",
+                    columns: Columns::Header(Fields {
+                        id: Some("index"),
+                        text: "sentence",
+                        pair: None,
+                        label: "label",
+                    }),
+                },
+                Layout {
+                    extension: "tsv",
+                    columns: Columns::Numbered { width: 4, fields: Fields { id: None, text: 3, pair: None, label: 1 } },
+                },
+            ],
+            companion: None,
+            known_bad: None,
+        },
         head: TaskHead::Classification,
         labels: &["0", "1"],
         metric: Metric::MatthewsCorrelation,
-        companion: None,
-        known_bad: None,
     },
     Task {
         name: "mnli",
         citation: "Williams, Nangia and Bowman 2018, MultiNLI",
         licence: "OANC, CC BY-SA 3.0, CC BY 3.0 by part",
         hub: Some(Hub { dataset: "nyu-mll/glue", config: "mnli" }),
-        folders: &["mnli", "MNLI"],
-        train: &["train.tsv"],
-        dev: &[("matched", &["dev_matched.tsv"]), ("mismatched", &["dev_mismatched.tsv"])],
-        layouts: &[Layout {
-            extension: "tsv",
-            columns: Columns::Header(Fields {
-                id: Some("index"),
-                text: "sentence1",
-                pair: Some("sentence2"),
-                label: "gold_label",
-            }),
-        }],
+        files: TaskFiles {
+            folders: &["mnli", "MNLI"],
+            train: &["train.tsv"],
+            dev: &[("matched", &["dev_matched.tsv"]), ("mismatched", &["dev_mismatched.tsv"])],
+            layouts: &[Layout {
+                extension: "tsv",
+                columns: Columns::Header(Fields {
+                    id: Some("index"),
+                    text: "sentence1",
+                    pair: Some("sentence2"),
+                    label: "gold_label",
+                }),
+            }],
+            companion: None,
+            known_bad: None,
+        },
         head: TaskHead::Classification,
         labels: &["entailment", "neutral", "contradiction"],
         metric: Metric::Accuracy,
-        companion: None,
-        known_bad: None,
     },
     Task {
         name: "qqp",
         citation: "Iyer, Dandekar and Csernai 2017, First Quora Dataset Release: Question Pairs",
         licence: "Quora's terms of service; non-commercial research",
         hub: Some(Hub { dataset: "nyu-mll/glue", config: "qqp" }),
-        folders: &["qqp", "QQP"],
-        train: &["train.tsv"],
-        dev: &[("", &["dev.tsv"])],
-        layouts: &[Layout {
-            extension: "tsv",
-            columns: Columns::Header(Fields {
-                id: Some("id"),
-                text: "question1",
-                pair: Some("question2"),
-                label: "is_duplicate",
-            }),
-        }],
+        files: TaskFiles {
+            folders: &["qqp", "QQP"],
+            train: &["train.tsv"],
+            dev: &[("", &["dev.tsv"])],
+            layouts: &[Layout {
+                extension: "tsv",
+                columns: Columns::Header(Fields {
+                    id: Some("id"),
+                    text: "question1",
+                    pair: Some("question2"),
+                    label: "is_duplicate",
+                }),
+            }],
+            companion: None,
+            // 363,849 rows of which the hub keeps 363,846.
+            known_bad: Some(KnownBad { split: "train", kind: BadKind::ShortRow, count: 3 }),
+        },
         head: TaskHead::Classification,
         labels: &["0", "1"],
         metric: Metric::AccuracyF1,
-        companion: None,
-        // 363,849 rows of which the hub keeps 363,846.
-        known_bad: Some(KnownBad { split: "train", kind: BadKind::ShortRow, count: 3 }),
     },
     Task {
         name: "rte",
         citation: "Dagan et al. 2006; Bar Haim et al. 2006; Giampiccolo et al. 2007; Bentivogli et al. 2009",
         licence: "research use (GLUE and SuperGLUE redistribution)",
         hub: Some(Hub { dataset: "nyu-mll/glue", config: "rte" }),
-        folders: &["rte", "RTE", "superglue_rte"],
-        train: &["train.jsonl", "train.tsv"],
-        dev: &[("", &["val.jsonl", "dev.jsonl", "dev.tsv"])],
-        layouts: &[
-            Layout { extension: "jsonl", columns: PREMISE_HYPOTHESIS },
-            Layout {
-                extension: "tsv",
-                columns: Columns::Header(Fields {
-                    id: Some("index"),
-                    text: "sentence1",
-                    pair: Some("sentence2"),
-                    label: "label",
-                }),
-            },
-        ],
+        files: TaskFiles {
+            folders: &["rte", "RTE", "superglue_rte"],
+            train: &["train.jsonl", "train.tsv"],
+            dev: &[("", &["val.jsonl", "dev.jsonl", "dev.tsv"])],
+            layouts: &[
+                Layout { extension: "jsonl", columns: PREMISE_HYPOTHESIS },
+                Layout {
+                    extension: "tsv",
+                    columns: Columns::Header(Fields {
+                        id: Some("index"),
+                        text: "sentence1",
+                        pair: Some("sentence2"),
+                        label: "label",
+                    }),
+                },
+            ],
+            companion: None,
+            known_bad: None,
+        },
         head: TaskHead::Classification,
         labels: &["entailment", "not_entailment"],
         metric: Metric::Accuracy,
-        companion: None,
-        known_bad: None,
     },
     Task {
         name: "sst2",
         citation: "Socher et al. 2013, Recursive Deep Models for Semantic Compositionality",
         licence: "research use; no licence stated",
         hub: Some(Hub { dataset: "nyu-mll/glue", config: "sst2" }),
-        folders: &["sst2", "SST-2", "sst-2"],
-        train: &["train.tsv"],
-        dev: &[("", &["dev.tsv"])],
-        layouts: &[Layout {
-            extension: "tsv",
-            columns: Columns::Header(Fields { id: None, text: "sentence", pair: None, label: "label" }),
-        }],
+        files: TaskFiles {
+            folders: &["sst2", "SST-2", "sst-2"],
+            train: &["train.tsv"],
+            dev: &[("", &["dev.tsv"])],
+            layouts: &[Layout {
+                extension: "tsv",
+                columns: Columns::Header(Fields { id: None, text: "sentence", pair: None, label: "label" }),
+            }],
+            companion: None,
+            known_bad: None,
+        },
         head: TaskHead::Classification,
         labels: &["0", "1"],
         metric: Metric::Accuracy,
-        companion: None,
-        known_bad: None,
     },
 ];

@@ -1,7 +1,7 @@
 //! SciTail: entailment between science questions and web sentences.
 
 use crate::metric::Metric;
-use crate::task::{Columns, Fields, Hub, Layout, Task, TaskHead};
+use crate::task::{Columns, Fields, Hub, Layout, Task, TaskFiles, TaskHead};
 
 /// One row.
 pub(super) const TASKS: &[Task] = &[Task {
@@ -9,16 +9,18 @@ pub(super) const TASKS: &[Task] = &[Task {
     citation: "Khot, Sabharwal and Clark 2018, SciTail: A Textual Entailment Dataset from Science Question Answering",
     licence: "Apache-2.0",
     hub: Some(Hub { dataset: "allenai/scitail", config: "tsv_format" }),
-    folders: &["scitail", "SciTail", "SciTailV1.1/tsv_format"],
-    train: &["scitail_1.0_train.tsv"],
-    dev: &[("", &["scitail_1.0_dev.tsv"])],
-    layouts: &[Layout {
-        extension: "tsv",
-        columns: Columns::Numbered { width: 3, fields: Fields { id: None, text: 0, pair: Some(1), label: 2 } },
-    }],
+    files: TaskFiles {
+        folders: &["scitail", "SciTail", "SciTailV1.1/tsv_format"],
+        train: &["scitail_1.0_train.tsv"],
+        dev: &[("", &["scitail_1.0_dev.tsv"])],
+        layouts: &[Layout {
+            extension: "tsv",
+            columns: Columns::Numbered { width: 3, fields: Fields { id: None, text: 0, pair: Some(1), label: 2 } },
+        }],
+        companion: None,
+        known_bad: None,
+    },
     head: TaskHead::Classification,
     labels: &["neutral", "entails"],
     metric: Metric::Accuracy,
-    companion: None,
-    known_bad: None,
 }];

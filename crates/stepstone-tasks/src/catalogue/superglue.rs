@@ -2,8 +2,8 @@
 
 use crate::example::Text;
 use crate::metric::Metric;
-use crate::read::{Object, Row};
-use crate::task::{Columns, Fields, Hub, Layout, Task, TaskHead};
+use crate::row::{Object, Row};
+use crate::task::{Columns, Fields, Hub, Layout, Task, TaskFiles, TaskHead};
 
 const TRAIN: &[&str] = &["train.jsonl"];
 const DEV: &[(&str, &[&str])] = &[("", &["val.jsonl", "dev.jsonl"])];
@@ -19,46 +19,52 @@ pub(super) const TASKS: &[Task] = &[
         citation: "Clark et al. 2019, BoolQ: Exploring the Surprising Difficulty of Natural Yes/No Questions",
         licence: "CC BY-SA 3.0",
         hub: Some(Hub { dataset: "aps/super_glue", config: "boolq" }),
-        folders: &["boolq", "BoolQ", "superglue_boolq"],
-        train: TRAIN,
-        dev: DEV,
-        // The passage comes first, as in the ACL 2020 study.
-        layouts: &[json(Fields { id: Some("idx"), text: "passage", pair: Some("question"), label: "label" })],
+        files: TaskFiles {
+            folders: &["boolq", "BoolQ", "superglue_boolq"],
+            train: TRAIN,
+            dev: DEV,
+            // The passage comes first, as in the ACL 2020 study.
+            layouts: &[json(Fields { id: Some("idx"), text: "passage", pair: Some("question"), label: "label" })],
+            companion: None,
+            known_bad: None,
+        },
         head: TaskHead::Classification,
         labels: &["false", "true"],
         metric: Metric::AccuracyF1,
-        companion: None,
-        known_bad: None,
     },
     Task {
         name: "cb",
         citation: "De Marneffe, Simons and Tonhauser 2019, The CommitmentBank",
         licence: "research use (SuperGLUE redistribution)",
         hub: Some(Hub { dataset: "aps/super_glue", config: "cb" }),
-        folders: &["cb", "CB", "superglue_cb"],
-        train: TRAIN,
-        dev: DEV,
-        layouts: &[json(Fields { id: Some("idx"), text: "premise", pair: Some("hypothesis"), label: "label" })],
+        files: TaskFiles {
+            folders: &["cb", "CB", "superglue_cb"],
+            train: TRAIN,
+            dev: DEV,
+            layouts: &[json(Fields { id: Some("idx"), text: "premise", pair: Some("hypothesis"), label: "label" })],
+            companion: None,
+            known_bad: None,
+        },
         head: TaskHead::Classification,
         labels: &["neutral", "entailment", "contradiction"],
         metric: Metric::MacroF1,
-        companion: None,
-        known_bad: None,
     },
     Task {
         name: "copa",
         citation: "Roemmele, Bejan and Gordon 2011, Choice of Plausible Alternatives",
         licence: "BSD 2-clause",
         hub: Some(Hub { dataset: "aps/super_glue", config: "copa" }),
-        folders: &["copa", "COPA", "superglue_copa"],
-        train: TRAIN,
-        dev: DEV,
-        layouts: &[Layout { extension: "jsonl", columns: Columns::JsonBy(copa) }],
+        files: TaskFiles {
+            folders: &["copa", "COPA", "superglue_copa"],
+            train: TRAIN,
+            dev: DEV,
+            layouts: &[Layout { extension: "jsonl", columns: Columns::JsonBy(copa) }],
+            companion: None,
+            known_bad: None,
+        },
         head: TaskHead::MultipleChoice,
         labels: &["0", "1"],
         metric: Metric::Accuracy,
-        companion: None,
-        known_bad: None,
     },
 ];
 

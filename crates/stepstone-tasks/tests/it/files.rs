@@ -194,6 +194,70 @@ fn a_prediction_file_is_laid_out_as_any_file_of_the_task_and_may_lack_labels() {
     assert!(folder.to_string().ends_with("is a folder, expected a file of rows"), "{folder}");
 }
 
+#[test]
+fn a_label_of_a_prediction_file_may_be_hidden_empty_or_absent_in_every_layout() {
+    let data = tempfile::tempdir().expect("temporary folder");
+    let copa = |label: &str| {
+        format!(r#"{{"premise": "P", "question": "cause", "choice1": "A", "choice2": "B", "idx": 0{label}}}"#)
+    };
+    let siqa = r#"{"context": "C", "question": "Q", "answerA": "a", "answerB": "b", "answerC": "c"}"#;
+    let table = [
+        // The hub's test split of SST-2.
+        ("sst2", "hub_test.tsv", "sentence\tlabel\nfine work\t-1\ndull work\t-1\n".to_owned()),
+        ("sst2", "empty.tsv", "sentence\tlabel\nfine work\t\ndull work\t\n".into()),
+        ("sst2", "absent.tsv", "sentence\nfine work\ndull work\n".into()),
+        ("mnli", "rows.tsv", "index\tsentence1\tsentence2\tgold_label\n0\tA\tB\t-\n1\tC\tD\t-\n".into()),
+        ("cola", "rows.tsv", "xx00\t-1\t\tThe cat slept.\nxx00\t\t\tIt ran.\n".into()),
+        ("scitail", "rows.tsv", "A\tB\t-1\nC\tD\t-\n".into()),
+        ("scitail", "without_last_column.tsv", "A\tB\nC\tD\n".into()),
+        ("rte", "null.jsonl", format!("{0}\n{0}\n", r#"{"premise": "A", "hypothesis": "B", "label": null}"#)),
+        ("rte", "number.jsonl", format!("{0}\n{0}\n", r#"{"premise": "A", "hypothesis": "B", "label": -1}"#)),
+        ("rte", "text.jsonl", format!("{0}\n{0}\n", r#"{"premise": "A", "hypothesis": "B", "label": "-"}"#)),
+        ("copa", "rows.jsonl", format!("{}\n{}\n", copa(""), copa(r#", "label": -1"#))),
+        // No file of labels lies beside it.
+        ("socialiqa", "rows.jsonl", format!("{siqa}\n{siqa}\n")),
+        (
+            "aj-eos",
+            "rows.json",
+            r#"[{"context": "A", "hypothesis": "B", "label": -1}, {"context": "A", "hypothesis": "B"}]"#.into(),
+        ),
+    ];
+    for (task, name, text) in table {
+        let path = data.path().join(name);
+        fs::write(&path, &text).expect("file");
+        let rows = load_prediction_file(find(task).expect("task"), &path);
+        let rows = rows.unwrap_or_else(|error| panic!("{task} {name}: {error}"));
+        assert_eq!(rows.iter().map(|row| row.gold).collect::<Vec<_>>(), [None, None], "{task} {name}");
+    }
+    let path = data.path().join("wrong.tsv");
+    fs::write(&path, "sentence\tlabel\nfine work\tmaybe\n").expect("file");
+    let error = load_prediction_file(find("sst2").expect("task"), &path).expect_err("an unknown label").to_string();
+    assert!(error.ends_with("wrong.tsv:2: label `maybe`, expected one of `0`, `1`"), "{error}");
+}
+
+#[test]
+fn a_hidden_label_in_training_data_is_a_bad_row_that_says_what_it_looks_like() {
+    let (data, result) = sst2(b"sentence\tlabel\nfine work\t-1\n");
+    assert_eq!(
+        message(data.path(), &result.expect_err("refused")),
+        "sst2/train.tsv:2: label `-1`, expected one of `0`, `1`: this looks like a hidden label of a test split"
+    );
+}
+
+#[test]
+fn two_tables_of_one_task_in_the_folder_s_settings_are_refused_however_they_are_spelt() {
+    let (data, _) = sst2(GOOD.as_bytes());
+    let load = |settings: &str| {
+        fs::write(data.path().join("stepstone.toml"), settings).expect("settings");
+        load(find("sst2").expect("task"), data.path(), &Files::default())
+    };
+    fs::write(data.path().join("other.tsv"), "sentence\tlabel\none\t1\n").expect("file");
+    let other = load("[task.SST-2]\nfiles = { train = \"other.tsv\" }\n").expect("reads");
+    assert_eq!(other.train.len(), 1, "the table is found by another spelling");
+    let error = load("[task.sst2]\nfiles = {}\n[task.SST-2]\nfiles = {}\n").expect_err("refused");
+    assert_eq!(message(data.path(), &error), "stepstone.toml:3:7: a second table of task `sst2`, expected one");
+}
+
 /// The folder of real data, or a visible skip; STEPSTONE_REQUIRE_SHARED=1 makes a skip a failure.
 fn shared() -> Option<PathBuf> {
     let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared");

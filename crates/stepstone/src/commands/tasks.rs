@@ -83,7 +83,7 @@ fn head(task: &Task) -> &'static str {
 fn row_as_json(task: &Task) -> Value {
     json!({
         "name": task.name, "head": head(task), "metric": task.metric.name(), "labels": task.labels,
-        "folders": task.folders, "licence": task.licence, "citation": task.citation,
+        "folders": task.files.folders, "licence": task.licence, "citation": task.citation,
     })
 }
 
