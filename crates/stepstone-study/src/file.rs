@@ -2,6 +2,7 @@
 
 use crate::error::StudyError;
 use serde::Deserialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
@@ -75,6 +76,7 @@ impl Study {
         let reader = Reader { path, text: &text };
         let mut root = DeTable::parse(&text).map_err(|error| reader.toml(&error, 0..0))?.into_inner();
         reader.known(&root, "a study file", &["study", "tasks", "recipe", "task"])?;
+        reader.name_tasks(&mut root)?;
         let whole = 0..0;
         let (mut study, at) =
             reader.table(&mut root, "study")?.ok_or_else(|| reader.missing(whole, "study", "[study]"))?;
@@ -225,10 +227,10 @@ impl Reader<'_> {
         for role in ROLES {
             let names: Vec<Spanned<String>> = self.value(&mut table, &role.to_string())?.unwrap_or_default();
             for name in names {
-                let (span, name) = (name.span(), name.into_inner());
-                if let Err(error) = stepstone_tasks::find(&name) {
-                    return Err(self.error(span, error.to_string(), Some(error.hint())));
-                }
+                let span = name.span();
+                let found = stepstone_tasks::find(name.get_ref());
+                let found = found.map_err(|error| self.error(span.clone(), error.to_string(), Some(error.hint())))?;
+                let name = found.name.to_owned();
                 if let Some(problem) = clash(&tasks, &name, role) {
                     return Err(self.error(span, problem, None));
                 }
@@ -239,6 +241,26 @@ impl Reader<'_> {
             return Err(self.error(at, "[tasks] names no target and no probe, expected one at least".into(), None));
         }
         Ok(tasks)
+    }
+
+    /// Gives every table of a task the task's own name, so that `[task.SST-2]` and `sst2` in `[tasks]` meet.
+    fn name_tasks(&self, root: &mut DeTable<'_>) -> Result<(), StudyError> {
+        let Some(DeValue::Table(by_task)) = root.get_mut("task").map(Spanned::get_mut) else { return Ok(()) };
+        let mut named = DeTable::new();
+        let mut tables: Vec<_> = std::mem::take(by_task).into_iter().collect();
+        tables.sort_by_key(|(written, _)| written.span().start); // the later of two is the one too many
+        for (written, table) in tables {
+            let span = written.span();
+            // A name that no task has is answered later, with the tasks of this study.
+            let name = stepstone_tasks::find(written.get_ref())
+                .map_or_else(|_| written.into_inner(), |task| Cow::Borrowed(task.name));
+            let problem = format!("a second table of task `{name}`, expected one");
+            if named.insert(Spanned::new(span.clone(), name), table).is_some() {
+                return Err(self.error(span, problem, None));
+            }
+        }
+        *by_task = named;
+        Ok(())
     }
 
     /// Takes `files` out of every table of a task.
@@ -386,6 +408,18 @@ mod tests {
         // An integer is a fine number of epochs.
         assert_eq!(layers[2].overrides.epochs, Some(2.0));
         assert_eq!((layers[1].overrides.max_dev, layers[3].overrides.max_train), (Some(5), Some(9)));
+    }
+
+    #[test]
+    fn a_task_is_one_however_it_is_spelt() {
+        let text = STUDY.replace("sst2", "SST-2").replace("rte", "superglue_rte") + "[task.RTE]\nepochs = 2\n";
+        let study = read(&text).expect("reads");
+        assert_eq!(study.tasks, [("sst2".to_owned(), Role::Intermediate), ("rte".to_owned(), Role::Target)]);
+        assert_eq!(study.layers("rte", Role::Target)[0].overrides.epochs, Some(2.0));
+        let twice = read(&format!("{text}[task.rte]\nepochs = 3\n")).expect_err("two tables").to_string();
+        assert!(twice.contains(": a second table of task `rte`, expected one"), "{twice}");
+        let both = read(&STUDY.replace("\"rte\"", "\"rte\", \"RTE\"")).expect_err("twice").to_string();
+        assert!(both.contains("task `rte` is named twice as target"), "{both}");
     }
 
     #[test]

@@ -37,17 +37,28 @@ impl UnknownTask {
     }
 }
 
-/// The task of this name.
+/// The task that is plainly meant: by its name, in any case and with or without `-` and `_`, or by the name of a folder
+/// that only one task has (`SST-2`, `superglue_cb`).
 ///
 /// # Errors
 /// If there is none; the error names the nearest.
 pub fn find(name: &str) -> Result<&'static Task, UnknownTask> {
-    tasks().find(|task| task.name == name).ok_or_else(|| {
-        let similarity = |task: &Task| strsim::jaro_winkler(&name.to_lowercase(), task.name);
+    let wanted = plain(name);
+    let named = || tasks().find(|task| plain(task.name) == wanted);
+    let mut by_folder = tasks().filter(|task| task.files.folders.iter().any(|folder| plain(folder) == wanted));
+    // The four acceptability probes share a folder, which therefore names none of them.
+    let only = by_folder.next().filter(|_| by_folder.next().is_none());
+    named().or(only).ok_or_else(|| {
+        let similarity = |task: &Task| strsim::jaro_winkler(&wanted, &plain(task.name));
         let nearest = tasks().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
         let nearest = nearest.filter(|task| similarity(task) > 0.7).map(|task| task.name);
         UnknownTask { name: name.into(), nearest }
     })
+}
+
+/// Letters and digits of a name, in lower case.
+fn plain(name: &str) -> String {
+    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
 #[cfg(test)]
@@ -55,8 +66,31 @@ mod tests {
     use super::*;
     #[test]
     fn an_unknown_name_is_answered_with_the_nearest() {
-        for (name, want) in [("rte2", Some("rte")), ("SST2", Some("sst2")), ("mlni", Some("mnli")), ("zzz", None)] {
+        for (name, want) in [("rte2", Some("rte")), ("STS2", Some("sst2")), ("mlni", Some("mnli")), ("zzz", None)] {
             assert_eq!(find(name).expect_err(name).nearest, want, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_found_in_any_case_with_any_separator_and_by_its_folder() {
+        let table = [
+            ("RTE", "rte"),
+            ("SST-2", "sst2"),
+            ("sst_2", "sst2"),
+            ("CoLA", "cola"),
+            ("superglue_cb", "cb"),
+            ("CommonsenseQA", "commonsenseqa"),
+            ("csqa", "commonsenseqa"),
+            ("AJ_coord", "aj-coord"),
+        ];
+        for (name, want) in table {
+            assert_eq!(find(name).map(|task| task.name), Ok(want), "{name}");
+        }
+        for task in tasks() {
+            assert_eq!(find(task.name).map(|found| found.name), Ok(task.name), "its own name wins");
+        }
+        for name in ["aj", "", "-"] {
+            assert!(find(name).is_err(), "`{name}` means no task, or several");
         }
     }
 }

@@ -78,10 +78,16 @@ impl Files {
         let settings: Settings = toml::from_str(&text).map_err(|error| {
             refused(error.span().map_or(0, |span| span.start), error.message().trim().replace('\n', ", "))
         })?;
-        for name in settings.task.keys() {
-            find(name.get_ref()).map_err(|error| refused(name.span().start, format!("{error}; {}", error.hint())))?;
+        let mut files = BTreeMap::new();
+        let mut tables: Vec<_> = settings.task.into_iter().collect();
+        tables.sort_by_key(|(name, _)| name.span().start); // the later of two is the one too many
+        for (name, settings) in tables {
+            let at = name.span().start;
+            let found = find(name.get_ref()).map_err(|error| refused(at, format!("{error}; {}", error.hint())))?;
+            if files.insert(found.name, settings.files).is_some() {
+                return Err(refused(at, format!("a second table of task `{}`, expected one", found.name)));
+            }
         }
-        let of_task = settings.task.into_iter().find(|(name, _)| name.get_ref() == task.name);
-        Ok(of_task.map(|(_, settings)| settings.files).unwrap_or_default())
+        Ok(files.remove(task.name).unwrap_or_default())
     }
 }
