@@ -14,9 +14,10 @@ pub(crate) fn wide(x: &[f32]) -> Vec<f64> {
     x.iter().map(|x| f64::from(*x)).collect()
 }
 
-/// What `work` gives with one thread, having checked that two and three threads give the same bits, and every instruction
-/// set that has vectors, too. Without vectors products go another way, so those bits are checked among themselves, and
-/// to be near.
+/// The result of `work` on one thread, after checking that 1, 2 and 8 threads give the same bits with every instruction set
+/// that has vectors.
+// Without vectors, products go through another crate and sum in another order. Those bits are compared among themselves,
+// and with the others to 1e-5 of the largest value.
 pub(crate) fn same_bits(work: impl Fn(&Threads) -> Vec<f32>) -> Vec<f32> {
     let run = |set: InstructionSet, count: usize| work(&Threads::with_instructions(count, set).unwrap());
     let best = run(InstructionSet::best(), 1);
@@ -29,7 +30,7 @@ pub(crate) fn same_bits(work: impl Fn(&Threads) -> Vec<f32>) -> Vec<f32> {
         }
         let scale = best.iter().fold(1.0f32, |scale, value| scale.max(value.abs()));
         let far = one.iter().zip(&best).position(|(a, b)| (a - b).abs() > 1e-5 * scale);
-        assert_eq!(far, None, "{set:?} is far from the best");
+        assert_eq!(far, None, "{set:?} gives other numbers than the best set");
     }
     best
 }
@@ -48,7 +49,7 @@ pub(crate) fn close_each(what: &str, got: &[f32], want: &[f64], bound: impl Fn(u
     }
 }
 
-/// Central difference quotients of `function` by every element of `at`; good to about 1e-9 for smooth functions near 1.
+/// Central difference quotients of `function` by every element of `at`; good to roughly 1e-9 for smooth functions near 1.
 pub(crate) fn difference_quotients(at: &[f64], function: impl Fn(&[f64]) -> f64) -> Vec<f64> {
     let h = 1e-5;
     let mut point = at.to_vec();

@@ -7,21 +7,17 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 #[test]
-fn phases_make_up_the_time() {
+fn a_report_names_every_phase_and_charges_none_of_the_backward_ones_to_inference() {
     let output = stepstone(Path::new("."), &["bench", "S", "--threads", "2", "--seconds", "0", "--json"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!((report["size"].as_str(), report["threads"].as_u64()), (Some("S"), Some(2)));
     for work in ["training", "inference"] {
         let speed = &report[work];
-        let number = |name: &str| speed[name].as_f64().expect(name);
-        assert_eq!(speed["batches"], 3, "{work}: three at least");
-        let phases: f64 =
-            speed["phases_ms"].as_object().expect("phases").values().map(|ms| ms.as_f64().expect("a time")).sum();
-        // Of an average batch, where the three at hand may be longer ones.
-        let whole = 1e3 * report["tokens_per_batch"].as_f64().expect("tokens") / number("tokens_per_second");
-        assert!(phases > 0.0 && phases < 1.5 * whole, "{work}: phases {phases} ms of {whole} ms");
-        assert!(number("gemm_gflops") >= number("step_gflops"), "{work}");
+        assert_eq!(speed["batches"], 3, "{work}: at least three, even in no time");
+        let phases: Vec<&String> = speed["phases_ms"].as_object().expect("phases").keys().collect();
+        let names = ["attention", "data_gradient", "gemm_forward", "norms", "optimizer", "other", "packing"];
+        assert_eq!(phases, [&names[..], &["weight_gradient"]].concat(), "{work}");
     }
     let phases = &report["inference"]["phases_ms"];
     let nothing_backward = ["data_gradient", "weight_gradient", "optimizer"].map(|phase| phases[phase].as_f64());
