@@ -4,10 +4,17 @@
 //! A check records one op, or a few, over free inputs x and parameters; the function is f = sum of weights * out. The
 //! backward list starts with the weights as the gradient of `out`.
 
-use crate::{
-    Arena, Batch, CpuDevice, Device, Layout, Program, ReferenceDevice, Rows, Scalars, Sequence, Tape, Threads, Value,
-    rng,
-};
+use crate::batch::{Batch, Sequence};
+use crate::cpu::CpuDevice;
+use crate::device::{Arena, Device};
+use crate::layout::{Layout, Param};
+use crate::program::Program;
+use crate::reference::ReferenceDevice;
+use crate::scalars::Scalars;
+use crate::tape::Tape;
+use crate::value::{Rows, Value};
+use stepstone_kernels::philox as rng;
+use stepstone_kernels::threads::Threads;
 
 /// Lengths of the sequences of a batch: none, single tokens, one short one, unequal ones.
 pub(crate) const LENGTHS: [&[usize]; 5] = [&[], &[1], &[1, 1, 1], &[7], &[5, 1, 31]];
@@ -45,11 +52,11 @@ impl Build {
         value
     }
 
-    pub(crate) fn matrix(&mut self, rows: usize, columns: usize) -> crate::Param {
+    pub(crate) fn matrix(&mut self, rows: usize, columns: usize) -> Param {
         self.layout.matrix(&[String::new()], rows, columns)
     }
 
-    pub(crate) fn vector(&mut self, len: usize) -> crate::Param {
+    pub(crate) fn vector(&mut self, len: usize) -> Param {
         self.layout.vector(&[String::new()], len)
     }
 }
@@ -98,14 +105,14 @@ impl Check {
             let info = both.info(value);
             info.columns * batch.shape().rows(info.rows)
         };
-        let gradient = |value: Value| gradients[value.0 as usize].expect("the output depends on every input");
+        let gradient = |value: Value| gradients[value.index()].expect("the output depends on every input");
         let inputs = inputs.iter().map(|x| (*x, random(x.0, len(*x)), gradient(*x))).collect();
         let weights = match output {
             Output::Value => random(1000, len(out)),
             Output::Losses => vec![SCALARS.loss_scale; len(out)],
         };
         let parameters = random(2000, layout.len).into_iter().map(|p| p as f32).collect();
-        let d_out = gradients[out.0 as usize];
+        let d_out = gradients[out.index()];
         Self { batch, layout, out, forward, both, inputs, parameters, d_out, weights }
     }
 
@@ -171,7 +178,7 @@ impl Check {
             device.read(self.out).iter().zip(&self.weights).map(|(out, weight)| out * weight).sum()
         };
         match *by {
-            Name::Out => panic!("the output is no variable"),
+            Name::Out => panic!("the output is not a variable"),
             Name::Input(number) => (0..values[number].1.len())
                 .map(|i| {
                     slope(values[number].1[i], |at| {

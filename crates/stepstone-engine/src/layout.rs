@@ -78,6 +78,7 @@ impl Param {
 impl Layout {
     /// Appends a matrix made of `names.len()` checkpoint tensors of equal shape `[rows, columns]`, stacked by rows.
     pub fn matrix(&mut self, names: &[String], rows: usize, columns: usize) -> Param {
+        // Stacked, so that query, key and value are one product with one wide weight instead of three.
         let param = Param { offset: self.len, rows: rows * names.len(), columns };
         let part = |(i, name): (usize, &String)| Part {
             name: name.clone(),
@@ -101,6 +102,7 @@ impl Layout {
     /// Whether weight decay acts on each [`CHUNK`] of the arena, `[len / CHUNK]`.
     pub fn decays(&self) -> Vec<bool> {
         let mut flags = vec![false; self.len / CHUNK];
+        // No two tensors share a chunk, so one flag per chunk says it all, padding included.
         for tensor in self.tensors.iter().filter(|t| t.decays) {
             let range = tensor.param.range();
             flags[range.start / CHUNK..range.end.div_ceil(CHUNK)].fill(true);
@@ -138,6 +140,7 @@ fn param_rows(param: Param, first: usize, rows: usize) -> Param {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn tensors_start_at_chunks_and_parts_are_rows_of_them() {
@@ -154,5 +157,92 @@ mod tests {
         assert_eq!(layout.decays(), [true, true, false]);
         assert_eq!(fused.slice(24, 48), Param { offset: 576, rows: 48, columns: 24 });
         assert_eq!(bias.slice(24, 48), Param { offset: 2072, rows: 1, columns: 48 });
+    }
+
+    /// A matrix or a vector, of one or more checkpoint tensors.
+    #[derive(Debug, Clone)]
+    enum Entry {
+        Matrix { parts: usize, rows: usize, columns: usize },
+        Vector { parts: usize, len: usize },
+    }
+
+    fn entries() -> impl Strategy<Value = Vec<Entry>> {
+        let matrix = (1usize..4, 1usize..40, 1usize..90).prop_map(|(parts, rows, columns)| Entry::Matrix {
+            parts,
+            rows,
+            columns,
+        });
+        let vector = (1usize..4, 1usize..1500).prop_map(|(parts, len)| Entry::Vector { parts, len });
+        prop::collection::vec(prop_oneof![matrix, vector], 0..12)
+    }
+
+    fn laid_out(entries: &[Entry]) -> Layout {
+        let mut layout = Layout::default();
+        for (number, entry) in entries.iter().enumerate() {
+            let names = |parts: usize| (0..parts).map(|part| format!("{number}.{part}")).collect::<Vec<_>>();
+            match *entry {
+                Entry::Matrix { parts, rows, columns } => layout.matrix(&names(parts), rows, columns),
+                Entry::Vector { parts, len } => layout.vector(&names(parts), len),
+            };
+        }
+        layout
+    }
+
+    proptest! {
+        #[test]
+        fn tensors_start_at_chunks_share_none_and_lie_in_the_arena(entries in entries()) {
+            let layout = laid_out(&entries);
+            let mut free_from = 0;
+            for tensor in &layout.tensors {
+                let range = tensor.param.range();
+                prop_assert_eq!(range.start % CHUNK, 0);
+                prop_assert!(range.start >= free_from, "two tensors share the chunk before {}", range.start);
+                free_from = range.end.next_multiple_of(CHUNK);
+            }
+            prop_assert_eq!(layout.len, free_from);
+        }
+
+        #[test]
+        fn the_parts_of_a_tensor_fill_it_in_order(entries in entries()) {
+            for tensor in laid_out(&entries).tensors {
+                let mut at = tensor.param.offset;
+                for part in &tensor.parts {
+                    prop_assert_eq!(part.param.offset, at);
+                    prop_assert_eq!(part.shape.iter().product::<usize>(), part.param.len());
+                    at += part.param.len();
+                }
+                prop_assert_eq!(at, tensor.param.range().end);
+            }
+        }
+
+        /// Decay acts on matrices and spares vectors: biases, gains.
+        #[test]
+        fn every_chunk_has_the_decay_of_its_tensor(entries in entries()) {
+            let layout = laid_out(&entries);
+            let decays = layout.decays();
+            prop_assert_eq!(decays.len() * CHUNK, layout.len);
+            for (tensor, entry) in layout.tensors.iter().zip(&entries) {
+                let want = matches!(entry, Entry::Matrix { .. });
+                prop_assert!(tensor.param.range().all(|i| decays[i / CHUNK] == want), "{entry:?}");
+            }
+        }
+
+        #[test]
+        fn parameters_count_elements_without_padding(entries in entries()) {
+            let layout = laid_out(&entries);
+            prop_assert_eq!(layout.parameters(), layout.part_ranges().iter().map(ExactSizeIterator::len).sum::<usize>());
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "rows 3+2 of 4")]
+    fn a_slice_beyond_the_last_row_is_refused() {
+        let _ = Param { offset: 0, rows: 4, columns: 2 }.slice(3, 2);
+    }
+
+    #[test]
+    #[should_panic(expected = "elements 3+2 of 4")]
+    fn a_slice_beyond_the_last_element_is_refused() {
+        let _ = Param { offset: 0, rows: 1, columns: 4 }.slice(3, 2);
     }
 }

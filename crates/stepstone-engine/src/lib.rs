@@ -9,28 +9,40 @@
 
 mod batch;
 mod cpu;
+mod cpu_run;
 mod device;
 #[cfg(test)]
 mod gradient_check;
+mod gradients;
 mod layout;
+mod memory_plan;
 pub mod ops;
 mod phases;
-mod plan;
 mod program;
 mod reference;
+mod reference_run;
+mod scalars;
+mod site;
 mod tape;
+#[cfg(test)]
+mod testing;
+mod value;
 
 pub use batch::{Batch, PackError, Sequence};
 pub use cpu::CpuDevice;
-pub use device::{Arena, Device, Scalars, Update};
+pub use device::{Arena, Device, Update};
 pub use layout::{CHUNK, Layout, Param, Part, Tensor};
+pub use memory_plan::MemoryPlan;
+pub use ops::Op;
 pub use phases::{Phase, Times};
-pub use plan::Plan;
-pub use program::{BatchShape, Op, Program, Rows, Value, ValueInfo};
+pub use program::Program;
 pub use reference::ReferenceDevice;
+pub use scalars::Scalars;
+pub use site::{DropoutSite, Site};
 pub use stepstone_kernels::InstructionSet;
 pub use stepstone_kernels::optimizer::AdamW;
 pub use stepstone_kernels::peak::fma_rate;
 pub use stepstone_kernels::philox as rng;
 pub use stepstone_kernels::threads::Threads;
-pub use tape::{DropoutSite, Site, SiteKind, Tape};
+pub use tape::Tape;
+pub use value::{BatchShape, Rows, Value, ValueInfo};

@@ -13,7 +13,7 @@ pub enum Phase {
     DataGradient,
     /// Matrix products that give the gradient of a layer's weight, and the sums for that of its bias.
     WeightGradient,
-    /// Right operands of all products into the order in which tiles read them.
+    /// Packing the right operands of all products into the order in which tiles read them.
     Packing,
     /// Attention, both ways.
     Attention,
@@ -88,17 +88,55 @@ impl Stopwatch {
         Self { times: Times::default(), last: Instant::now(), packing: Duration::ZERO }
     }
 
-    /// Time up to now belongs to nobody.
+    /// Time up to now is charged to no phase.
     pub(crate) fn start(&mut self, threads: &Threads) {
         (self.last, self.packing) = (Instant::now(), threads.packing_time());
     }
 
-    /// Charges the time since the last lap to `phase`, but what went into packing.
+    /// Charges the time since the last lap to `phase`, except the time spent on packing.
     pub(crate) fn lap(&mut self, threads: &Threads, phase: Phase) {
         let (last, packing) = (self.last, self.packing);
         self.start(threads);
+        // Packing happens inside products, on the same clock: its share is taken out of the op's time. Saturating, because
+        // two readings of a clock may disagree by a tick.
         let packed = self.packing.saturating_sub(packing);
         self.times[Phase::Packing] += packed;
         self.times[phase] += self.last.duration_since(last).saturating_sub(packed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phases_have_different_names_and_places() {
+        let names: std::collections::BTreeSet<_> = Phase::ALL.map(Phase::name).into();
+        assert_eq!(names.len(), Phase::ALL.len());
+        assert_eq!(Phase::ALL.map(|phase| phase as usize), [0, 1, 2, 3, 4, 5, 6, 7], "the order of the table of times");
+    }
+
+    /// Not a word about how long anything takes: the laps, however long, add up to the whole.
+    #[test]
+    fn laps_make_up_the_time_from_the_start() {
+        let (threads, mut stopwatch) = (Threads::new(1).expect("threads start"), Stopwatch::new());
+        stopwatch.start(&threads);
+        let start = stopwatch.last;
+        for phase in [Phase::Attention, Phase::Norms, Phase::Attention, Phase::Other] {
+            stopwatch.lap(&threads, phase);
+        }
+        let charged: Duration = Phase::ALL.iter().map(|phase| stopwatch.times[*phase]).sum();
+        assert_eq!(charged, stopwatch.last - start);
+    }
+
+    #[test]
+    fn each_phase_has_a_time_of_its_own() {
+        let mut times = Times::default();
+        for (number, phase) in Phase::ALL.into_iter().enumerate() {
+            times[phase] += Duration::from_secs(number as u64);
+        }
+        for (number, phase) in Phase::ALL.into_iter().enumerate() {
+            assert_eq!(times[phase], Duration::from_secs(number as u64), "{phase:?}");
+        }
     }
 }

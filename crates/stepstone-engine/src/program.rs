@@ -1,101 +1,7 @@
 //! A program: the forward and backward lists of op records, and the values they name.
 
-use crate::ops;
-
-/// Names one activation or gradient of a program; its place in memory is a [`crate::Plan`]'s business.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Value(pub(crate) u32);
-
-/// How many rows a value has; known once a batch is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rows {
-    /// One row per token of the packed batch.
-    Tokens,
-    /// One row per sequence.
-    Sequences,
-    /// One row per example of so many sequences.
-    Examples {
-        /// Sequences of each example.
-        choices: usize,
-    },
-}
-
-/// Shape of a value: `[rows, columns]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ValueInfo {
-    /// Rows.
-    pub rows: Rows,
-    /// Columns.
-    pub columns: usize,
-}
-
-/// What a plan needs to know of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BatchShape {
-    /// T.
-    pub tokens: usize,
-    /// S.
-    pub sequences: usize,
-}
-
-impl BatchShape {
-    /// Number of rows.
-    pub fn rows(self, rows: Rows) -> usize {
-        match rows {
-            Rows::Tokens => self.tokens,
-            Rows::Sequences => self.sequences,
-            Rows::Examples { choices } => self.sequences / choices,
-        }
-    }
-}
-
-/// One op record. A closed set: a device that knows these runs every model.
-#[derive(Debug, Clone, PartialEq)]
-#[expect(missing_docs, reason = "each record is documented in its own file under ops/")]
-pub enum Op {
-    Embedding(ops::Embedding),
-    EmbeddingBackward(ops::EmbeddingBackward),
-    LayerNorm(ops::LayerNorm),
-    LayerNormBackward(ops::LayerNormBackward),
-    Linear(ops::Linear),
-    LinearBackward(ops::LinearBackward),
-    Attention(ops::Attention),
-    AttentionBackward(ops::AttentionBackward),
-    Dropout(ops::Dropout),
-    FirstToken(ops::FirstToken),
-    FirstTokenBackward(ops::FirstTokenBackward),
-    Choices(ops::Choices),
-    ChoicesBackward(ops::ChoicesBackward),
-    Tanh(ops::Tanh),
-    TanhBackward(ops::TanhBackward),
-    CrossEntropy(ops::CrossEntropy),
-    CrossEntropyBackward(ops::CrossEntropyBackward),
-}
-
-impl Op {
-    /// Every value that the op reads or writes.
-    pub fn values(&self) -> Vec<Value> {
-        match self {
-            Self::Embedding(op) => op.values(),
-            Self::EmbeddingBackward(op) => op.values(),
-            Self::LayerNorm(op) => op.values(),
-            Self::LayerNormBackward(op) => op.values(),
-            Self::Linear(op) => op.values(),
-            Self::LinearBackward(op) => op.values(),
-            Self::Attention(op) => op.values(),
-            Self::AttentionBackward(op) => op.values(),
-            Self::Dropout(op) => op.values(),
-            Self::FirstToken(op) => op.values(),
-            Self::FirstTokenBackward(op) => op.values(),
-            Self::Choices(op) => op.values(),
-            Self::ChoicesBackward(op) => op.values(),
-            Self::Tanh(op) => op.values(),
-            Self::TanhBackward(op) => op.values(),
-            Self::CrossEntropy(op) => op.values(),
-            Self::CrossEntropyBackward(op) => op.values(),
-        }
-    }
-}
+use crate::ops::Op;
+use crate::value::{Value, ValueInfo};
 
 /// Lists of ops that a device runs in order, and the shapes of their values.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,15 +17,41 @@ pub struct Program {
 impl Program {
     /// Shape of `value`.
     pub fn info(&self, value: Value) -> ValueInfo {
-        self.values[value.0 as usize]
+        self.values[value.index()]
     }
 }
 
+/// One op per line, with its number.
 impl std::fmt::Display for Program {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (number, op) in self.ops.iter().enumerate() {
             writeln!(f, "{number:4} {op:?}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::ops::Op;
+    use crate::testing::{Sketch, tape_with_input};
+
+    #[test]
+    fn a_program_prints_one_numbered_op_per_line() {
+        let (mut tape, x) = tape_with_input(3);
+        let first = tape.first_token(x);
+        let out = tape.tanh(first);
+        let want = "   0 FirstToken(FirstToken { x: Value(0), out: Value(1) })\n   1 Tanh(Tanh { x: Value(1), out: Value(2) })\n";
+        assert_eq!(tape.finish(&[out]).to_string(), want);
+    }
+
+    #[test]
+    fn the_backward_list_follows_the_forward_list_in_reverse() {
+        let model = Sketch::chain(2).training(0.0);
+        let (_, backward) = model.lists();
+        let name = |op: &Op| format!("{op:?}").split('(').next().unwrap_or_default().to_owned();
+        let names: Vec<String> = backward.iter().map(name).collect();
+        let layer = "LinearBackward";
+        assert_eq!(names, ["CrossEntropyBackward", layer, "FirstTokenBackward", layer, layer, "EmbeddingBackward"]);
     }
 }

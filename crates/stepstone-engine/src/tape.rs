@@ -1,39 +1,11 @@
 //! Recording a forward pass, and deriving the backward list from it.
 
-use crate::ops::{self, Qkv};
-use crate::{Op, Param, Program, Rows, Value, ValueInfo};
-
-/// Where a dropout acts; its number is part of the counter that makes the mask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Site(pub u32);
-
-/// The kinds of dropout in an encoder layer or outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum SiteKind {
-    Embedding = 0,
-    AttentionProbabilities = 1,
-    AttentionOutput = 2,
-    FeedForwardOutput = 3,
-    HeadInput = 4,
-    HeadHidden = 5,
-}
-
-impl Site {
-    /// layer x 1,024 + kind x 64; attention adds the head.
-    pub fn new(layer: usize, kind: SiteKind) -> Self {
-        Self(layer as u32 * 1024 + kind as u32 * 64)
-    }
-}
-
-/// A dropout with its place.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct DropoutSite {
-    /// Probability of dropping, 0..1.
-    pub probability: f32,
-    /// The place.
-    pub site: Site,
-}
+use crate::gradients::{Gradients, push_value};
+use crate::layout::Param;
+use crate::ops::{self, Op, Qkv};
+use crate::program::Program;
+use crate::site::DropoutSite;
+use crate::value::{Rows, Value, ValueInfo};
 
 /// Records op after op; every method returns the op's output.
 ///
@@ -59,7 +31,7 @@ impl Tape {
     /// Sum of word, position and segment rows, `[tokens, hidden]`. `padding_index`: a word row without gradient.
     pub fn embedding(&mut self, word: Param, position: Param, token_type: Param, padding_index: Option<u32>) -> Value {
         let out = self.value(Rows::Tokens, word.columns);
-        self.ops.push(Op::Embedding(ops::Embedding { word, position, token_type, padding_index, out }));
+        self.record(ops::Embedding { word, position, token_type, padding_index, out });
         out
     }
 
@@ -77,14 +49,16 @@ impl Tape {
     ) -> Value {
         let info = self.info(x);
         assert_eq!((gain.len(), bias.len()), (info.columns, info.columns), "layer norm: width of gain or bias");
+        // `r != x`: the backward op writes the gradients of both at once, so they need places of their own.
         assert!(residual.is_none_or(|r| r != x && self.info(r) == info), "layer norm: residual of another shape");
         let out = self.value(info.rows, info.columns);
+        // The normalised rows are kept, not x and the residual: the backward rule needs nothing else.
         let saved = self.training.then(|| ops::NormSaved {
             normalized: self.value(info.rows, info.columns),
             rstd: self.value(info.rows, 1),
         });
         let dropout = self.active(dropout);
-        self.ops.push(Op::LayerNorm(ops::LayerNorm { x, residual, dropout, gain, bias, epsilon, out, saved }));
+        self.record(ops::LayerNorm { x, residual, dropout, gain, bias, epsilon, out, saved });
         out
     }
 
@@ -114,18 +88,20 @@ impl Tape {
         };
         assert_eq!(hidden % heads, 0, "attention: {heads} heads do not divide {hidden}");
         let out = self.value(rows, hidden);
+        // One number per query and head, from which the backward pass makes the probabilities again.
         let lse = self.training.then(|| self.value(rows, heads));
         let dropout = self.active(dropout);
-        self.ops.push(Op::Attention(ops::Attention { qkv, heads, head_dim: hidden / heads, dropout, out, lse }));
+        self.record(ops::Attention { qkv, heads, head_dim: hidden / heads, dropout, out, lse });
         out
     }
 
     /// Dropout alone; `x` itself on an inference tape or for probability 0.
     pub fn dropout(&mut self, x: Value, dropout: DropoutSite) -> Value {
+        // No op that copies: a program of inference has none of these.
         let Some(dropout) = self.active(Some(dropout)) else { return x };
         let info = self.info(x);
         let out = self.value(info.rows, info.columns);
-        self.ops.push(Op::Dropout(ops::Dropout { x, dropout, out }));
+        self.record(ops::Dropout { x, dropout, out });
         out
     }
 
@@ -137,7 +113,7 @@ impl Tape {
         let info = self.info(x);
         assert_eq!(info.rows, Rows::Tokens, "first_token: needs one row per token");
         let out = self.value(Rows::Sequences, info.columns);
-        self.ops.push(Op::FirstToken(ops::FirstToken { x, out }));
+        self.record(ops::FirstToken { x, out });
         out
     }
 
@@ -149,7 +125,7 @@ impl Tape {
         assert_eq!(self.info(scores), ValueInfo { rows: Rows::Sequences, columns: 1 }, "choices: one score each");
         assert!(choices > 0, "choices: none");
         let out = self.value(Rows::Examples { choices }, choices);
-        self.ops.push(Op::Choices(ops::Choices { x: scores, out }));
+        self.record(ops::Choices { x: scores, out });
         out
     }
 
@@ -157,7 +133,7 @@ impl Tape {
     pub fn tanh(&mut self, x: Value) -> Value {
         let info = self.info(x);
         let out = self.value(info.rows, info.columns);
-        self.ops.push(Op::Tanh(ops::Tanh { x, out }));
+        self.record(ops::Tanh { x, out });
         out
     }
 
@@ -170,7 +146,7 @@ impl Tape {
         assert_ne!(info.rows, Rows::Tokens, "cross_entropy: one row of logits per label");
         let probabilities = self.value(info.rows, info.columns);
         let losses = self.value(info.rows, 1);
-        self.ops.push(Op::CrossEntropy(ops::CrossEntropy { logits, probabilities, losses }));
+        self.record(ops::CrossEntropy { logits, probabilities, losses });
         losses
     }
 
@@ -186,10 +162,12 @@ impl Tape {
     /// If this is an inference tape.
     pub fn finish_with_backward(self, losses: Value, outputs: &[Value]) -> Program {
         assert!(self.training, "an inference tape has no backward list");
-        let backward = Backward::new(self.values, losses).derive(&self.ops);
-        let ops = self.ops.into_iter().chain(backward.ops).collect();
+        let mut gradients = Gradients::new(self.values, losses);
+        let backward = backward_list(&self.ops, &mut gradients);
+        let ops = self.ops.into_iter().chain(backward).collect();
+        // The host reads the losses after every step.
         let outputs = outputs.iter().copied().chain([losses]).collect();
-        Program { ops, values: backward.values, outputs }
+        Program { ops, values: gradients.into_parts().1, outputs }
     }
 
     /// Ends a tape for a gradient check: the forward list alone, both lists, and the gradient of every value that has
@@ -197,16 +175,21 @@ impl Tape {
     /// All values are outputs.
     #[cfg(test)]
     pub(crate) fn finish_from(self, out: Value, is_loss: bool) -> ([Program; 2], Vec<Option<Value>>) {
-        let mut backward = Backward::new(self.values, out);
+        let mut gradients = Gradients::new(self.values, out);
         if !is_loss {
-            backward.target(out);
+            gradients.target(out);
         }
-        let backward = backward.derive(&self.ops);
-        let outputs: Vec<Value> = (0..backward.values.len() as u32).map(Value).collect();
-        let forward = Program { ops: self.ops, values: backward.values, outputs };
-        let ops = forward.ops.iter().cloned().chain(backward.ops).collect();
+        let backward = backward_list(&self.ops, &mut gradients);
+        let (gradients, values) = gradients.into_parts();
+        let outputs: Vec<Value> = (0..values.len() as u32).map(Value).collect();
+        let forward = Program { ops: self.ops, values, outputs };
+        let ops = forward.ops.iter().cloned().chain(backward).collect();
         let both = Program { ops, ..forward.clone() };
-        ([forward, both], backward.gradients)
+        ([forward, both], gradients)
+    }
+
+    fn record(&mut self, op: impl Into<Op>) {
+        self.ops.push(op.into());
     }
 
     fn push_linear(&mut self, x: Value, weight: Param, bias: Param, activation: ops::Activation) -> Value {
@@ -214,7 +197,7 @@ impl Tape {
         assert_eq!(info.columns, weight.columns, "linear: input width and weight");
         assert_eq!(bias.len(), weight.rows, "linear: bias and weight");
         let out = self.value(info.rows, weight.rows);
-        self.ops.push(Op::Linear(ops::Linear { x, weight, bias, activation, out }));
+        self.record(ops::Linear { x, weight, bias, activation, out });
         out
     }
 
@@ -223,7 +206,7 @@ impl Tape {
     }
 
     fn info(&self, value: Value) -> ValueInfo {
-        self.values[value.0 as usize]
+        self.values[value.index()]
     }
 
     pub(crate) fn value(&mut self, rows: Rows, columns: usize) -> Value {
@@ -231,88 +214,140 @@ impl Tape {
     }
 }
 
-fn push_value(values: &mut Vec<ValueInfo>, info: ValueInfo) -> Value {
-    values.push(info);
-    Value(values.len() as u32 - 1)
+/// The rules of a forward list, last op first: a gradient is finished before the op that made its value asks for it.
+fn backward_list(forward: &[Op], gradients: &mut Gradients) -> Vec<Op> {
+    forward.iter().rev().filter_map(|op| op.backward(gradients)).collect()
 }
 
-/// Whether a gradient is the first that reaches its value, or one more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Write {
-    /// The output is written whatever it held.
-    Overwrite,
-    /// The output is added to.
-    Accumulate,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::site::Site;
+    use crate::testing::{matrix, sketches, tape_with_input, vector};
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
-/// The backward list in the making: which value has which gradient.
-#[derive(Debug)]
-pub(crate) struct Backward {
-    gradients: Vec<Option<Value>>, // of the values of the forward list
-    values: Vec<ValueInfo>,
-    losses: Value,
-    ops: Vec<Op>,
-}
-
-impl Backward {
-    fn new(values: Vec<ValueInfo>, losses: Value) -> Self {
-        Self { gradients: vec![None; values.len()], values, losses, ops: Vec::new() }
+    /// What a panic says, or that there was none.
+    fn refusal(record: impl FnOnce() + std::panic::UnwindSafe) -> String {
+        let panic = std::panic::catch_unwind(record).expect_err("nothing was refused");
+        panic.downcast_ref::<String>().cloned().unwrap_or_else(|| (*panic.downcast_ref::<&str>().unwrap()).to_owned())
     }
 
-    /// The rules of a forward list, last op first.
-    fn derive(mut self, forward: &[Op]) -> Self {
-        forward.iter().rev().for_each(|op| self.push_rule(op));
-        self
+    /// Records one op on a value `[tokens, 6]`.
+    fn record_on(op: impl FnOnce(&mut Tape, Value, &mut crate::layout::Layout)) {
+        let (mut tape, x) = tape_with_input(6);
+        op(&mut tape, x, &mut crate::layout::Layout::default());
     }
 
-    fn push_rule(&mut self, op: &Op) {
-        let rule = match op {
-            Op::Embedding(op) => op.backward(self),
-            Op::LayerNorm(op) => op.backward(self),
-            Op::Linear(op) => op.backward(self),
-            Op::Attention(op) => op.backward(self),
-            Op::Dropout(op) => op.backward(self),
-            Op::FirstToken(op) => op.backward(self),
-            Op::Choices(op) => op.backward(self),
-            Op::Tanh(op) => op.backward(self),
-            Op::CrossEntropy(op) => op.backward(self),
-            Op::EmbeddingBackward(_)
-            | Op::LayerNormBackward(_)
-            | Op::LinearBackward(_)
-            | Op::AttentionBackward(_)
-            | Op::FirstTokenBackward(_)
-            | Op::ChoicesBackward(_)
-            | Op::TanhBackward(_)
-            | Op::CrossEntropyBackward(_) => unreachable!("a tape records forward ops only"),
-        };
-        self.ops.extend(rule);
-    }
-
-    /// Whether the loss is `losses` itself.
-    pub(crate) fn is_loss(&self, losses: Value) -> bool {
-        self.losses == losses
-    }
-
-    /// The finished gradient of `value`; None if the loss does not depend on it.
-    pub(crate) fn gradient(&self, value: Value) -> Option<Value> {
-        self.gradients[value.0 as usize]
-    }
-
-    /// The gradient of `value` as an output of a backward op.
-    pub(crate) fn target(&mut self, value: Value) -> (Value, Write) {
-        if let Some(gradient) = self.gradients[value.0 as usize] {
-            return (gradient, Write::Accumulate);
+    #[test]
+    fn shapes_that_do_not_fit_are_refused_when_they_are_recorded() {
+        type Record = fn(&mut Tape, Value, &mut crate::layout::Layout);
+        let table: [(&str, Record); 10] = [
+            ("linear: input width", |t, x, l| {
+                t.linear(x, matrix(l, 4, 5), vector(l, 4));
+            }),
+            ("linear: bias", |t, x, l| {
+                t.linear(x, matrix(l, 4, 6), vector(l, 5));
+            }),
+            ("width of gain or bias", |t, x, l| {
+                t.layer_norm(x, None, None, (vector(l, 5), vector(l, 6)), 1e-5);
+            }),
+            ("residual of another shape", |t, x, l| {
+                let residual = Some(t.first_token(x));
+                t.layer_norm(x, residual, None, (vector(l, 6), vector(l, 6)), 1e-5);
+            }),
+            ("residual of another shape", |t, x, l| {
+                t.layer_norm(x, Some(x), None, (vector(l, 6), vector(l, 6)), 1e-5);
+            }),
+            ("heads do not divide", |t, x, _| {
+                t.attention(Qkv::All(x), 4, None);
+            }),
+            ("widths of q and kv", |t, x, _| {
+                t.attention(Qkv::FirstToken { q: x, kv: x }, 1, None);
+            }),
+            ("one row per token", |t, x, _| {
+                let first = t.first_token(x);
+                t.first_token(first);
+            }),
+            ("one score each", |t, x, _| {
+                t.choices(x, 2);
+            }),
+            ("one row of logits per label", |t, x, _| {
+                t.cross_entropy(x);
+            }),
+        ];
+        for (want, record) in table {
+            let found = refusal(|| record_on(record));
+            assert!(found.contains(want), "expected `{want}`, found `{found}`");
         }
-        let info = self.values[value.0 as usize];
-        let gradient = push_value(&mut self.values, info);
-        self.gradients[value.0 as usize] = Some(gradient);
-        (gradient, Write::Overwrite)
     }
 
-    /// As [`Backward::target`], for ops that can only overwrite.
-    pub(crate) fn sole_target(&mut self, value: Value) -> Value {
-        let (gradient, write) = self.target(value);
-        assert_eq!(write, Write::Overwrite, "this op must be the only reader of its input");
-        gradient
+    #[test]
+    fn an_inference_tape_has_no_backward_list() {
+        let found = refusal(|| {
+            let mut tape = Tape::for_inference();
+            let losses = tape.value(Rows::Sequences, 1);
+            tape.finish_with_backward(losses, &[]);
+        });
+        assert!(found.contains("no backward list"), "{found}");
+    }
+
+    #[test]
+    fn dropout_is_recorded_only_where_something_is_dropped() {
+        let site = |probability| DropoutSite { probability, site: Site::new(0, 0) };
+        let (mut training, x) = tape_with_input(6);
+        assert_eq!(training.dropout(x, site(0.0)), x);
+        assert_ne!(training.dropout(x, site(0.1)), x);
+        let mut inference = Tape::for_inference();
+        let x = inference.value(Rows::Tokens, 6);
+        assert_eq!(inference.dropout(x, site(0.1)), x);
+    }
+
+    proptest! {
+        /// A value that is written again must be among what the op reads, or its first part would be lost.
+        #[test]
+        fn values_are_written_before_they_are_read_and_added_to_when_written_again(sketch in sketches()) {
+            for model in [sketch.training(0.1), sketch.inference()] {
+                let mut written = BTreeSet::new();
+                for op in &model.program.ops {
+                    let reads: BTreeSet<u32> = op.reads().iter().map(|value| value.0).collect();
+                    prop_assert!(reads.is_subset(&written), "{op:?} reads what no op has written");
+                    for value in op.writes() {
+                        prop_assert!(written.insert(value.0) || reads.contains(&value.0), "{op:?} loses {value:?}");
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn every_forward_op_has_one_backward_op(sketch in sketches()) {
+            let model = sketch.training(0.1);
+            let (forward, backward) = model.lists();
+            prop_assert_eq!(forward.len(), backward.len(), "the loss depends on every op of a sketch");
+        }
+
+        /// All values of the backward list that are no values of the forward list are gradients.
+        #[test]
+        fn no_gradient_is_made_in_vain(sketch in sketches()) {
+            let model = sketch.training(0.1);
+            let (forward, backward) = model.lists();
+            let named = |ops: &[Op]| ops.iter().flat_map(|op| [op.reads(), op.writes()].concat()).map(|v| v.0).collect();
+            let (known, read): (BTreeSet<u32>, BTreeSet<u32>) =
+                (named(forward), backward.iter().flat_map(Op::reads).map(|v| v.0).collect());
+            for value in backward.iter().flat_map(Op::writes).filter(|value| !known.contains(&value.0)) {
+                prop_assert!(read.contains(&value.0), "{value:?} is a gradient that nobody needs");
+            }
+        }
+
+        #[test]
+        fn inference_keeps_nothing_for_a_backward_pass(sketch in sketches()) {
+            let model = sketch.inference();
+            let read: BTreeSet<u32> = model.program.ops.iter().flat_map(Op::reads).map(|v| v.0).collect();
+            for op in &model.program.ops {
+                for value in op.writes() {
+                    prop_assert!(read.contains(&value.0) || value == model.logits, "{op:?} saves {value:?}");
+                }
+            }
+        }
     }
 }

@@ -6,9 +6,10 @@
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use stepstone_kernels::attention::{self, Qkv, QkvGradient};
+use stepstone_kernels::Write;
+use stepstone_kernels::attention::{self, Inputs, Qkv, QkvGradient};
 use stepstone_kernels::gemm::{self, Shape};
-use stepstone_kernels::layer_norm::{self, Saved};
+use stepstone_kernels::layer_norm::{self, Gradients, Norm, Saved, Sum};
 use stepstone_kernels::optimizer::{self, AdamW};
 use stepstone_kernels::peak;
 use stepstone_kernels::philox::{Dropout, normal};
@@ -39,7 +40,7 @@ fn peak(bencher: Bencher<'_, '_>, threads: usize) {
 }
 
 mod linear {
-    use super::{Bencher, ItemsCount, LAYERS, Shape, THREADS, TOKENS, gemm, pool, random};
+    use super::{Bencher, ItemsCount, LAYERS, Shape, THREADS, TOKENS, Write, gemm, pool, random};
 
     fn flops(shape: Shape) -> ItemsCount {
         ItemsCount::new(2 * shape.rows * shape.inputs * shape.outputs)
@@ -67,7 +68,7 @@ mod linear {
         let mut dx = vec![0.0; shape.rows * shape.inputs];
         bencher
             .counter(flops(shape))
-            .bench_local(|| pool.within(|| gemm::data_gradient(&pool, shape, &dy, &w, false, &mut dx)));
+            .bench_local(|| pool.within(|| gemm::data_gradient(&pool, shape, &dy, &w, Write::Overwrite, &mut dx)));
     }
 
     #[divan::bench(args = LAYERS, consts = THREADS)]
@@ -75,14 +76,14 @@ mod linear {
         let (pool, shape) = (pool(N), shape(layer));
         let (dy, x) = (random(1, shape.rows * shape.outputs), random(2, shape.rows * shape.inputs));
         let (mut dw, mut db) = (vec![0.0; shape.inputs * shape.outputs], vec![0.0; shape.outputs]);
-        bencher
-            .counter(flops(shape))
-            .bench_local(|| pool.within(|| gemm::weight_gradient(&pool, shape, &dy, &x, false, &mut dw, &mut db)));
+        bencher.counter(flops(shape)).bench_local(|| {
+            pool.within(|| gemm::weight_gradient(&pool, shape, &dy, &x, Write::Overwrite, &mut dw, &mut db));
+        });
     }
 }
 
 mod heads {
-    use super::{Bencher, Dropout, ItemsCount, Qkv, QkvGradient, THREADS, attention, pool, random};
+    use super::{Bencher, Dropout, Inputs, ItemsCount, Qkv, QkvGradient, THREADS, attention, pool, random};
 
     const HEADS: [(usize, usize); 3] = [(4, 64), (12, 32), (12, 64)];
 
@@ -93,6 +94,13 @@ mod heads {
         qkv: Vec<f32>,
         dropout: Dropout,
         flops: usize,
+    }
+
+    impl Batch {
+        fn inputs(&self) -> Inputs<'_> {
+            let dropout = Some((self.dropout, &self.keys[..]));
+            Inputs { shape: self.shape, cu_seqlens: &self.cu_seqlens, qkv: Qkv::All { qkv: &self.qkv }, dropout }
+        }
     }
 
     /// 32 sequences of 24 to 54 tokens.
@@ -115,10 +123,9 @@ mod heads {
     fn forward<const N: usize>(bencher: Bencher<'_, '_>, heads: (usize, usize)) {
         let (pool, b) = (pool(N), batch(heads));
         let (mut out, mut lse) = (vec![0.0; b.qkv.len() / 3], vec![0.0; b.keys.len() * heads.0]);
-        let qkv = Qkv::All { qkv: &b.qkv };
-        let dropout = Some((&b.dropout, &b.keys[..]));
+        let inputs = b.inputs();
         bencher.counter(ItemsCount::new(b.flops)).bench_local(|| {
-            attention::forward(&pool, b.shape, &b.cu_seqlens, qkv, dropout, &mut out, Some(&mut lse));
+            attention::forward(&pool, inputs, &mut out, Some(&mut lse));
         });
     }
 
@@ -126,20 +133,21 @@ mod heads {
     fn backward<const N: usize>(bencher: Bencher<'_, '_>, heads: (usize, usize)) {
         let (pool, b) = (pool(N), batch(heads));
         let (mut out, mut lse) = (vec![0.0; b.qkv.len() / 3], vec![0.0; b.keys.len() * heads.0]);
-        let qkv = Qkv::All { qkv: &b.qkv };
-        let dropout = Some((&b.dropout, &b.keys[..]));
-        attention::forward(&pool, b.shape, &b.cu_seqlens, qkv, dropout, &mut out, Some(&mut lse));
+        let inputs = b.inputs();
+        attention::forward(&pool, inputs, &mut out, Some(&mut lse));
         let (d_out, mut d_qkv) = (random(2, out.len()), vec![0.0; b.qkv.len()]);
         // Scores once more, and four products: by Q, K, V and the probabilities.
         bencher.counter(ItemsCount::new(b.flops / 2 * 5)).bench_local(|| {
             let gradient = QkvGradient::All { qkv: &mut d_qkv };
-            attention::backward(&pool, b.shape, &b.cu_seqlens, qkv, &out, &d_out, &lse, dropout, gradient);
+            attention::backward(&pool, inputs, &out, &lse, &d_out, gradient);
         });
     }
 }
 
 mod norm {
-    use super::{Bencher, Dropout, ItemsCount, Saved, THREADS, TOKENS, layer_norm, pool, random};
+    use super::{
+        Bencher, Dropout, Gradients, ItemsCount, Norm, Saved, Sum, THREADS, TOKENS, Write, layer_norm, pool, random,
+    };
 
     const EPSILON: f32 = 1e-12;
 
@@ -153,8 +161,9 @@ mod norm {
         let mut rstd = vec![0.0; TOKENS];
         bencher.counter(ItemsCount::new(len)).bench_local(|| {
             let saved = Some(Saved { normalized: &mut normalized, rstd: &mut rstd });
-            let dropout = Some((&dropout, &keys[..]));
-            layer_norm::forward(&pool, hidden, &x, Some(&residual), dropout, &gain, &gain, EPSILON, &mut out, saved);
+            let sum = Sum { x: &x, residual: Some(&residual), dropout: Some((dropout, &keys[..])) };
+            let norm = Norm { gain: &gain, bias: &gain, epsilon: EPSILON };
+            layer_norm::forward(&pool, sum, norm, &mut out, saved);
         });
     }
 
@@ -167,19 +176,13 @@ mod norm {
         let [mut d_residual, mut d_x] = [0; 2].map(|_| vec![0.0; len]);
         let [mut d_gain, mut d_bias] = [0; 2].map(|_| vec![0.0; hidden]);
         bencher.counter(ItemsCount::new(len)).bench_local(|| {
-            layer_norm::backward(
-                &pool,
-                hidden,
-                &d_out,
-                &normalized,
-                &rstd,
-                &gain,
-                Some((&dropout, &keys[..])),
-                Some((&mut d_residual, false)),
-                &mut d_x,
-                &mut d_gain,
-                &mut d_bias,
-            );
+            let gradients = Gradients {
+                residual: Some((&mut d_residual, Write::Overwrite)),
+                x: &mut d_x,
+                gain: &mut d_gain,
+                bias: &mut d_bias,
+            };
+            layer_norm::backward(&pool, &gain, &normalized, &rstd, &d_out, Some((dropout, &keys[..])), gradients);
         });
     }
 }

@@ -9,6 +9,7 @@ pub fn forward(classes: usize, logits: &[f32], labels: &[u32], probabilities: &m
     assert_eq!([logits.len(), probabilities.len(), losses.len()], [rows * classes, rows * classes, rows]);
     let out = probabilities.chunks_exact_mut(classes).zip(losses);
     for ((row, label), (p, loss)) in logits.chunks_exact(classes).zip(labels).zip(out) {
+        // Less the largest logit: no exponential overflows, and the sum is at least 1.
         let max = row.iter().fold(f32::NEG_INFINITY, |a, b| a.max(*b));
         p.iter_mut().zip(row).for_each(|(p, z)| *p = (z - max).exp());
         let sum: f32 = p.iter().sum();

@@ -4,6 +4,7 @@ use crate::philox::Dropout;
 use crate::simd::vectorize;
 use crate::threads::Threads;
 
+/// Rows of one work item.
 const BLOCK: usize = 64;
 
 /// y = x * multipliers, by rows of `columns`; row r has key `row_keys[r]`.
@@ -19,6 +20,7 @@ pub fn apply(threads: &Threads, columns: usize, x: &[f32], dropout: &Dropout, ro
             #[inline(always)]
             || {
                 for ((x, y), key) in x.chunks_exact(columns).zip(y.chunks_exact_mut(columns)).zip(keys) {
+                    // The multipliers lie in y first; a buffer of their own would be one more to read.
                     dropout.fill(*key, y);
                     y.iter_mut().zip(x).for_each(|(y, x)| *y *= x);
                 }

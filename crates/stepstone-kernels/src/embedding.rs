@@ -3,24 +3,33 @@
 use crate::simd::vectorize;
 use crate::threads::Threads;
 
+/// Tokens of one work item.
 const BLOCK: usize = 64;
+
+/// The rows that each token reads, `[tokens]` each.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "one list per table")]
+pub struct Indices<'a> {
+    pub ids: &'a [u32],
+    pub positions: &'a [u32],
+    pub type_ids: &'a [u32],
+}
+
+/// The three tables, `[entries, hidden]` each, or their gradients.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Tables<T> {
+    pub word: T,
+    pub position: T,
+    pub token_type: T,
+}
 
 /// out[t] = word[ids[t]] + position[positions[t]] + token_type[type_ids[t]], rows of `hidden`.
 ///
 /// # Panics
 /// If a row lies outside its table or a length does not fit.
-#[expect(clippy::too_many_arguments, reason = "three tables, three index lists")]
-pub fn forward(
-    threads: &Threads,
-    hidden: usize,
-    ids: &[u32],
-    positions: &[u32],
-    type_ids: &[u32],
-    word: &[f32],
-    position: &[f32],
-    token_type: &[f32],
-    out: &mut [f32],
-) {
+pub fn forward(threads: &Threads, hidden: usize, indices: Indices<'_>, tables: Tables<&[f32]>, out: &mut [f32]) {
+    let Indices { ids, positions, type_ids } = indices;
     let tokens = ids.len();
     assert_eq!([positions.len(), type_ids.len(), out.len()], [tokens, tokens, tokens * hidden], "embedding: lengths");
     let blocks = out.chunks_mut(BLOCK * hidden).enumerate().collect();
@@ -31,8 +40,8 @@ pub fn forward(
             || {
                 for (r, out) in out.chunks_exact_mut(hidden).enumerate() {
                     let t = number * BLOCK + r;
-                    let (w, p) = (row(word, hidden, ids[t]), row(position, hidden, positions[t]));
-                    let s = row(token_type, hidden, type_ids[t]);
+                    let (w, p) = (row(tables.word, hidden, ids[t]), row(tables.position, hidden, positions[t]));
+                    let s = row(tables.token_type, hidden, type_ids[t]);
                     for c in 0..hidden {
                         out[c] = w[c] + p[c] + s[c];
                     }
@@ -44,21 +53,20 @@ pub fn forward(
 
 /// Adds each token's gradient row to the three rows it read, in token order; the word row `padding_index` gets none.
 ///
+/// One thread: tokens that share a row must add to it in order, and the whole takes less than a hundredth of a step.
+///
 /// # Panics
 /// If a row lies outside its table or a length does not fit.
-#[expect(clippy::too_many_arguments, reason = "three tables, three index lists")]
 pub fn backward(
     threads: &Threads,
     hidden: usize,
     d_out: &[f32],
-    ids: &[u32],
-    positions: &[u32],
-    type_ids: &[u32],
+    indices: Indices<'_>,
     padding_index: Option<u32>,
-    d_word: &mut [f32],
-    d_position: &mut [f32],
-    d_token_type: &mut [f32],
+    gradients: Tables<&mut [f32]>,
 ) {
+    let Indices { ids, positions, type_ids } = indices;
+    let Tables { word, position, token_type } = gradients;
     assert_eq!(d_out.len(), ids.len() * hidden, "embedding: lengths");
     vectorize(
         threads.instructions(),
@@ -66,10 +74,10 @@ pub fn backward(
         || {
             for (t, d_row) in d_out.chunks_exact(hidden).enumerate() {
                 if Some(ids[t]) != padding_index {
-                    add(d_word, hidden, ids[t], d_row);
+                    add(word, hidden, ids[t], d_row);
                 }
-                add(d_position, hidden, positions[t], d_row);
-                add(d_token_type, hidden, type_ids[t], d_row);
+                add(position, hidden, positions[t], d_row);
+                add(token_type, hidden, type_ids[t], d_row);
             }
         },
     );
@@ -96,27 +104,19 @@ mod tests {
             let index = |step: usize, rows: usize| (0..tokens).map(|t| (t * step % rows) as u32).collect::<Vec<_>>();
             let (ids, positions, types) = (index(5, 11), index(1, 13), index(3, 2));
             let (word, position, kind) = (random(1, 11 * hidden), random(2, 13 * hidden), random(3, 2 * hidden));
+            let indices = Indices { ids: &ids, positions: &positions, type_ids: &types };
             let out = same_bits(|threads| {
                 let mut out = vec![f32::NAN; tokens * hidden];
-                forward(threads, hidden, &ids, &positions, &types, &word, &position, &kind, &mut out);
+                let tables = Tables { word: &word[..], position: &position, token_type: &kind };
+                forward(threads, hidden, indices, tables, &mut out);
                 out
             });
             let d_out = random(4, tokens * hidden);
             let start = [random(5, 11 * hidden), random(6, 13 * hidden), random(7, 2 * hidden)];
             let mut got = start.clone();
-            let [d_word, d_position, d_kind] = &mut got;
-            backward(
-                &Threads::new(1).unwrap(),
-                hidden,
-                &d_out,
-                &ids,
-                &positions,
-                &types,
-                Some(3),
-                d_word,
-                d_position,
-                d_kind,
-            );
+            let [word_rows, position_rows, kind_rows] = &mut got;
+            let gradients = Tables { word: &mut word_rows[..], position: position_rows, token_type: kind_rows };
+            backward(&Threads::new(1).unwrap(), hidden, &d_out, indices, Some(3), gradients);
             let mut want = start;
             for t in 0..tokens {
                 for c in 0..hidden {

@@ -1,16 +1,18 @@
 //! The exponential, in a form that vectorises.
 
 /// e^x, relative error below 3e-7 for x in [-87, 88]; smaller x give e^-87.3, larger e^88.
-///
-/// x = n ln 2 + r with |r| <= ln 2 / 2; e^r by the minimax polynomial of the Cephes library (Moshier 1989, `expf`).
+// x = n ln 2 + r with |r| <= ln 2 / 2; e^r by the minimax polynomial of the Cephes library (Moshier 1989, `expf`).
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to the nearest integer
+    // Beyond these ends 2^n would leave the range of normal numbers. `clamp` passes NaN on, so a diverged training shows.
     let x = x.clamp(-87.3, 88.0);
     let shifted = x.mul_add(std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
+    // ln 2 in two parts (Cody and Waite): a single f32 is off by 2e-8, which n, up to 127, would multiply.
     let r = n.mul_add(-0.693_359_4, x);
     let r = n.mul_add(2.121_944_4e-4, r);
+    // Horner's scheme for p in e^r = 1 + r + r^2 p, where the two leading coefficients are exact.
     let mut p = 1.987_569_1e-4f32;
     p = p.mul_add(r, 1.398_2e-3);
     p = p.mul_add(r, 8.333_452e-3);

@@ -13,14 +13,15 @@ mod portable;
 use crate::gelu;
 use crate::simd::{InstructionSet, vectorize};
 use crate::threads::Threads;
+use crate::write::Write;
 use block::{Block, BlockLeft};
 use panels::Right;
 use portable::Matrix;
 use std::time::Instant;
 
-/// Most rows of c that are one work item: with all depth of an inner layer they stay in L2.
+/// Most rows of c in one work item: with the whole depth of an inner layer they stay in L2.
 const BLOCK: usize = 96;
-/// What the rows of blocks but the last are a multiple of: those of most tiles.
+/// Rows per tile; every block but the last is a multiple of it.
 const ROWS: usize = 6;
 
 /// Sizes of a linear layer: x `[rows, inputs]`, weight `[outputs, inputs]`, y `[rows, outputs]`.
@@ -94,10 +95,10 @@ pub fn forward_gelu(
 ///
 /// # Panics
 /// If a length does not fit `shape`, or it has no columns.
-pub fn data_gradient(threads: &Threads, shape: Shape, dy: &[f32], weight: &[f32], accumulate: bool, dx: &mut [f32]) {
+pub fn data_gradient(threads: &Threads, shape: Shape, dy: &[f32], weight: &[f32], write: Write, dx: &mut [f32]) {
     shape.check(dx, weight, dy);
     let items = row_items(blocks(threads, dx, shape.inputs), dy, shape.outputs, std::iter::repeat(()));
-    let product = Product { right: Right::Rows(weight), depth: shape.outputs, columns: shape.inputs, accumulate };
+    let product = Product { right: Right::Rows(weight), depth: shape.outputs, columns: shape.inputs, write };
     product.run(threads, Path::of(threads.instructions()), items, |_, ()| ());
 }
 
@@ -110,7 +111,7 @@ pub fn weight_gradient(
     shape: Shape,
     dy: &[f32],
     x: &[f32],
-    accumulate: bool,
+    write: Write,
     d_weight: &mut [f32],
     d_bias: &mut [f32],
 ) {
@@ -119,6 +120,7 @@ pub fn weight_gradient(
     let mut sums = d_bias;
     let items = blocks(threads, d_weight, shape.inputs).into_iter().map(|(first, c)| {
         let sums = sums.split_off_mut(..c.len() / shape.inputs).expect("a sum for each row");
+        // An empty batch has blocks of weights to clear, but no first row of dy.
         Item {
             left: Left::Columns { data: dy.get(first..).unwrap_or_default(), stride: shape.outputs, sums },
             c,
@@ -126,13 +128,13 @@ pub fn weight_gradient(
         }
     });
     let items = items.collect();
-    let product = Product { right: Right::Rows(x), depth: shape.rows, columns: shape.inputs, accumulate };
+    let product = Product { right: Right::Rows(x), depth: shape.rows, columns: shape.inputs, write };
     product.run(threads, Path::of(threads.instructions()), items, |_, ()| ());
 }
 
 /// y = x weight^T.
 fn of_weight(shape: Shape, weight: &[f32]) -> Product<'_> {
-    Product { right: Right::Columns(weight), depth: shape.inputs, columns: shape.outputs, accumulate: false }
+    Product { right: Right::Columns(weight), depth: shape.inputs, columns: shape.outputs, write: Write::Overwrite }
 }
 
 /// Blocks of c with the same rows of left `[rows, depth]`.
@@ -171,7 +173,7 @@ enum Left<'a> {
     Columns { data: &'a [f32], stride: usize, sums: &'a mut [f32] },
 }
 
-/// A block of rows of c = left right, or c += left right, and what comes along.
+/// A block of rows of c = left right, or c += left right, and whatever `finish` needs for it.
 #[derive(Debug)]
 struct Item<'a, E> {
     left: Left<'a>,
@@ -186,11 +188,11 @@ struct Product<'a> {
     right: Right<'a>,
     depth: usize,
     columns: usize,
-    accumulate: bool,
+    write: Write,
 }
 
 impl Product<'_> {
-    /// Computes every block and hands it, with what came along, to `finish`.
+    /// Computes every block and hands it to `finish`, together with its `extra`, while it is in the cache.
     fn run<E: Send>(
         self,
         threads: &Threads,
@@ -198,16 +200,17 @@ impl Product<'_> {
         items: Vec<Item<'_, E>>,
         finish: impl Fn(&mut [f32], E) + Sync + Send,
     ) {
-        let Product { right, depth, columns, accumulate } = self;
+        let Product { right, depth, columns, write } = self;
         if items.is_empty() || depth == 0 {
-            // Nothing to write, or nothing to add: only a weight gradient has a depth that may be 0.
-            if !accumulate {
+            // Nothing to write, or nothing to add: only a weight gradient can have depth 0, in a batch without tokens.
+            if write == Write::Overwrite {
                 items.into_iter().for_each(|item| item.c.fill(0.0));
             }
             return;
         }
         let set = threads.instructions();
         match path {
+            // All panels are packed before the first block starts: every block reads all of them.
             Path::Tiles => threads.with_scratch(columns.next_multiple_of(block::width(set)) * depth, |panels| {
                 let start = Instant::now();
                 panels::pack(threads, right, depth, columns, panels);
@@ -232,15 +235,15 @@ impl Product<'_> {
                         Matrix { data, row_stride: 1, column_stride: stride }
                     }
                 };
-                portable::product(left, right, depth, columns, accumulate, c);
+                portable::product(left, right, depth, columns, write, c);
                 finish(c, extra);
             }),
         }
     }
 
     fn block(self, set: InstructionSet, panels: &[f32], left: BlockLeft<'_>, c: &mut [f32]) {
-        let Product { depth, columns, accumulate, .. } = self;
-        set.0.dispatch(Block { left, panels, depth, columns, accumulate, c });
+        let Product { depth, columns, write, .. } = self;
+        set.0.dispatch(Block { left, panels, depth, columns, write, c });
     }
 }
 
@@ -251,10 +254,12 @@ fn add_rows(bias: &[f32], y: &mut [f32]) {
     }
 }
 
-/// Cuts c into blocks of at most [`BLOCK`] rows, as many for each thread and equally high to within [`ROWS`]; with the
-/// number of its first row each.
+/// Cuts c into blocks of at most [`BLOCK`] rows, the same number for each thread and of equal height to within [`ROWS`];
+/// each comes with the number of its first row.
 fn blocks<'a>(threads: &Threads, mut c: &'a mut [f32], columns: usize) -> Vec<(usize, &'a mut [f32])> {
     let rows = c.len() / columns;
+    // Blocks of equal height finish together: with one short block at the end, a thread would wait for the other (5 % of a
+    // step on two threads).
     let (count, tiles) = (threads.count() * rows.div_ceil(threads.count() * BLOCK), rows.div_ceil(ROWS));
     let mut blocks = Vec::with_capacity(count);
     for number in 0..count {

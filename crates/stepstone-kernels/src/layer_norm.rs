@@ -1,161 +1,210 @@
 //! Layer norm with the residual sum and the dropout before it, in one pass over the rows.
+//!
+//! One op instead of three: each row is read and written once, while it lies in L1.
 
 use crate::philox::Dropout;
 use crate::simd::{subtract_and_sum_squares, sum, sum_and_dot, vectorize};
 use crate::threads::Threads;
+use crate::write::Write;
 
 /// Rows of one work item and of one partial sum of the parameter gradients.
+// Part of the result's definition: parameter gradients are summed by blocks of this many rows, so another number gives
+// other bits.
 const BLOCK: usize = 64;
+
+/// s = residual + dropout(x), the rows to be normalised, `[rows, hidden]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Sum<'a> {
+    /// `[rows, hidden]`
+    pub x: &'a [f32],
+    /// `[rows, hidden]`, or nothing.
+    pub residual: Option<&'a [f32]>,
+    /// Acts on x alone; with the key of each row.
+    pub dropout: Option<(Dropout, &'a [u32])>,
+}
+
+/// The parameters of a layer norm.
+#[derive(Debug, Clone, Copy)]
+pub struct Norm<'a> {
+    /// `[hidden]`
+    pub gain: &'a [f32],
+    /// `[hidden]`
+    pub bias: &'a [f32],
+    /// Added to the variance, so that a constant row stays finite.
+    pub epsilon: f32,
+}
 
 /// What the backward pass needs.
 #[derive(Debug)]
 pub struct Saved<'a> {
     /// (s - mean) * rstd, `[rows, hidden]`.
     pub normalized: &'a mut [f32],
-    /// 1 / sqrt(var + eps), `[rows]`.
+    /// 1 / sqrt(var + epsilon), `[rows]`.
     pub rstd: &'a mut [f32],
 }
 
-/// s = residual + dropout(x); out = gain * (s - mean) * rstd + bias; variance is the biased mean of squares.
+/// Where the backward pass writes.
+#[derive(Debug)]
+pub struct Gradients<'a> {
+    /// `[rows, hidden]`, if there was a residual.
+    pub residual: Option<(&'a mut [f32], Write)>,
+    /// `[rows, hidden]`, overwritten.
+    pub x: &'a mut [f32],
+    /// `[hidden]`, added to.
+    pub gain: &'a mut [f32],
+    /// `[hidden]`, added to.
+    pub bias: &'a mut [f32],
+}
+
+/// out = gain * (s - mean) * rstd + bias, by row; the variance is the biased mean of squares.
 ///
 /// # Panics
 /// If a length does not fit.
-#[expect(clippy::too_many_arguments, reason = "the formula has as many symbols")]
-pub fn forward(
-    threads: &Threads,
-    hidden: usize,
-    x: &[f32],
-    residual: Option<&[f32]>,
-    dropout: Option<(&Dropout, &[u32])>,
-    gain: &[f32],
-    bias: &[f32],
-    eps: f32,
-    out: &mut [f32],
-    saved: Option<Saved<'_>>,
-) {
-    let rows = x.len() / hidden;
-    assert_eq!((x.len(), out.len()), (rows * hidden, rows * hidden), "layer norm: lengths");
-    assert_eq!((gain.len(), bias.len()), (hidden, hidden), "layer norm: parameters");
-    assert!(residual.is_none_or(|r| r.len() == x.len()), "layer norm: residual");
-    assert!(dropout.is_none_or(|(_, keys)| keys.len() == rows), "layer norm: row keys");
+pub fn forward(threads: &Threads, sum: Sum<'_>, norm: Norm<'_>, out: &mut [f32], saved: Option<Saved<'_>>) {
+    let hidden = norm.gain.len();
+    let rows = sum.x.len() / hidden;
+    sum.check(rows, hidden);
+    assert_eq!((norm.bias.len(), out.len()), (hidden, rows * hidden), "layer norm: bias and out");
     let wide = BLOCK * hidden;
     let saved: Vec<Option<(&mut [f32], &mut [f32])>> = match saved {
         Some(Saved { normalized, rstd }) => {
-            assert_eq!((normalized.len(), rstd.len()), (x.len(), rows), "layer norm: saved");
+            assert_eq!((normalized.len(), rstd.len()), (sum.x.len(), rows), "layer norm: saved");
             normalized.chunks_mut(wide).zip(rstd.chunks_mut(BLOCK)).map(Some).collect()
         }
         None => (0..rows.div_ceil(BLOCK)).map(|_| None).collect(),
     };
-    let blocks = x.chunks(wide).zip(out.chunks_mut(wide)).zip(saved).enumerate().collect();
-    threads.for_each(blocks, |(number, ((x, out), mut saved))| {
-        let first = number * BLOCK;
+    let blocks = out.chunks_mut(wide).zip(saved).enumerate().collect();
+    threads.for_each(blocks, |(number, (out, mut saved))| {
         vectorize(
             threads.instructions(),
             #[inline(always)]
             || {
-                for (r, (x, out)) in x.chunks_exact(hidden).zip(out.chunks_exact_mut(hidden)).enumerate() {
-                    let residual = residual.map(|residual| &residual[(first + r) * hidden..][..hidden]);
-                    match (dropout, residual) {
-                        (Some((mask, keys)), Some(residual)) => {
-                            mask.fill(keys[first + r], out);
-                            out.iter_mut().zip(x).zip(residual).for_each(|((o, x), r)| *o = *o * x + r);
-                        }
-                        (Some((mask, keys)), None) => {
-                            mask.fill(keys[first + r], out);
-                            out.iter_mut().zip(x).for_each(|(o, x)| *o *= x);
-                        }
-                        (None, Some(residual)) => {
-                            out.iter_mut().zip(x).zip(residual).for_each(|((o, x), r)| *o = x + r);
-                        }
-                        (None, None) => out.copy_from_slice(x),
-                    }
-                    let mean = sum(out) / hidden as f32;
-                    let rstd = 1.0 / (subtract_and_sum_squares(out, mean) / hidden as f32 + eps).sqrt();
-                    match &mut saved {
-                        Some((normalized, rstds)) => {
-                            rstds[r] = rstd;
-                            let normalized = &mut normalized[r * hidden..][..hidden];
-                            for (((o, n), g), b) in out.iter_mut().zip(normalized).zip(gain).zip(bias) {
-                                *n = *o * rstd;
-                                *o = n.mul_add(*g, *b);
-                            }
-                        }
-                        None => {
-                            for ((o, g), b) in out.iter_mut().zip(gain).zip(bias) {
-                                *o = (*o * rstd).mul_add(*g, *b);
-                            }
-                        }
-                    }
+                for (r, out) in out.chunks_exact_mut(hidden).enumerate() {
+                    sum.row(number * BLOCK + r, out);
+                    let saved = saved
+                        .as_mut()
+                        .map(|(normalized, rstd)| (&mut normalized[r * hidden..][..hidden], &mut rstd[r]));
+                    normalize_row(norm, out, saved);
                 }
             },
         );
     });
 }
 
-/// With u = d_out * gain: d_s = rstd (u - mean(u) - normalized mean(u normalized)); d_residual is d_s (overwritten, or
-/// added to where the flag says so), d_x the masked d_s (overwritten); d_gain and d_bias are added to, by fixed blocks
-/// of rows in order.
+impl Sum<'_> {
+    fn check(self, rows: usize, hidden: usize) {
+        assert_eq!(self.x.len(), rows * hidden, "layer norm: x");
+        assert!(self.residual.is_none_or(|r| r.len() == self.x.len()), "layer norm: residual");
+        assert!(self.dropout.is_none_or(|(_, keys)| keys.len() == rows), "layer norm: row keys");
+    }
+
+    /// s of one row. `out` holds the multipliers first: a buffer of their own would be one more stream through the cache.
+    #[inline(always)]
+    fn row(self, row: usize, out: &mut [f32]) {
+        let at = row * out.len()..(row + 1) * out.len();
+        let x = &self.x[at.clone()];
+        match (self.dropout, self.residual.map(|residual| &residual[at])) {
+            (Some((mask, keys)), Some(residual)) => {
+                mask.fill(keys[row], out);
+                out.iter_mut().zip(x).zip(residual).for_each(|((o, x), r)| *o = *o * x + r);
+            }
+            (Some((mask, keys)), None) => {
+                mask.fill(keys[row], out);
+                out.iter_mut().zip(x).for_each(|(o, x)| *o *= x);
+            }
+            (None, Some(residual)) => {
+                out.iter_mut().zip(x).zip(residual).for_each(|((o, x), r)| *o = x + r);
+            }
+            (None, None) => out.copy_from_slice(x),
+        }
+    }
+}
+
+/// Normalises a row in place.
+// Two passes for the variance, mean first: the sum of squares less the square of the sum, in one pass, would cancel where
+// the mean is large beside the spread.
+#[inline(always)]
+fn normalize_row(norm: Norm<'_>, row: &mut [f32], saved: Option<(&mut [f32], &mut f32)>) {
+    let hidden = row.len() as f32;
+    let mean = sum(row) / hidden;
+    let rstd = 1.0 / (subtract_and_sum_squares(row, mean) / hidden + norm.epsilon).sqrt();
+    match saved {
+        Some((normalized, saved_rstd)) => {
+            *saved_rstd = rstd;
+            for (((o, n), g), b) in row.iter_mut().zip(normalized).zip(norm.gain).zip(norm.bias) {
+                *n = *o * rstd;
+                *o = n.mul_add(*g, *b);
+            }
+        }
+        None => {
+            for ((o, g), b) in row.iter_mut().zip(norm.gain).zip(norm.bias) {
+                *o = (*o * rstd).mul_add(*g, *b);
+            }
+        }
+    }
+}
+
+/// With u = d_out * gain: d_s = rstd (u - mean(u) - normalized mean(u normalized)); the residual's gradient is d_s, that of
+/// x the masked d_s; those of gain and bias are sums over rows, by fixed blocks, added in order.
+///
+/// `normalized` `[rows, hidden]` and `rstd` `[rows]` are what the forward pass saved; `dropout` is that of its x.
 ///
 /// # Panics
 /// If a length does not fit.
-#[expect(clippy::too_many_arguments, reason = "the formula has as many symbols")]
 pub fn backward(
     threads: &Threads,
-    hidden: usize,
-    d_out: &[f32],
+    gain: &[f32],
     normalized: &[f32],
     rstd: &[f32],
-    gain: &[f32],
-    dropout: Option<(&Dropout, &[u32])>,
-    d_residual: Option<(&mut [f32], bool)>,
-    d_x: &mut [f32],
-    d_gain: &mut [f32],
-    d_bias: &mut [f32],
+    d_out: &[f32],
+    dropout: Option<(Dropout, &[u32])>,
+    gradients: Gradients<'_>,
 ) {
-    let (rows, wide) = (rstd.len(), BLOCK * hidden);
-    let all = [d_out.len(), normalized.len(), d_x.len()];
-    assert_eq!(all, [rows * hidden; 3], "layer norm: lengths");
-    assert_eq!([gain.len(), d_gain.len(), d_bias.len()], [hidden; 3], "layer norm: parameters");
-    let accumulate = matches!(d_residual, Some((_, true)));
-    let residuals: Vec<Option<&mut [f32]>> = match d_residual {
-        Some((d, _)) => {
-            assert_eq!(d.len(), d_x.len(), "layer norm: residual");
-            d.chunks_mut(wide).map(Some).collect()
-        }
-        None => (0..rows.div_ceil(BLOCK)).map(|_| None).collect(),
-    };
-    let blocks = d_x.chunks_mut(wide).zip(residuals).enumerate().collect();
-    let partial_sums =
-        threads.map(blocks, |(number, (d_x, mut d_residual)): (usize, (&mut [f32], Option<&mut [f32]>))| {
-            let first = number * BLOCK;
-            let mut sums = vec![0.0f32; 2 * hidden];
-            vectorize(
-                threads.instructions(),
-                #[inline(always)]
-                || {
-                    for (r, d_x) in d_x.chunks_exact_mut(hidden).enumerate() {
-                        let at = (first + r) * hidden;
-                        let (d_out, normalized) = (&d_out[at..at + hidden], &normalized[at..at + hidden]);
-                        backward_row(d_out, normalized, rstd[first + r], gain, d_x, &mut sums);
-                        if let Some(residual) = &mut d_residual {
-                            let residual = &mut residual[r * hidden..][..hidden];
-                            if accumulate {
-                                residual.iter_mut().zip(&*d_x).for_each(|(r, d)| *r += d);
-                            } else {
-                                residual.copy_from_slice(d_x);
-                            }
-                        }
-                        if let Some((mask, keys)) = dropout {
-                            mask_row(mask, keys[first + r], d_x);
-                        }
+    let (rows, hidden) = (rstd.len(), gain.len());
+    let Gradients { residual, x: d_x, gain: d_gain, bias: d_bias } = gradients;
+    assert_eq!([d_out.len(), normalized.len(), d_x.len()], [rows * hidden; 3], "layer norm: lengths");
+    assert_eq!([d_gain.len(), d_bias.len()], [hidden; 2], "layer norm: parameters");
+    let blocks = d_x.chunks_mut(BLOCK * hidden).zip(residual_blocks(residual, rows, hidden)).enumerate().collect();
+    // Each block sums apart, and the sums are added in the order of the blocks: no bit depends on which thread had which.
+    let partial_sums = threads.map(blocks, |(number, (d_x, mut d_residual)): (usize, (&mut [f32], ResidualBlock))| {
+        let mut sums = vec![0.0f32; 2 * hidden];
+        vectorize(
+            threads.instructions(),
+            #[inline(always)]
+            || {
+                for (r, d_x) in d_x.chunks_exact_mut(hidden).enumerate() {
+                    // d_x holds d_s until the residual has it; the mask comes last.
+                    let row = number * BLOCK + r;
+                    let at = row * hidden..(row + 1) * hidden;
+                    backward_row(&d_out[at.clone()], &normalized[at], rstd[row], gain, d_x, &mut sums);
+                    if let Some((residual, write)) = &mut d_residual {
+                        write_row(&mut residual[r * hidden..][..hidden], *write, d_x);
                     }
-                },
-            );
-            sums
-        });
+                    if let Some((mask, keys)) = dropout {
+                        mask_row(&mask, keys[row], d_x);
+                    }
+                }
+            },
+        );
+        sums
+    });
+    // Gain first, bias second in each: `sums` is one allocation for both.
     for sums in partial_sums {
         d_gain.iter_mut().zip(&sums[..hidden]).for_each(|(d, s)| *d += s);
         d_bias.iter_mut().zip(&sums[hidden..]).for_each(|(d, s)| *d += s);
+    }
+}
+
+/// A block of rows of the residual's gradient.
+type ResidualBlock<'a> = Option<(&'a mut [f32], Write)>;
+
+fn residual_blocks(residual: ResidualBlock<'_>, rows: usize, hidden: usize) -> Vec<ResidualBlock<'_>> {
+    match residual {
+        Some((residual, write)) => {
+            assert_eq!(residual.len(), rows * hidden, "layer norm: residual");
+            residual.chunks_mut(BLOCK * hidden).map(|block| Some((block, write))).collect()
+        }
+        None => (0..rows.div_ceil(BLOCK)).map(|_| None).collect(),
     }
 }
 
@@ -177,6 +226,15 @@ fn backward_row(d_out: &[f32], normalized: &[f32], rstd: f32, gain: &[f32], d_s:
     }
 }
 
+#[inline(always)]
+fn write_row(to: &mut [f32], write: Write, from: &[f32]) {
+    match write {
+        Write::Overwrite => to.copy_from_slice(from),
+        Write::Accumulate => to.iter_mut().zip(from).for_each(|(to, from)| *to += from),
+    }
+}
+
+/// Multiplies a row with its multipliers, made 128 at a time: one call of the generator fills that many, and they stay in L1.
 #[inline(always)]
 fn mask_row(mask: &Dropout, key: u32, row: &mut [f32]) {
     let mut multipliers = [0.0f32; 128];
@@ -228,8 +286,16 @@ mod tests {
             wide(&masks)
         }
 
-        fn site(&self) -> Option<(&Dropout, &[u32])> {
-            self.dropout.as_ref().map(|d| (d, &self.keys[..]))
+        fn site(&self) -> Option<(Dropout, &[u32])> {
+            self.dropout.map(|d| (d, &self.keys[..]))
+        }
+
+        fn sum(&self) -> Sum<'_> {
+            Sum { x: &self.x, residual: Some(&self.residual), dropout: self.site() }
+        }
+
+        fn norm(&self) -> Norm<'_> {
+            Norm { gain: &self.gain, bias: &self.bias, epsilon: EPS }
         }
 
         /// The definition: out, normalized and rstd.
@@ -260,8 +326,7 @@ mod tests {
             let [mut out, mut normalized] = [0; 2].map(|_| vec![f32::NAN; self.x.len()]);
             let mut rstd = vec![f32::NAN; self.keys.len()];
             let saved = Saved { normalized: &mut normalized, rstd: &mut rstd };
-            let (x, residual) = (&self.x, Some(&self.residual[..]));
-            forward(threads, self.hidden, x, residual, self.site(), &self.gain, &self.bias, EPS, &mut out, Some(saved));
+            forward(threads, self.sum(), self.norm(), &mut out, Some(saved));
             [out, normalized, rstd]
         }
     }
@@ -298,8 +363,7 @@ mod tests {
         let case = Case::new(9, 31, true);
         let threads = Threads::new(1).unwrap();
         let mut bare = vec![f32::NAN; case.x.len()];
-        let site = case.site();
-        forward(&threads, 31, &case.x, None, site, &case.gain, &case.bias, EPS, &mut bare, None);
+        forward(&threads, Sum { residual: None, ..case.sum() }, case.norm(), &mut bare, None);
         let zero = Case { residual: vec![0.0; case.x.len()], ..Case::new(9, 31, true) };
         assert_eq!(bare, zero.forward(&threads)[0]);
     }
@@ -313,36 +377,26 @@ mod tests {
     }
 
     /// d_residual, d_x, d_gain, d_bias, from kernel outputs; the last two start at 1, and so does d_residual.
-    fn gradients(case: &Case, d_out: &[f32], accumulate: bool, threads: &Threads) -> [Vec<f32>; 4] {
+    fn gradients(case: &Case, d_out: &[f32], write: Write, threads: &Threads) -> [Vec<f32>; 4] {
         let [_, normalized, rstd] = case.forward(threads);
         let [mut d_gain, mut d_bias] = [0; 2].map(|_| vec![1.0; case.hidden]);
         let (mut d_residual, mut d_x) = (vec![1.0; d_out.len()], vec![f32::NAN; d_out.len()]);
-        backward(
-            threads,
-            case.hidden,
-            d_out,
-            &normalized,
-            &rstd,
-            &case.gain,
-            case.site(),
-            Some((&mut d_residual, accumulate)),
-            &mut d_x,
-            &mut d_gain,
-            &mut d_bias,
-        );
+        let targets =
+            Gradients { residual: Some((&mut d_residual, write)), x: &mut d_x, gain: &mut d_gain, bias: &mut d_bias };
+        backward(threads, &case.gain, &normalized, &rstd, d_out, case.site(), targets);
         [d_residual, d_x, d_gain, d_bias]
     }
 
     #[test]
     fn gradients_are_the_slopes_of_the_definition() {
         for (rows, hidden) in [(0, 8), (1, 7), (2, 8), (3, 9), (2, 31), (5, 17)] {
-            for (dropout, accumulate) in [(false, false), (true, true)] {
+            for (dropout, write) in [(false, Write::Overwrite), (true, Write::Accumulate)] {
                 let case = Case::new(rows, hidden, dropout);
                 let d_out = random(5, rows * hidden);
-                let got = gradients(&case, &d_out, accumulate, &Threads::new(1).unwrap());
+                let got = gradients(&case, &d_out, write, &Threads::new(1).unwrap());
                 let at = [&case.residual, &case.x, &case.gain, &case.bias].map(|v| wide(v));
                 for (which, got) in got.iter().enumerate() {
-                    let before = if which > 1 || (which == 0 && accumulate) { 1.0 } else { 0.0 };
+                    let before = if which > 1 || (which == 0 && write == Write::Accumulate) { 1.0 } else { 0.0 };
                     let mut want = difference_quotients(&at[which], |moved| {
                         let mut point = at.clone();
                         point[which] = moved.to_vec();
@@ -364,7 +418,7 @@ mod tests {
         for (rows, hidden) in CASES {
             let case = Case::new(rows, hidden, true);
             let d_out = random(5, rows * hidden);
-            let flat = same_bits(|threads| gradients(&case, &d_out, false, threads).concat());
+            let flat = same_bits(|threads| gradients(&case, &d_out, Write::Overwrite, threads).concat());
             // Column sums over more than one block of 64 rows, by definition.
             let [_, normalized, _] = case.wide_definition();
             let sums = &flat[2 * rows * hidden..];

@@ -1,7 +1,7 @@
 //! CPU arithmetic on slices: gemm, attention, norms, losses, optimizer steps.
 //!
 //! Matrices are row-major. Loops are plain Rust over lane arrays, compiled once per instruction set and chosen at run
-//! time (`pulp`); machines without vectors compute matrix products by the `gemm` crate. Every sum has an order that the shape
+//! time (`pulp`). On machines without vectors the `gemm` crate computes matrix products. Every sum has an order that the shape
 //! fixes, however work is cut, so results do not depend on the number of threads.
 
 pub mod attention;
@@ -22,6 +22,8 @@ pub mod tanh;
 pub mod threads;
 mod tile;
 mod transpose;
+mod write;
+pub use write::Write;
 
 #[cfg(test)]
 mod testing;

@@ -3,20 +3,24 @@
 use crate::simd::{InstructionSet, vectorize};
 use crate::threads::Threads;
 
-/// Elements of one block of the norm and of the update.
+/// Elements of one block of the norm and of the update. For the norm it is part of the result's definition: sums of blocks
+/// are added in order, whichever thread made them.
 const BLOCK: usize = 16_384;
-/// Elements that share one weight-decay flag.
+/// Elements that share one weight-decay flag: the arena's grid, a multiple of every vector.
 pub const CHUNK: usize = 1024;
 
-/// Global L2 norm: f64 sums over fixed blocks, added in order. Not finite if an element is not.
+/// Global L2 norm: f64 sums over fixed blocks, added in order. Not finite if an element is not finite.
+///
+/// In f64, because the squares of a hundred million small gradients in f32 would lose digits, and could leave its range.
 pub fn gradient_norm(threads: &Threads, gradients: &[f32]) -> f64 {
+    // Eight blocks an item: a block alone is too little work to hand to a thread.
     let squares = threads.map(gradients.chunks(BLOCK * 8).collect(), |blocks: &[f32]| {
         blocks.chunks(BLOCK).map(|block| square_sum(threads.instructions(), block)).collect::<Vec<f64>>()
     });
     squares.into_iter().flatten().sum::<f64>().sqrt()
 }
 
-/// Multiplies every element.
+/// Multiplies every element by `factor`.
 pub fn scale(threads: &Threads, gradients: &mut [f32], factor: f32) {
     let blocks: Vec<_> = gradients.chunks_mut(BLOCK).collect();
     threads.for_each(blocks, |block| block.iter_mut().for_each(|g| *g *= factor));
@@ -27,6 +31,7 @@ fn square_sum(set: InstructionSet, block: &[f32]) -> f64 {
         set,
         #[inline(always)]
         || {
+            // Sixteen sums as in `simd::sum`, here of f64.
             let mut lanes = [0.0f64; 16];
             let (whole, rest) = block.as_chunks::<16>();
             for chunk in whole {
@@ -93,7 +98,7 @@ pub fn adamw(
     });
 }
 
-/// What the inner loop multiplies with; made in f64, where 1 - beta does not cancel.
+/// The factors of the inner loop, made in f64: in f32, 1 - 0.999 would keep four digits.
 #[derive(Clone, Copy)]
 struct Factors {
     beta1: f32,
@@ -134,8 +139,10 @@ impl Factors {
             let gradient = *g * self.gradient_scale;
             *m = gradient.mul_add(self.rest1, self.beta1 * *m);
             *v = (gradient * gradient).mul_add(self.rest2, self.beta2 * *v);
+            // As PyTorch: sqrt(v) / sqrt(1 - beta2^t) + epsilon, with epsilon outside the root.
             let denominator = v.sqrt().mul_add(self.inverse_root, self.epsilon);
             *p = p.mul_add(decay, -self.step_size * (*m / denominator));
+            // Zero here costs a store while the line is in the cache; a pass of its own would read all of it again.
             *g = 0.0;
         }
     }

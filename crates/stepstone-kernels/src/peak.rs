@@ -21,6 +21,8 @@ pub fn flops(threads: &Threads, steps: usize) -> usize {
 }
 
 /// The best of several short tries, in floating-point operations per second.
+///
+/// The best, because a rate cannot be too high by chance; short, so that one try falls between two interruptions.
 pub fn fma_rate(threads: &Threads) -> f64 {
     const TRIES: usize = 10;
     const STEPS: usize = 3_000_000;
@@ -41,6 +43,8 @@ impl pulp::WithSimd for Chains {
 
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, simd: S) -> f32 {
+        // Hidden from the compiler, which would compute the fixed point of the chain instead. It converges to 1, so no number
+        // grows or becomes subnormal.
         let [factor, summand] = black_box([0.999, 1e-3]).map(|x| simd.splat_f32s(x));
         let mut chains = [simd.splat_f32s(1.0); CHAINS];
         for _ in 0..self.steps {

@@ -4,10 +4,12 @@
 
 use crate::simd::{InstructionSet, LANES, vectorize};
 
+/// Seven rounds are the fewest that pass all statistical tests of the paper; its default of ten is a margin of safety.
 const ROUNDS: usize = 7;
+/// Multipliers and key increments of the paper: the increments are the golden ratio and sqrt(3) - 1 as fractions of 2^32.
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
-/// Set in the site word of every draw that is no dropout mask, so that the two never share a counter.
+/// Set in the site word of every draw other than a dropout mask, so that draws and masks never share a counter.
 const STREAM_BIT: u32 = 1 << 31;
 
 /// Four random words of a counter.
@@ -15,8 +17,9 @@ pub fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     rounds::<ROUNDS, 1>(counter.map(|word| [word]), key).map(|[word]| word)
 }
 
-/// `N` rounds of `WIDTH` counters side by side, word by word. Words lie in 64 bits each, as the vectors' products do: moving
-/// halves to and fro would take longer than the products.
+/// `N` rounds of `WIDTH` counters side by side, word by word.
+// Each word lies in 64 bits, as vector products do: shuffling halves together after each round would take longer than the
+// products.
 #[inline(always)]
 fn rounds<const N: usize, const WIDTH: usize>(counters: [[u32; WIDTH]; 4], mut key: [u32; 2]) -> [[u32; WIDTH]; 4] {
     const LOW: u64 = 0xffff_ffff;
@@ -28,7 +31,7 @@ fn rounds<const N: usize, const WIDTH: usize>(counters: [[u32; WIDTH]; 4], mut k
     }
     for _ in 0..N {
         for lane in 0..WIDTH {
-            // Of a word only the low half counts.
+            // Only the low half of a word counts; the high half is left over from the last product.
             let a = (c[0][lane] & LOW) * u64::from(MULTIPLIERS[0]);
             let b = (c[2][lane] & LOW) * u64::from(MULTIPLIERS[1]);
             c[0][lane] = (b >> 32) ^ c[1][lane] ^ u64::from(key[0]);
@@ -76,6 +79,8 @@ impl Dropout {
     /// If `probability` is not in 0..1.
     pub fn new(probability: f32, seed: u64, step: u32, site: u32) -> Option<Self> {
         assert!((0.0..1.0).contains(&probability), "dropout probability {probability} is not in 0..1");
+        // 16 bits a number: eight numbers from one block. The probability is rounded to 1/65,536, and `scale` is the inverse
+        // of the rounded one, so that the expectation is exact. At least 1, or scale would be infinite.
         let threshold = ((1.0 - f64::from(probability)) * 65536.0).round().max(1.0);
         (threshold < 65536.0).then(|| Self {
             threshold: threshold as u32,
@@ -110,6 +115,7 @@ impl Dropout {
     /// As [`Dropout::fill`] for the columns from `first` on, a multiple of 128.
     #[inline(always)]
     pub(crate) fn fill_from(&self, row_key: u32, first: usize, out: &mut [f32]) {
+        // Through a buffer: the last chunk of a row is seldom whole, and whole ones keep the loop vectorised.
         const WIDTH: usize = 8 * LANES;
         let mut buffer = [0.0f32; WIDTH];
         for (number, chunk) in out.chunks_mut(WIDTH).enumerate() {
@@ -118,9 +124,9 @@ impl Dropout {
         }
     }
 
-    /// As [`Dropout::fill`] for the first `columns` columns of several rows, in `out` `[rows, width]`; up to the next multiple
-    /// of 8 what lies beyond is written, too. Blocks of several rows go side by side, as short rows would not fill a vector.
-    /// `width` is a multiple of 8.
+    /// As [`Dropout::fill`] for the first `columns` columns of several rows, in `out` `[rows, width]`; columns up to the next
+    /// multiple of 8 are written, too. `width` is a multiple of 8.
+    // Blocks of several rows go side by side: a row of a few dozen keys would fill a third of the lanes.
     #[inline(always)]
     pub(crate) fn fill_rows(&self, row_keys: &[u32], columns: usize, width: usize, out: &mut [f32]) {
         let per_row = columns.div_ceil(8);
@@ -175,9 +181,12 @@ pub fn uniform(seed: u64, stream: u32, index: u64) -> f64 {
 
 /// A standard normal number: draw `index` of `stream` (Box and Muller 1958, the cosine branch).
 pub fn normal(seed: u64, stream: u32, index: u64) -> f64 {
+    // One block gives the two uniform numbers that Box and Muller need; the sine branch is left, so that draw `index` needs no
+    // other draw.
     let words = block(seed, stream, index);
     let unit = |low: u32, high: u32| {
         let bits = (u64::from(high) << 32 | u64::from(low)) >> 11;
+        // Half a step above 0, where the logarithm would be infinite.
         (bits as f64 + 0.5) * (1.0 / (1u64 << 53) as f64)
     };
     let (u, v) = (unit(words[0], words[1]), unit(words[2], words[3]));
@@ -188,6 +197,7 @@ pub fn normal(seed: u64, stream: u32, index: u64) -> f64 {
 pub fn permutation(seed: u64, stream: u32, n: usize) -> Vec<u32> {
     let mut order: Vec<u32> = (0..n as u32).collect();
     for i in (1..n).rev() {
+        // The high half of draw * (i + 1) is a number in 0..=i: no division, and one draw for each place.
         let j = (u128::from(draw(seed, stream, i as u64)) * (i as u128 + 1)) >> 64;
         order.swap(i, j as usize);
     }

@@ -17,6 +17,7 @@ pub fn gather(columns: usize, x: &[f32], rows: &[u32], out: &mut [f32]) {
 /// If a row lies outside `d_x` or the lengths do not fit.
 pub fn scatter_add(columns: usize, d_out: &[f32], rows: &[u32], d_x: &mut [f32]) {
     assert_eq!(d_out.len(), rows.len() * columns, "scatter_add: lengths");
+    // In order and on one thread: two entries may name the same row.
     for (d_out, row) in d_out.chunks_exact(columns).zip(rows) {
         d_x[*row as usize * columns..][..columns].iter_mut().zip(d_out).for_each(|(x, d)| *x += d);
     }

@@ -1,6 +1,8 @@
 //! Run-time choice of the instruction set, and sums whose order does not depend on it.
 
 /// f32 lanes of the widest vector in use; the unit in which loops are written.
+// Also on machines with narrower vectors: sums keep one partial sum per lane, so the number of lanes is part of the result,
+// and AVX2 and AVX-512 give the same bits only because both work with 16.
 pub(crate) const LANES: usize = 16;
 
 /// An instruction set of this machine, for which every kernel is compiled.
@@ -8,12 +10,12 @@ pub(crate) const LANES: usize = 16;
 pub struct InstructionSet(pub(crate) pulp::Arch);
 
 impl InstructionSet {
-    /// The widest that this machine has.
+    /// The widest instruction set this machine supports.
     pub fn best() -> Self {
         Self(pulp::Arch::new())
     }
 
-    /// All that this machine has, the narrowest, which is none, first.
+    /// Every instruction set this machine supports, scalar first.
     pub fn available() -> Vec<Self> {
         let mut all = vec![pulp::Arch::Scalar];
         #[cfg(target_arch = "x86_64")]
@@ -39,13 +41,16 @@ impl InstructionSet {
     }
 }
 
-/// Runs `work` compiled for `set`. Mark closures and what they call `inline(always)`.
+/// Runs `work` compiled for `set`.
+// Mark closures and what they call `inline(always)`: a function that is not inlined is compiled for the baseline
+// instruction set, whoever calls it.
 #[inline(always)]
 pub(crate) fn vectorize<R>(set: InstructionSet, work: impl FnOnce() -> R) -> R {
     set.0.dispatch(work)
 }
 
 /// Sum of values: lane i % 16 takes value i, then the lanes are added in order.
+// Sixteen partial sums are one or two vector registers, and each rounds a sixteenth as often as one sum would.
 #[inline(always)]
 pub(crate) fn sum(values: &[f32]) -> f32 {
     let [sum] = lane_sums(values, values, |value, _| [value]);
@@ -65,7 +70,7 @@ pub(crate) fn sum_and_dot(a: &[f32], b: &[f32]) -> [f32; 2] {
     lane_sums(a, b, |a, b| [a, a * b])
 }
 
-// Over whole chunks: an index that is checked would keep the loop from being vectorised.
+// Over whole chunks: a checked index would keep the compiler from vectorising the loop.
 #[inline(always)]
 fn lane_sums<const N: usize>(a: &[f32], b: &[f32], terms: impl Fn(f32, f32) -> [f32; N]) -> [f32; N] {
     let mut lanes = [[0.0f32; LANES]; N];

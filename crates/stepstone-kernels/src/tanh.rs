@@ -1,4 +1,4 @@
-//! Element-wise hyperbolic tangent, from the system's libm.
+//! Element-wise hyperbolic tangent, from the system's libm: one row per sequence, so speed does not matter.
 
 /// y = tanh(x).
 ///

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Runs independent work items; with one thread, in order on the caller's.
+/// Runs independent work items; with one thread, in order on the thread of the caller.
 #[derive(Debug)]
 pub struct Threads {
     pool: Option<rayon::ThreadPool>,
-    /// Memory that stays from call to call: fresh pages would cost as much as what is written to them.
+    /// Memory that stays from call to call: the system clears fresh pages, which takes as long as writing to them.
     scratch: Mutex<Vec<f32>>,
     set: InstructionSet,
     packing_nanoseconds: AtomicU64,
@@ -54,8 +54,10 @@ impl Threads {
         self.packing_nanoseconds.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
     }
 
-    /// Calls `work` on a thread of the pool: from there, handing out items costs less than from outside, where every call would
-    /// put the caller to sleep and wake it again.
+    /// Calls `work` on a thread of the pool.
+    ///
+    /// From there, handing out items is cheap. From outside the pool, every call would put the caller to sleep and wake it
+    /// again: 3 to 8 % of a step.
     pub fn within<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match &self.pool {
             Some(pool) => pool.install(work),
@@ -67,6 +69,7 @@ impl Threads {
     pub fn for_each<T: Send>(&self, items: Vec<T>, work: impl Fn(T) + Sync + Send) {
         match &self.pool {
             Some(pool) if items.len() > 1 => {
+                // One item a task: items are few and large, and two that stick together would leave a thread idle.
                 pool.install(|| items.into_par_iter().with_max_len(1).for_each(&work));
             }
             _ => items.into_iter().for_each(work),
@@ -85,7 +88,7 @@ impl Threads {
 
     /// Lends `len` floats, with whatever an earlier call left in them. Not to be called from inside `work`.
     pub(crate) fn with_scratch<R>(&self, len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
-        // What a panic left is as good as what a call left.
+        // The contents are undefined anyway, so what a panic left will do.
         let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         if scratch.len() < len {
             scratch.resize(len, 0.0);

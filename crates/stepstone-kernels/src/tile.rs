@@ -32,13 +32,16 @@ pub(crate) trait Tiled {
 #[inline(always)]
 pub(crate) fn cover<S: Simd, P: Tiled>(simd: S, rows: usize, product: &mut P) {
     let mut row = 0;
-    // The sums, a row of the right operand, and one value of the left.
+    // Registers for the sums, a row of the right operand, and one value of the left. A tile that needs more than the machine
+    // has would keep its sums in memory.
     if 12 * P::VECTORS + P::VECTORS < S::REGISTER_COUNT {
         while row + 12 <= rows {
             product.tile::<S, 12>(simd, row);
             row += 12;
         }
     }
+    // Six rows of two vectors fill the 16 registers of AVX2, six of four the 32 of AVX-512. The rest is computed in smaller
+    // tiles instead of a padded one: the rows of a batch are seldom a multiple of six.
     while row + 6 <= rows {
         product.tile::<S, 6>(simd, row);
         row += 6;
@@ -57,9 +60,8 @@ pub(crate) fn cover<S: Simd, P: Tiled>(simd: S, rows: usize, product: &mut P) {
 }
 
 /// sums[r] += sum over k below `depth` of left[row + r][k] * right(k).
-///
-/// k ascends and each step is one fused multiply-add, so the bits of an element depend neither on the tile's size nor on
-/// the vectors' width.
+// k ascends and each step is one fused multiply-add, so the bits of an element depend neither on the tile's size nor on
+// the width of vectors.
 #[inline(always)]
 pub(crate) fn sum<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,

@@ -5,7 +5,16 @@
 
 use crate::config::EncoderConfig;
 use stepstone_engine::ops::Qkv;
-use stepstone_engine::{DropoutSite, Layout, Param, Site, SiteKind, Tape, Value};
+use stepstone_engine::{DropoutSite, Layout, Param, Site, Tape, Value};
+
+/// The kinds of dropout in an encoder; [`Site::new`] makes places of them and the layer's number. They key the masks, so
+/// a changed number changes every score. The head, which is no layer, uses kinds 4 and 5 of layer 0.
+mod kind {
+    pub(super) const EMBEDDING: u32 = 0;
+    pub(super) const ATTENTION_PROBABILITIES: u32 = 1;
+    pub(super) const ATTENTION_OUTPUT: u32 = 2;
+    pub(super) const FEED_FORWARD_OUTPUT: u32 = 3;
+}
 
 /// A weight `[outputs, inputs]` and its bias `[outputs]`.
 #[derive(Debug, Clone, Copy)]
@@ -89,7 +98,7 @@ impl Encoder {
     fn embed(&self, tape: &mut Tape) -> Value {
         let sum = tape.embedding(self.word, self.position, self.token_type, Some(self.padding_index));
         let normed = tape.layer_norm(sum, None, None, self.embedding_norm, self.epsilon);
-        tape.dropout(normed, site(self.dropout.hidden, 0, SiteKind::Embedding))
+        tape.dropout(normed, site(self.dropout.hidden, 0, kind::EMBEDDING))
     }
 
     fn layer(&self, tape: &mut Tape, layer: &Layer, number: usize, h: Value) -> Value {
@@ -107,14 +116,14 @@ impl Encoder {
 
     /// Attention, its output, and the feed-forward block, each with dropout, residual sum and layer norm.
     fn after_projection(&self, tape: &mut Tape, layer: &Layer, number: usize, h: Value, qkv: Qkv) -> Value {
-        let probabilities = site(self.dropout.attention, number, SiteKind::AttentionProbabilities);
+        let probabilities = site(self.dropout.attention, number, kind::ATTENTION_PROBABILITIES);
         let context = tape.attention(qkv, self.heads, Some(probabilities));
         let attended = tape.linear(context, layer.attention_output.weight, layer.attention_output.bias);
-        let drop = site(self.dropout.hidden, number, SiteKind::AttentionOutput);
+        let drop = site(self.dropout.hidden, number, kind::ATTENTION_OUTPUT);
         let h = tape.layer_norm(attended, Some(h), Some(drop), layer.attention_norm, self.epsilon);
         let inner = tape.linear_gelu(h, layer.intermediate.weight, layer.intermediate.bias);
         let outer = tape.linear(inner, layer.output.weight, layer.output.bias);
-        let drop = site(self.dropout.hidden, number, SiteKind::FeedForwardOutput);
+        let drop = site(self.dropout.hidden, number, kind::FEED_FORWARD_OUTPUT);
         tape.layer_norm(outer, Some(h), Some(drop), layer.output_norm, self.epsilon)
     }
 }
@@ -153,7 +162,7 @@ impl Linear {
     }
 }
 
-fn site(probability: f32, layer: usize, kind: SiteKind) -> DropoutSite {
+fn site(probability: f32, layer: usize, kind: u32) -> DropoutSite {
     DropoutSite { probability, site: Site::new(layer, kind) }
 }
 

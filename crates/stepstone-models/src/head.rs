@@ -3,7 +3,12 @@
 use crate::config::{EncoderConfig, Family};
 use crate::encoder::Linear;
 use serde::{Deserialize, Serialize};
-use stepstone_engine::{DropoutSite, Layout, Site, SiteKind, Tape, Value};
+use stepstone_engine::{DropoutSite, Layout, Site, Tape, Value};
+
+/// The kinds of dropout in a head, at layer 0; the encoder uses kinds 0 to 3 there. They key the masks, so a changed number
+/// changes every score.
+const HEAD_INPUT: u32 = 4;
+const HEAD_HIDDEN: u32 = 5;
 
 /// Which head a model has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,12 +77,12 @@ impl Head {
     pub fn forward(&self, tape: &mut Tape, first: Value) -> Value {
         let site = |kind| DropoutSite { probability: self.dropout, site: Site::new(0, kind) };
         let pooled = match &self.hidden {
-            None => tape.dropout(first, site(SiteKind::HeadInput)),
+            None => tape.dropout(first, site(HEAD_INPUT)),
             Some(hidden) => {
-                let first = if hidden.input_dropout { tape.dropout(first, site(SiteKind::HeadInput)) } else { first };
+                let first = if hidden.input_dropout { tape.dropout(first, site(HEAD_INPUT)) } else { first };
                 let dense = hidden.dense.forward(tape, first);
                 let pooled = tape.tanh(dense);
-                tape.dropout(pooled, site(SiteKind::HeadHidden))
+                tape.dropout(pooled, site(HEAD_HIDDEN))
             }
         };
         let scores = self.classifier.forward(tape, pooled);

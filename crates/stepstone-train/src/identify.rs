@@ -9,7 +9,7 @@ use crate::role::Role;
 use crate::run::{DEVICE, NUMERICS, PRECISION, answers, tokenizer_family};
 use crate::start::run_digest;
 use std::path::Path;
-use stepstone_engine::{BatchShape, Plan};
+use stepstone_engine::{BatchShape, MemoryPlan};
 use stepstone_models::{Classifier, EncoderConfig, Weights};
 use stepstone_tasks::{Example, Task, TaskData, Tokenizer};
 
@@ -109,7 +109,7 @@ impl EncoderIdentity {
         let examples = recipe.batch_size.div_ceil(recipe.gradient_accumulation_steps);
         let sequences = examples * task.sequences_per_example();
         let shape = BatchShape { tokens: sequences * longest, sequences };
-        let activations = Plan::new(&model.training_pass().program, shape).len;
+        let activations = MemoryPlan::new(&model.training_pass().program, shape).len;
         ((ARENAS * model.layout.len + activations) * size_of::<f32>()) as u64 + FIXED_BYTES
     }
 }

@@ -1,8 +1,13 @@
 //! Self-attention inside each sequence of the packed batch, all heads in one op.
 
-use crate::reference::Run;
-use crate::tape::{Backward, DropoutSite, Site, Write};
-use crate::{Op, Value};
+use crate::cpu_run::{Run as CpuRun, disjoint};
+use crate::gradients::Gradients;
+use crate::phases::Phase;
+use crate::reference_run::Run;
+use crate::site::DropoutSite;
+use crate::value::Value;
+use std::ops::Range;
+use stepstone_kernels::{Write, attention};
 
 /// Per sequence and head, with d = head_dim: P = softmax(Q K^T / sqrt(d)); out = dropout(P) V.
 /// out and lse have one row per query: `[R, heads * d]` and `[R, heads]`.
@@ -21,9 +26,9 @@ pub struct Attention {
 /// Queries, keys and values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Qkv {
-    /// Every token asks: columns q, k, v side by side, `[T, 3h]`.
+    /// Every token has a query: columns q, k, v side by side, `[T, 3h]`.
     All(Value),
-    /// Only each sequence's first token asks.
+    /// Only the first token of each sequence has a query.
     FirstToken {
         /// `[S, h]`
         q: Value,
@@ -50,23 +55,38 @@ impl Qkv {
             Self::FirstToken { q, kv } => vec![q, kv],
         }
     }
+
+    /// The places of both operands; the second is empty where all lie in one.
+    fn spans(self, run: &CpuRun<'_>) -> [Range<usize>; 2] {
+        match self {
+            Self::All(qkv) => [run.span(qkv), 0..0],
+            Self::FirstToken { q, kv } => [run.span(q), run.span(kv)],
+        }
+    }
 }
 
 impl Attention {
-    pub(crate) fn values(&self) -> Vec<Value> {
-        self.qkv.values().into_iter().chain([self.out]).chain(self.lse).collect()
+    pub(crate) const PHASE: Phase = Phase::Attention;
+
+    pub(crate) fn reads(&self) -> Vec<Value> {
+        self.qkv.values()
     }
 
-    pub(crate) fn backward(&self, backward: &mut Backward) -> Option<Op> {
-        let d_out = backward.gradient(self.out)?;
+    pub(crate) fn writes(&self) -> Vec<Value> {
+        [self.out].into_iter().chain(self.lse).collect()
+    }
+
+    pub(crate) fn backward(&self, gradients: &mut Gradients) -> Option<AttentionBackward> {
+        let d_out = gradients.gradient(self.out)?;
         let d_qkv = match self.qkv {
-            Qkv::All(qkv) => Qkv::All(backward.sole_target(qkv)),
-            Qkv::FirstToken { q, kv } => Qkv::FirstToken { q: backward.sole_target(q), kv: backward.sole_target(kv) },
+            // Sole targets: the kernel overwrites whole rows, which is possible as nothing but attention reads a projection.
+            Qkv::All(qkv) => Qkv::All(gradients.sole_target(qkv)),
+            Qkv::FirstToken { q, kv } => Qkv::FirstToken { q: gradients.sole_target(q), kv: gradients.sole_target(kv) },
         };
-        Some(Op::AttentionBackward(AttentionBackward { forward: self.clone(), lse: self.lse?, d_out, d_qkv }))
+        Some(AttentionBackward { forward: self.clone(), lse: self.lse?, d_out, d_qkv })
     }
 
-    pub(crate) fn reference(&self, run: &mut Run) {
+    pub(crate) fn reference(&self, run: &mut Run<'_>) {
         let heads = self.head_runs(run);
         let rows = run.rows(self.out);
         let width = self.heads * self.head_dim;
@@ -87,8 +107,26 @@ impl Attention {
         }
     }
 
+    pub(crate) fn cpu(&self, run: &mut CpuRun<'_>) {
+        let (threads, batch, shape) = (run.threads, run.batch, self.shape());
+        let dropout = run.mask(self.dropout, self.out);
+        let [first, second] = self.qkv.spans(run);
+        let spans = [first, second, run.span(self.out), run.optional_span(self.lse)];
+        let [first, second, out, lse] = disjoint(run.activations, spans);
+        let qkv = match self.qkv {
+            Qkv::All(_) => attention::Qkv::All { qkv: first },
+            Qkv::FirstToken { .. } => attention::Qkv::FirstToken { q: first, kv: second },
+        };
+        let inputs = attention::Inputs { shape, cu_seqlens: &batch.cu_seqlens, qkv, dropout };
+        attention::forward(threads, inputs, out, self.lse.map(|_| lse));
+    }
+
+    fn shape(&self) -> attention::Shape {
+        attention::Shape { heads: self.heads, head_dim: self.head_dim }
+    }
+
     /// Scores, probabilities and dropout multipliers of every sequence and head, in the plainest form.
-    fn head_runs(&self, run: &Run) -> Vec<HeadRun> {
+    fn head_runs(&self, run: &Run<'_>) -> Vec<HeadRun> {
         let mut heads = Vec::new();
         for s in 0..run.batch.sequences() {
             for number in 0..self.heads {
@@ -98,7 +136,7 @@ impl Attention {
         heads
     }
 
-    fn head_run(&self, run: &Run, sequence: usize, number: usize) -> HeadRun {
+    fn head_run(&self, run: &Run<'_>, sequence: usize, number: usize) -> HeadRun {
         let d = self.head_dim;
         let width = self.heads * d;
         let tokens = run.batch.cu_seqlens[sequence] as usize..run.batch.cu_seqlens[sequence + 1] as usize;
@@ -114,12 +152,13 @@ impl Attention {
             Qkv::All(qkv) => {
                 tokens.map(|row| Query { row, key: run.batch.row_keys[row], q: cut(qkv, row, 3 * width, 0) }).collect()
             }
+            // An empty sequence has no first token, hence no query.
             Qkv::FirstToken { .. } if keys.is_empty() => Vec::new(),
             Qkv::FirstToken { q, .. } => {
                 vec![Query { row: sequence, key: run.batch.first_row_keys[sequence], q: cut(q, sequence, width, 0) }]
             }
         };
-        let dropout = self.dropout.map(|p| DropoutSite { site: Site(p.site.0 + number as u32), ..p });
+        let dropout = self.dropout.map(|p| DropoutSite { site: p.site.with_head(number), ..p });
         let multipliers = queries.iter().map(|q| run.multipliers(dropout, q.key, keys.len())).collect();
         HeadRun::new(number, queries, keys, multipliers)
     }
@@ -152,6 +191,7 @@ impl HeadRun {
         for query in &queries {
             let scale = 1.0 / (query.q.len() as f64).sqrt();
             let scores: Vec<f64> = keys.iter().map(|key| scale * dot(&query.q, &key.k)).collect();
+            // Less the largest score: no exponential overflows.
             let max = scores.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b));
             let sum: f64 = scores.iter().map(|s| (s - max).exp()).sum();
             lse.push(max + sum.ln());
@@ -166,14 +206,19 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 }
 
 impl AttentionBackward {
-    pub(crate) fn values(&self) -> Vec<Value> {
-        let mut values = self.forward.values();
-        values.extend(self.d_qkv.values());
-        values.extend([self.lse, self.d_out]);
-        values
+    pub(crate) const PHASE: Phase = Phase::Attention;
+
+    pub(crate) fn reads(&self) -> Vec<Value> {
+        let mut reads = self.forward.qkv.values();
+        reads.extend([self.forward.out, self.lse, self.d_out]);
+        reads
     }
 
-    pub(crate) fn reference(&self, run: &mut Run) {
+    pub(crate) fn writes(&self) -> Vec<Value> {
+        self.d_qkv.values()
+    }
+
+    pub(crate) fn reference(&self, run: &mut Run<'_>) {
         let d = self.forward.head_dim;
         let width = self.forward.heads * d;
         let scale = 1.0 / (d as f64).sqrt();
@@ -189,6 +234,7 @@ impl AttentionBackward {
                 let d_row = &d_out[query.row * width + head.number * d..][..d];
                 let (p, m) = (&head.probabilities[i], &head.multipliers[i]);
                 let d_p: Vec<f64> = head.keys.iter().zip(m).map(|(key, m)| m * dot(d_row, &key.v)).collect();
+                // The softmax's Jacobian: each probability moves all scores of its row.
                 let mean = dot(p, &d_p);
                 for (j, key) in head.keys.iter().enumerate() {
                     let d_score = p[j] * (d_p[j] - mean) * scale;
@@ -213,13 +259,32 @@ impl AttentionBackward {
             }
         }
     }
+
+    pub(crate) fn cpu(&self, run: &mut CpuRun<'_>) {
+        let (threads, batch, forward) = (run.threads, run.batch, &self.forward);
+        let dropout = run.mask(forward.dropout, forward.out);
+        let ([first, second], [d_first, d_second]) = (forward.qkv.spans(run), self.d_qkv.spans(run));
+        let [out, d_out, lse] = [forward.out, self.d_out, self.lse].map(|v| run.span(v));
+        let spans = [first, second, out, d_out, lse, d_first, d_second];
+        let [first, second, out, d_out, lse, d_first, d_second] = disjoint(run.activations, spans);
+        let (qkv, gradient) = match forward.qkv {
+            Qkv::All(_) => (attention::Qkv::All { qkv: first }, attention::QkvGradient::All { qkv: d_first }),
+            Qkv::FirstToken { .. } => (
+                attention::Qkv::FirstToken { q: first, kv: second },
+                attention::QkvGradient::FirstToken { q: d_first, kv: d_second },
+            ),
+        };
+        let inputs = attention::Inputs { shape: forward.shape(), cu_seqlens: &batch.cu_seqlens, qkv, dropout };
+        attention::backward(threads, inputs, out, lse, d_out, gradient);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::Qkv;
     use crate::gradient_check::{LENGTHS, check};
-    use crate::{DropoutSite, Rows, Site};
+    use crate::site::{DropoutSite, Site};
+    use crate::value::Rows;
 
     const HEADS: [(usize, usize); 4] = [(1, 1), (2, 7), (3, 4), (1, 31)];
 

@@ -1,8 +1,10 @@
 //! The scores of an example's choices, side by side.
 
-use crate::reference::Run;
-use crate::tape::Backward;
-use crate::{Op, Value};
+use crate::cpu_run::Run as CpuRun;
+use crate::gradients::Gradients;
+use crate::phases::Phase;
+use crate::reference_run::Run;
+use crate::value::Value;
 
 /// out[e, c] = x[e * choices + c]: the same numbers in the same order. x `[S, 1]`, out `[S / choices, choices]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,36 +23,59 @@ pub struct ChoicesBackward {
 }
 
 impl Choices {
-    pub(crate) fn values(&self) -> Vec<Value> {
-        vec![self.x, self.out]
+    pub(crate) const PHASE: Phase = Phase::Other;
+
+    pub(crate) fn reads(&self) -> Vec<Value> {
+        vec![self.x]
     }
 
-    pub(crate) fn backward(&self, backward: &mut Backward) -> Option<Op> {
-        let d_out = backward.gradient(self.out)?;
-        Some(Op::ChoicesBackward(ChoicesBackward { d_out, d_x: backward.sole_target(self.x) }))
+    pub(crate) fn writes(&self) -> Vec<Value> {
+        vec![self.out]
     }
 
-    pub(crate) fn reference(&self, run: &mut Run) {
+    pub(crate) fn backward(&self, gradients: &mut Gradients) -> Option<ChoicesBackward> {
+        let d_out = gradients.gradient(self.out)?;
+        Some(ChoicesBackward { d_out, d_x: gradients.sole_target(self.x) })
+    }
+
+    pub(crate) fn reference(&self, run: &mut Run<'_>) {
         let scores = run.get(self.x).to_vec();
         run.set(self.out, scores);
+    }
+
+    pub(crate) fn cpu(&self, run: &mut CpuRun<'_>) {
+        // A copy of a few numbers, not a second name for one value: then every value has one shape and one lifetime.
+        let [x, out] = run.values([self.x, self.out]);
+        out.copy_from_slice(x);
     }
 }
 
 impl ChoicesBackward {
-    pub(crate) fn values(&self) -> Vec<Value> {
-        vec![self.d_out, self.d_x]
+    pub(crate) const PHASE: Phase = Phase::Other;
+
+    pub(crate) fn reads(&self) -> Vec<Value> {
+        vec![self.d_out]
     }
 
-    pub(crate) fn reference(&self, run: &mut Run) {
+    pub(crate) fn writes(&self) -> Vec<Value> {
+        vec![self.d_x]
+    }
+
+    pub(crate) fn reference(&self, run: &mut Run<'_>) {
         let d_scores = run.get(self.d_out).to_vec();
         run.set(self.d_x, d_scores);
+    }
+
+    pub(crate) fn cpu(&self, run: &mut CpuRun<'_>) {
+        let [d_out, d_x] = run.values([self.d_out, self.d_x]);
+        d_x.copy_from_slice(d_out);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::Rows;
     use crate::gradient_check::{CLASSES, check, check_loss};
+    use crate::value::Rows;
 
     /// Sequences of a batch of 0, 1 and 3 questions with two choices, and of 1 and 2 with three.
     const BATCHES: [(usize, &[usize]); 5] =

@@ -1,8 +1,12 @@
 //! Dropout alone.
 
-use crate::reference::Run;
-use crate::tape::{Backward, DropoutSite};
-use crate::{Op, Value};
+use crate::cpu_run::Run as CpuRun;
+use crate::gradients::Gradients;
+use crate::phases::Phase;
+use crate::reference_run::Run;
+use crate::site::DropoutSite;
+use crate::value::Value;
+use stepstone_kernels::dropout;
 
 /// out = x * multiplier, 0 or 1 / keep probability, keyed by (row key, column, site, step). Values `[R, h]`.
 /// The gradient goes through the same op: d_x = d_out * multiplier.
@@ -15,25 +19,44 @@ pub struct Dropout {
 }
 
 impl Dropout {
-    pub(crate) fn values(&self) -> Vec<Value> {
-        vec![self.x, self.out]
+    pub(crate) const PHASE: Phase = Phase::Other;
+
+    pub(crate) fn reads(&self) -> Vec<Value> {
+        vec![self.x]
     }
 
-    pub(crate) fn backward(&self, backward: &mut Backward) -> Option<Op> {
-        let d_out = backward.gradient(self.out)?;
-        Some(Op::Dropout(Self { x: d_out, dropout: self.dropout, out: backward.sole_target(self.x) }))
+    pub(crate) fn writes(&self) -> Vec<Value> {
+        vec![self.out]
     }
 
-    pub(crate) fn reference(&self, run: &mut Run) {
+    pub(crate) fn backward(&self, gradients: &mut Gradients) -> Option<Self> {
+        let d_out = gradients.gradient(self.out)?;
+        // The masks are made again from their counters; none is kept.
+        Some(Self { x: d_out, dropout: self.dropout, out: gradients.sole_target(self.x) })
+    }
+
+    pub(crate) fn reference(&self, run: &mut Run<'_>) {
         let out = run.masked(self.x, Some(self.dropout));
         run.set(self.out, out);
+    }
+
+    pub(crate) fn cpu(&self, run: &mut CpuRun<'_>) {
+        let (threads, columns) = (run.threads, run.columns(self.x));
+        let mask = run.mask(Some(self.dropout), self.x);
+        let [x, out] = run.values([self.x, self.out]);
+        match mask {
+            Some((mask, keys)) => dropout::apply(threads, columns, x, &mask, keys, out),
+            // A probability so small that no 16-bit field is dropped.
+            None => out.copy_from_slice(x),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use crate::gradient_check::{LENGTHS, WIDTHS, check};
-    use crate::{DropoutSite, Rows, Site};
+    use crate::site::{DropoutSite, Site};
+    use crate::value::Rows;
 
     #[test]
     fn gradients_are_slopes_and_kernels_follow() {

@@ -1,8 +1,13 @@
 //! Embedding: the sum of a word row, a position row and a segment row per token.
 
-use crate::reference::Run;
-use crate::tape::Backward;
-use crate::{Op, Param, Value};
+use crate::batch::Batch;
+use crate::cpu_run::{Run as CpuRun, disjoint};
+use crate::gradients::Gradients;
+use crate::layout::Param;
+use crate::phases::Phase;
+use crate::reference_run::Run;
+use crate::value::Value;
+use stepstone_kernels::embedding::{self, Indices, Tables};
 
 /// out = word[id] + position[p] + token_type[t]. Tables `[entries, h]`, out `[T, h]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,16 +30,23 @@ pub struct EmbeddingBackward {
 }
 
 impl Embedding {
-    pub(crate) fn values(&self) -> Vec<Value> {
+    pub(crate) const PHASE: Phase = Phase::Other;
+
+    #[expect(clippy::unused_self, reason = "every op of the table is asked")]
+    pub(crate) fn reads(&self) -> Vec<Value> {
+        Vec::new()
+    }
+
+    pub(crate) fn writes(&self) -> Vec<Value> {
         vec![self.out]
     }
 
-    pub(crate) fn backward(&self, backward: &mut Backward) -> Option<Op> {
-        let d_out = backward.gradient(self.out)?;
-        Some(Op::EmbeddingBackward(EmbeddingBackward { forward: self.clone(), d_out }))
+    pub(crate) fn backward(&self, gradients: &mut Gradients) -> Option<EmbeddingBackward> {
+        let d_out = gradients.gradient(self.out)?;
+        Some(EmbeddingBackward { forward: self.clone(), d_out })
     }
 
-    pub(crate) fn reference(&self, run: &mut Run) {
+    pub(crate) fn reference(&self, run: &mut Run<'_>) {
         let h = self.word.columns;
         let mut out = Vec::with_capacity(run.batch.tokens() * h);
         for t in 0..run.batch.tokens() {
@@ -49,14 +61,29 @@ impl Embedding {
         }
         run.set(self.out, out);
     }
+
+    pub(crate) fn cpu(&self, run: &mut CpuRun<'_>) {
+        let (threads, indices) = (run.threads, indices(run.batch));
+        let [word, position, token_type] =
+            [self.word, self.position, self.token_type].map(|table| run.parameter(table));
+        let [out] = run.values([self.out]);
+        embedding::forward(threads, self.word.columns, indices, Tables { word, position, token_type }, out);
+    }
 }
 
 impl EmbeddingBackward {
-    pub(crate) fn values(&self) -> Vec<Value> {
+    pub(crate) const PHASE: Phase = Phase::Other;
+
+    pub(crate) fn reads(&self) -> Vec<Value> {
         vec![self.d_out]
     }
 
-    pub(crate) fn reference(&self, run: &mut Run) {
+    #[expect(clippy::unused_self, reason = "every op of the table is asked")]
+    pub(crate) fn writes(&self) -> Vec<Value> {
+        Vec::new()
+    }
+
+    pub(crate) fn reference(&self, run: &mut Run<'_>) {
         let h = self.forward.word.columns;
         let d_out = run.get(self.d_out).to_vec();
         for (t, d_row) in d_out.chunks_exact(h).enumerate() {
@@ -65,6 +92,7 @@ impl EmbeddingBackward {
                 let at = table.offset + row as usize * h;
                 run.gradients[at..at + h].iter_mut().zip(d_row).for_each(|(g, d)| *g += d);
             };
+            // As `padding_idx` of PyTorch: the row is read like any other, but gets no gradient.
             if self.forward.padding_index != Some(batch.ids[t]) {
                 add(self.forward.word, batch.ids[t]);
             }
@@ -72,6 +100,24 @@ impl EmbeddingBackward {
             add(self.forward.token_type, batch.type_ids[t]);
         }
     }
+
+    pub(crate) fn cpu(&self, run: &mut CpuRun<'_>) {
+        let forward = &self.forward;
+        let tables = [forward.word, forward.position, forward.token_type];
+        for table in tables {
+            // Rows are added one by one, so whatever lies there counts; this only marks the tables as written.
+            run.first_gradient(table);
+        }
+        let d_out = &run.activations[run.span(self.d_out)];
+        let [word, position, token_type] = disjoint(run.gradients, tables.map(Param::range));
+        let gradients = Tables { word, position, token_type };
+        let hidden = forward.word.columns;
+        embedding::backward(run.threads, hidden, d_out, indices(run.batch), forward.padding_index, gradients);
+    }
+}
+
+fn indices(batch: &Batch) -> Indices<'_> {
+    Indices { ids: &batch.ids, positions: &batch.positions, type_ids: &batch.type_ids }
 }
 
 #[cfg(test)]

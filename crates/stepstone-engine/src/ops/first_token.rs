@@ -1,8 +1,11 @@
 //! The first row of each sequence.
 
-use crate::reference::Run;
-use crate::tape::{Backward, Write};
-use crate::{Op, Value};
+use crate::cpu_run::Run as CpuRun;
+use crate::gradients::Gradients;
+use crate::phases::Phase;
+use crate::reference_run::Run;
+use crate::value::Value;
+use stepstone_kernels::{Write, rows};
 
 /// out[s] = x[cu_seqlens[s]]. x `[T, h]`, out `[S, h]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,29 +24,48 @@ pub struct FirstTokenBackward {
 }
 
 impl FirstToken {
-    pub(crate) fn values(&self) -> Vec<Value> {
-        vec![self.x, self.out]
+    pub(crate) const PHASE: Phase = Phase::Other;
+
+    pub(crate) fn reads(&self) -> Vec<Value> {
+        vec![self.x]
     }
 
-    pub(crate) fn backward(&self, backward: &mut Backward) -> Option<Op> {
-        let d_out = backward.gradient(self.out)?;
-        Some(Op::FirstTokenBackward(FirstTokenBackward { d_out, d_x: backward.target(self.x) }))
+    pub(crate) fn writes(&self) -> Vec<Value> {
+        vec![self.out]
     }
 
-    pub(crate) fn reference(&self, run: &mut Run) {
+    pub(crate) fn backward(&self, gradients: &mut Gradients) -> Option<FirstTokenBackward> {
+        let d_out = gradients.gradient(self.out)?;
+        Some(FirstTokenBackward { d_out, d_x: gradients.target(self.x) })
+    }
+
+    pub(crate) fn reference(&self, run: &mut Run<'_>) {
         let h = run.columns(self.x);
         let firsts = run.batch.cu_seqlens[..run.batch.sequences()].iter();
         let out = firsts.flat_map(|row| run.get(self.x)[*row as usize * h..][..h].to_vec()).collect();
         run.set(self.out, out);
     }
+
+    pub(crate) fn cpu(&self, run: &mut CpuRun<'_>) {
+        let (columns, batch) = (run.columns(self.x), run.batch);
+        let [x, out] = run.values([self.x, self.out]);
+        rows::gather(columns, x, &batch.cu_seqlens[..batch.sequences()], out);
+    }
 }
 
 impl FirstTokenBackward {
-    pub(crate) fn values(&self) -> Vec<Value> {
-        vec![self.d_out, self.d_x.0]
+    pub(crate) const PHASE: Phase = Phase::Other;
+
+    pub(crate) fn reads(&self) -> Vec<Value> {
+        let (d_x, write) = self.d_x;
+        [self.d_out].into_iter().chain((write == Write::Accumulate).then_some(d_x)).collect()
     }
 
-    pub(crate) fn reference(&self, run: &mut Run) {
+    pub(crate) fn writes(&self) -> Vec<Value> {
+        vec![self.d_x.0]
+    }
+
+    pub(crate) fn reference(&self, run: &mut Run<'_>) {
         let h = run.columns(self.d_out);
         let mut d_x = vec![0.0; run.batch.tokens() * h];
         for (s, d_row) in run.get(self.d_out).chunks_exact(h).enumerate() {
@@ -51,12 +73,22 @@ impl FirstTokenBackward {
         }
         run.write(self.d_x.0, self.d_x.1, d_x);
     }
+
+    pub(crate) fn cpu(&self, run: &mut CpuRun<'_>) {
+        let (columns, batch) = (run.columns(self.d_out), run.batch);
+        let [d_out, d_x] = run.values([self.d_out, self.d_x.0]);
+        // The other rows have no gradient from here; if this is the first one, whatever lies there is from another value.
+        if self.d_x.1 == Write::Overwrite {
+            d_x.fill(0.0);
+        }
+        rows::scatter_add(columns, d_out, &batch.cu_seqlens[..batch.sequences()], d_x);
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::Rows;
     use crate::gradient_check::{LENGTHS, WIDTHS, check};
+    use crate::value::Rows;
 
     #[test]
     fn gradients_are_slopes_and_kernels_follow() {
@@ -79,7 +111,7 @@ mod tests {
                 let q = b.tape.first_token(x);
                 let (weight, bias) = (b.matrix(14, 7), b.vector(14));
                 let kv = b.tape.linear(x, weight, bias);
-                b.tape.attention(crate::ops::Qkv::FirstToken { q, kv }, 7, None)
+                b.tape.attention(crate::ops::attention::Qkv::FirstToken { q, kv }, 7, None)
             });
         }
     }

@@ -1,8 +1,13 @@
 //! Layer norm, with the residual sum and the dropout before it in one op.
 
-use crate::reference::Run;
-use crate::tape::{Backward, DropoutSite, Write};
-use crate::{Op, Param, Value};
+use crate::cpu_run::{Run as CpuRun, disjoint};
+use crate::gradients::Gradients;
+use crate::layout::Param;
+use crate::phases::Phase;
+use crate::reference_run::Run;
+use crate::site::DropoutSite;
+use crate::value::Value;
+use stepstone_kernels::{Write, layer_norm};
 
 /// s = residual + dropout(x); out = gain * (s - mean(s)) * rstd + bias, rstd = 1 / sqrt(var(s) + epsilon) with the
 /// biased variance of the row. Values `[R, h]`.
@@ -43,25 +48,32 @@ pub struct LayerNormBackward {
 }
 
 impl LayerNorm {
-    pub(crate) fn values(&self) -> Vec<Value> {
-        let saved = self.saved.iter().flat_map(|s| [s.normalized, s.rstd]);
-        [self.x, self.out].into_iter().chain(self.residual).chain(saved).collect()
+    pub(crate) const PHASE: Phase = Phase::Norms;
+
+    pub(crate) fn reads(&self) -> Vec<Value> {
+        [self.x].into_iter().chain(self.residual).collect()
     }
 
-    pub(crate) fn backward(&self, backward: &mut Backward) -> Option<Op> {
-        let d_out = backward.gradient(self.out)?;
-        Some(Op::LayerNormBackward(LayerNormBackward {
+    pub(crate) fn writes(&self) -> Vec<Value> {
+        let saved = self.saved.iter().flat_map(|s| [s.normalized, s.rstd]);
+        [self.out].into_iter().chain(saved).collect()
+    }
+
+    pub(crate) fn backward(&self, gradients: &mut Gradients) -> Option<LayerNormBackward> {
+        let d_out = gradients.gradient(self.out)?;
+        Some(LayerNormBackward {
             dropout: self.dropout,
             gain: self.gain,
             bias: self.bias,
             saved: self.saved?,
             d_out,
-            d_residual: self.residual.map(|r| backward.target(r)),
-            d_x: backward.sole_target(self.x),
-        }))
+            // The residual is read by the layer above as well, so its gradient may be there already.
+            d_residual: self.residual.map(|r| gradients.target(r)),
+            d_x: gradients.sole_target(self.x),
+        })
     }
 
-    pub(crate) fn reference(&self, run: &mut Run) {
+    pub(crate) fn reference(&self, run: &mut Run<'_>) {
         let h = self.gain.len();
         let mut s = run.masked(self.x, self.dropout);
         if let Some(residual) = self.residual {
@@ -83,15 +95,32 @@ impl LayerNorm {
             run.set(saved.rstd, rstds);
         }
     }
+
+    pub(crate) fn cpu(&self, run: &mut CpuRun<'_>) {
+        let (threads, dropout) = (run.threads, run.mask(self.dropout, self.x));
+        let (gain, bias) = (run.parameter(self.gain), run.parameter(self.bias));
+        let saved = [self.saved.map(|s| s.normalized), self.saved.map(|s| s.rstd)];
+        let spans = [Some(self.x), self.residual, Some(self.out), saved[0], saved[1]].map(|v| run.optional_span(v));
+        let [x, residual, out, normalized, rstd] = disjoint(run.activations, spans);
+        let sum = layer_norm::Sum { x, residual: self.residual.map(|_| &*residual), dropout };
+        let norm = layer_norm::Norm { gain, bias, epsilon: self.epsilon as f32 };
+        layer_norm::forward(threads, sum, norm, out, self.saved.map(|_| layer_norm::Saved { normalized, rstd }));
+    }
 }
 
 impl LayerNormBackward {
-    pub(crate) fn values(&self) -> Vec<Value> {
-        let residual = self.d_residual.map(|(value, _)| value);
-        [self.saved.normalized, self.saved.rstd, self.d_out, self.d_x].into_iter().chain(residual).collect()
+    pub(crate) const PHASE: Phase = Phase::Norms;
+
+    pub(crate) fn reads(&self) -> Vec<Value> {
+        let residual = self.d_residual.filter(|(_, write)| *write == Write::Accumulate).map(|(value, _)| value);
+        [self.saved.normalized, self.saved.rstd, self.d_out].into_iter().chain(residual).collect()
     }
 
-    pub(crate) fn reference(&self, run: &mut Run) {
+    pub(crate) fn writes(&self) -> Vec<Value> {
+        [self.d_x].into_iter().chain(self.d_residual.map(|(value, _)| value)).collect()
+    }
+
+    pub(crate) fn reference(&self, run: &mut Run<'_>) {
         let h = self.gain.len();
         let gain = run.parameter(self.gain).to_vec();
         let (normalized, rstds) = (run.get(self.saved.normalized).to_vec(), run.get(self.saved.rstd).to_vec());
@@ -112,16 +141,31 @@ impl LayerNormBackward {
         if let Some((d_residual, write)) = self.d_residual {
             run.write(d_residual, write, d_s.clone());
         }
+        // The dropout acted on x alone, so the residual's gradient, above, has no mask.
         run.set(self.d_x, d_s);
         let masked = run.masked(self.d_x, self.dropout);
         run.set(self.d_x, masked);
+    }
+
+    pub(crate) fn cpu(&self, run: &mut CpuRun<'_>) {
+        let (threads, dropout) = (run.threads, run.mask(self.dropout, self.d_x));
+        let parameter = run.parameter(self.gain);
+        let residual = self.d_residual.map(|(value, _)| value);
+        let spans = [Some(self.d_out), Some(self.saved.normalized), Some(self.saved.rstd), residual, Some(self.d_x)]
+            .map(|v| run.optional_span(v));
+        let [d_out, normalized, rstd, d_residual, x] = disjoint(run.activations, spans);
+        let [gain, bias] = disjoint(run.gradients, [self.gain.range(), self.bias.range()]);
+        let residual = self.d_residual.map(|(_, write)| (d_residual, write));
+        let gradients = layer_norm::Gradients { residual, x, gain, bias };
+        layer_norm::backward(threads, parameter, normalized, rstd, d_out, dropout, gradients);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use crate::gradient_check::{LENGTHS, WIDTHS, check};
-    use crate::{DropoutSite, Rows, Site};
+    use crate::site::{DropoutSite, Site};
+    use crate::value::Rows;
 
     const EPSILON: f64 = 1e-5;
 

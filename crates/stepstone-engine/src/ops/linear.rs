@@ -1,8 +1,12 @@
 //! Linear layer, with bias and GELU in one op.
 
-use crate::reference::Run;
-use crate::tape::{Backward, Write};
-use crate::{Op, Param, Value};
+use crate::cpu_run::{Run as CpuRun, disjoint};
+use crate::gradients::Gradients;
+use crate::layout::Param;
+use crate::phases::Phase;
+use crate::reference_run::Run;
+use crate::value::Value;
+use stepstone_kernels::{Write, gelu as gelu_kernel, gemm};
 
 /// out = activation(x weight^T + bias). x `[R, k]`, weight `[n, k]`, bias `[n]`, out `[R, n]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,30 +38,37 @@ pub struct LinearBackward {
     pub x: Value,
     pub weight: Param,
     pub bias: Param,
-    /// None where no activation follows.
+    /// None if no activation follows.
     pub derivative: Option<Value>,
     pub d_out: Value,
     pub d_x: (Value, Write),
 }
 
 impl Linear {
-    pub(crate) fn values(&self) -> Vec<Value> {
-        [self.x, self.out].into_iter().chain(self.activation.derivative()).collect()
+    pub(crate) const PHASE: Phase = Phase::GemmForward;
+
+    pub(crate) fn reads(&self) -> Vec<Value> {
+        vec![self.x]
     }
 
-    pub(crate) fn backward(&self, backward: &mut Backward) -> Option<Op> {
-        let d_out = backward.gradient(self.out)?;
-        Some(Op::LinearBackward(LinearBackward {
+    pub(crate) fn writes(&self) -> Vec<Value> {
+        [self.out].into_iter().chain(self.activation.derivative()).collect()
+    }
+
+    pub(crate) fn backward(&self, gradients: &mut Gradients) -> Option<LinearBackward> {
+        // Asked for before x gets its own: an op's output is finished when its rule is derived.
+        let d_out = gradients.gradient(self.out)?;
+        Some(LinearBackward {
             x: self.x,
             weight: self.weight,
             bias: self.bias,
             derivative: self.activation.derivative(),
             d_out,
-            d_x: backward.target(self.x),
-        }))
+            d_x: gradients.target(self.x),
+        })
     }
 
-    pub(crate) fn reference(&self, run: &mut Run) {
+    pub(crate) fn reference(&self, run: &mut Run<'_>) {
         let (n, k) = (self.weight.rows, self.weight.columns);
         let (weight, bias) = (run.parameter(self.weight), run.parameter(self.bias));
         let mut out = Vec::new();
@@ -75,6 +86,23 @@ impl Linear {
         }
         run.set(self.out, out);
     }
+
+    pub(crate) fn cpu(&self, run: &mut CpuRun<'_>) {
+        let (threads, shape) = (run.threads, shape(run, self.x, self.weight));
+        let (weight, bias) = (run.parameter(self.weight), run.parameter(self.bias));
+        match self.activation {
+            Activation::None => {
+                let [x, out] = run.values([self.x, self.out]);
+                gemm::forward(threads, shape, x, weight, Some(bias), out);
+            }
+            Activation::Gelu { derivative } => {
+                let spans = [Some(self.x), Some(self.out), derivative].map(|v| run.optional_span(v));
+                let [x, out, saved] = disjoint(run.activations, spans);
+                gemm::forward_gelu(threads, shape, x, weight, bias, derivative.map(|_| saved), out);
+            }
+        }
+        run.stopwatch.times.gemm_flops += shape.flops();
+    }
 }
 
 impl Activation {
@@ -87,11 +115,19 @@ impl Activation {
 }
 
 impl LinearBackward {
-    pub(crate) fn values(&self) -> Vec<Value> {
-        [self.x, self.d_out, self.d_x.0].into_iter().chain(self.derivative).collect()
+    pub(crate) const PHASE: Phase = Phase::DataGradient;
+
+    pub(crate) fn reads(&self) -> Vec<Value> {
+        let (d_x, write) = self.d_x;
+        let added_to = (write == Write::Accumulate).then_some(d_x);
+        [self.x, self.d_out].into_iter().chain(self.derivative).chain(added_to).collect()
     }
 
-    pub(crate) fn reference(&self, run: &mut Run) {
+    pub(crate) fn writes(&self) -> Vec<Value> {
+        vec![self.d_out, self.d_x.0]
+    }
+
+    pub(crate) fn reference(&self, run: &mut Run<'_>) {
         let (n, k) = (self.weight.rows, self.weight.columns);
         let weight = run.parameter(self.weight).to_vec();
         let x = run.get(self.x).to_vec();
@@ -114,10 +150,33 @@ impl LinearBackward {
         run.write(self.d_x.0, self.d_x.1, d_x);
         run.set(self.d_out, d_z);
     }
+
+    pub(crate) fn cpu(&self, run: &mut CpuRun<'_>) {
+        let (threads, shape) = (run.threads, shape(run, self.x, self.weight));
+        let write = if run.first_gradient(self.weight) { Write::Overwrite } else { Write::Accumulate };
+        let weight = run.parameter(self.weight);
+        let spans = [Some(self.x), Some(self.d_out), Some(self.d_x.0), self.derivative].map(|v| run.optional_span(v));
+        let [x, d_z, d_x, derivative] = disjoint(run.activations, spans);
+        // In place: nobody reads d_out again, as this op alone made `out`.
+        if self.derivative.is_some() {
+            gelu_kernel::backward(threads, d_z, derivative);
+        }
+        let [d_weight, d_bias] = disjoint(run.gradients, [self.weight.range(), self.bias.range()]);
+        gemm::weight_gradient(threads, shape, d_z, x, write, d_weight, d_bias);
+        // The weight gradient first: both products read d_z, and the time of each is reported on its own.
+        run.stopwatch.lap(threads, Phase::WeightGradient);
+        run.stopwatch.times.gemm_flops += 2 * shape.flops();
+        gemm::data_gradient(threads, shape, d_z, weight, self.d_x.1, d_x);
+    }
+}
+
+fn shape(run: &CpuRun<'_>, x: Value, weight: Param) -> gemm::Shape {
+    gemm::Shape { rows: run.rows(x), inputs: weight.columns, outputs: weight.rows }
 }
 
 /// GELU and its derivative, z Phi(z) and Phi(z) + z phi(z).
 fn gelu(z: f64) -> (f64, f64) {
+    // erfc of -z, not 1 + erf: far to the left, 1 + erf cancels to nothing.
     let cdf = 0.5 * libm::erfc(-z / std::f64::consts::SQRT_2);
     let pdf = (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt();
     (z * cdf, cdf + z * pdf)
@@ -125,8 +184,8 @@ fn gelu(z: f64) -> (f64, f64) {
 
 #[cfg(test)]
 mod tests {
-    use crate::Rows;
     use crate::gradient_check::{LENGTHS, WIDTHS, check};
+    use crate::value::Rows;
 
     #[test]
     fn gradients_are_slopes_and_kernels_follow() {
@@ -152,7 +211,7 @@ mod tests {
                 let (k, q) = ((b.matrix(14, 7), b.vector(14)), (b.matrix(7, 7), b.vector(7)));
                 let first = b.tape.first_token(x);
                 let (kv, q) = (b.tape.linear(x, k.0, k.1), b.tape.linear(first, q.0, q.1));
-                b.tape.attention(crate::ops::Qkv::FirstToken { q, kv }, 1, None)
+                b.tape.attention(crate::ops::attention::Qkv::FirstToken { q, kv }, 1, None)
             });
         }
     }

@@ -1,8 +1,11 @@
 //! Element-wise hyperbolic tangent.
 
-use crate::reference::Run;
-use crate::tape::Backward;
-use crate::{Op, Value};
+use crate::cpu_run::Run as CpuRun;
+use crate::gradients::Gradients;
+use crate::phases::Phase;
+use crate::reference_run::Run;
+use crate::value::Value;
+use stepstone_kernels::tanh;
 
 /// out = tanh(x). Values `[R, h]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,36 +25,59 @@ pub struct TanhBackward {
 }
 
 impl Tanh {
-    pub(crate) fn values(&self) -> Vec<Value> {
-        vec![self.x, self.out]
+    pub(crate) const PHASE: Phase = Phase::Other;
+
+    pub(crate) fn reads(&self) -> Vec<Value> {
+        vec![self.x]
     }
 
-    pub(crate) fn backward(&self, backward: &mut Backward) -> Option<Op> {
-        let d_out = backward.gradient(self.out)?;
-        Some(Op::TanhBackward(TanhBackward { out: self.out, d_out, d_x: backward.sole_target(self.x) }))
+    pub(crate) fn writes(&self) -> Vec<Value> {
+        vec![self.out]
     }
 
-    pub(crate) fn reference(&self, run: &mut Run) {
+    pub(crate) fn backward(&self, gradients: &mut Gradients) -> Option<TanhBackward> {
+        let d_out = gradients.gradient(self.out)?;
+        // The output is kept instead of x: the derivative is 1 - out^2.
+        Some(TanhBackward { out: self.out, d_out, d_x: gradients.sole_target(self.x) })
+    }
+
+    pub(crate) fn reference(&self, run: &mut Run<'_>) {
         let out = run.get(self.x).iter().map(|x| x.tanh()).collect();
         run.set(self.out, out);
+    }
+
+    pub(crate) fn cpu(&self, run: &mut CpuRun<'_>) {
+        let [x, out] = run.values([self.x, self.out]);
+        tanh::forward(x, out);
     }
 }
 
 impl TanhBackward {
-    pub(crate) fn values(&self) -> Vec<Value> {
-        vec![self.out, self.d_out, self.d_x]
+    pub(crate) const PHASE: Phase = Phase::Other;
+
+    pub(crate) fn reads(&self) -> Vec<Value> {
+        vec![self.out, self.d_out]
     }
 
-    pub(crate) fn reference(&self, run: &mut Run) {
+    pub(crate) fn writes(&self) -> Vec<Value> {
+        vec![self.d_x]
+    }
+
+    pub(crate) fn reference(&self, run: &mut Run<'_>) {
         let d_x = run.get(self.d_out).iter().zip(run.get(self.out)).map(|(d, y)| d * (1.0 - y * y)).collect();
         run.set(self.d_x, d_x);
+    }
+
+    pub(crate) fn cpu(&self, run: &mut CpuRun<'_>) {
+        let [out, d_out, d_x] = run.values([self.out, self.d_out, self.d_x]);
+        tanh::backward(d_out, out, d_x);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::Rows;
     use crate::gradient_check::{LENGTHS, WIDTHS, check};
+    use crate::value::Rows;
 
     #[test]
     fn gradients_are_slopes_and_kernels_follow() {

@@ -56,8 +56,9 @@ impl Case {
         (q.collect(), self.qkv.chunks(3 * h).flat_map(|row| row[h..].to_vec()).collect())
     }
 
-    fn site(&self) -> Option<(&Dropout, &[u32])> {
-        self.dropout.as_ref().map(|d| (d, &self.keys[..]))
+    fn inputs<'a>(&'a self, qkv: Qkv<'a>) -> Inputs<'a> {
+        let dropout = self.dropout.map(|dropout| (dropout, &self.keys[..]));
+        Inputs { shape: self.shape, cu_seqlens: &self.cu_seqlens, qkv, dropout }
     }
 
     fn forward(&self, threads: &Threads) -> [Vec<f32>; 2] {
@@ -65,7 +66,7 @@ impl Case {
         let mut lse = vec![f32::NAN; self.keys.len() * self.shape.heads];
         let (q, kv) = self.cut();
         let qkv = if self.first_token { Qkv::FirstToken { q: &q, kv: &kv } } else { Qkv::All { qkv: &self.qkv } };
-        forward(threads, self.shape, &self.cu_seqlens, qkv, self.site(), &mut out, Some(&mut lse));
+        forward(threads, self.inputs(qkv), &mut out, Some(&mut lse));
         [out, lse]
     }
 
@@ -80,7 +81,7 @@ impl Case {
         } else {
             (Qkv::All { qkv: &self.qkv }, QkvGradient::All { qkv: &mut d_qkv })
         };
-        backward(threads, self.shape, &self.cu_seqlens, qkv, &out, d_out, &lse, self.site(), gradient);
+        backward(threads, self.inputs(qkv), &out, &lse, d_out, gradient);
         if self.first_token { [d_q, d_kv].concat() } else { d_qkv }
     }
 
@@ -225,7 +226,7 @@ fn lse_is_optional() {
     let case = Case::new(2, 8, &[3, 20], 0.2, false);
     let threads = Threads::new(1).unwrap();
     let mut out = vec![f32::NAN; case.qkv.len() / 3];
-    forward(&threads, case.shape, &case.cu_seqlens, Qkv::All { qkv: &case.qkv }, case.site(), &mut out, None);
+    forward(&threads, case.inputs(Qkv::All { qkv: &case.qkv }), &mut out, None);
     assert_eq!(out, case.forward(&threads)[0]);
 }
 

@@ -3,9 +3,11 @@
 use super::groups::GROUP;
 use crate::simd::InstructionSet;
 use crate::tile::{Left, Tiled, cover, sum};
+use crate::write::Write;
 use pulp::{Simd, WithSimd};
 
-/// Depth after which a tile's sums go back to memory, so that its part of a panel stays in L2.
+/// Depth after which a tile's sums go back to memory, so that its part of a panel stays in L2: 512 rows of 64 columns are
+/// 128 KiB. Storing and loading f32 sums rounds nothing, so the depth moves no bit.
 const DEPTH: usize = 512;
 
 /// The left operand of a block as tiles read it, `[rows, depth]`.
@@ -23,7 +25,7 @@ pub(super) struct Block<'a> {
     pub(super) panels: &'a [f32],
     pub(super) depth: usize,
     pub(super) columns: usize,
-    pub(super) accumulate: bool,
+    pub(super) write: Write,
     /// `[rows, columns]`
     pub(super) c: &'a mut [f32],
 }
@@ -60,6 +62,7 @@ impl Block<'_> {
     fn run<S: Simd, const VECTORS: usize>(self, simd: S) {
         let width = VECTORS * S::F32_LANES;
         let rows = self.c.len() / self.columns;
+        // Panel by panel, depth by depth, and only then the rows: one part of a panel serves all rows before the next is read.
         for (number, panel) in self.panels.chunks_exact(self.depth * width).enumerate() {
             for first_k in (0..self.depth).step_by(DEPTH) {
                 let depth = DEPTH.min(self.depth - first_k);
@@ -69,7 +72,7 @@ impl Block<'_> {
                     first_k,
                     depth,
                     whole_depth: self.depth,
-                    load: self.accumulate || first_k > 0,
+                    load: self.write == Write::Accumulate || first_k > 0,
                     c: &mut self.c[number * width..],
                     stride: self.columns,
                     columns: width.min(self.columns - number * width),
@@ -93,7 +96,7 @@ struct Part<'a, const VECTORS: usize> {
     /// From the panel's first column on.
     c: &'a mut [f32],
     stride: usize,
-    /// Of the panel; the last one may be narrower than its zero-padded width.
+    /// Columns of the panel; those of the last panel may be fewer than its zero-padded width.
     columns: usize,
 }
 
@@ -108,11 +111,13 @@ impl<const VECTORS: usize> Tiled for Part<'_, VECTORS> {
                 *sums = self.load_row(simd, row + r);
             }
         }
+        // Cut to `depth`, so that no index of the loop needs a check.
         let right = &S::as_simd_f32s(self.panel).0.as_chunks::<VECTORS>().0[..self.depth];
         let left = match self.left {
             BlockLeft::Rows(data) => {
                 Left::Rows { data: &data[row * self.whole_depth + self.first_k..], stride: self.whole_depth }
             }
+            // A group is [depth][GROUP]: the tile's rows lie side by side in it.
             BlockLeft::Groups(data) => {
                 let group = &data[row / GROUP * GROUP * self.whole_depth..];
                 Left::Columns { data: &group[self.first_k * GROUP + row % GROUP..], stride: GROUP }
@@ -137,6 +142,7 @@ impl<const VECTORS: usize> Part<'_, VECTORS> {
     #[inline(always)]
     fn load_row<S: Simd>(&self, simd: S, row: usize) -> [S::f32s; VECTORS] {
         let c = &self.c[row * self.stride..][..self.columns];
+        // Whole rows without masks; only the last panel takes the way below.
         if let Some(whole) = S::as_simd_f32s(c).0.first_chunk() {
             return *whole;
         }
@@ -192,8 +198,10 @@ mod tests {
                     packed = groups.to_vec();
                 });
                 let lefts = [BlockLeft::Rows(&a), BlockLeft::Groups(&packed)];
-                for (left, accumulate) in lefts.into_iter().flat_map(|left| [(left, false), (left, true)]) {
-                    let mut want = if accumulate { start.clone() } else { vec![0.0; start.len()] };
+                for (left, write) in
+                    lefts.into_iter().flat_map(|left| [(left, Write::Overwrite), (left, Write::Accumulate)])
+                {
+                    let mut want = if write == Write::Accumulate { start.clone() } else { vec![0.0; start.len()] };
                     by_definition(&a, &b, depth, columns, &mut want);
                     let mut c = start.clone();
                     threads.instructions().0.dispatch(Block {
@@ -201,15 +209,10 @@ mod tests {
                         panels: &panels,
                         depth,
                         columns,
-                        accumulate,
+                        write,
                         c: &mut c,
                     });
-                    assert_eq!(
-                        c,
-                        want,
-                        "{:?}: {rows} x {columns} over {depth}, accumulate {accumulate}",
-                        threads.instructions()
-                    );
+                    assert_eq!(c, want, "{:?}: {rows} x {columns} over {depth}, {write:?}", threads.instructions());
                 }
             }
         }

@@ -3,9 +3,11 @@
 use crate::simd::{InstructionSet, vectorize};
 use std::cell::RefCell;
 
-/// Rows that lie together: whole vectors, and a multiple of every tile's rows, so that no tile straddles two groups.
+/// Rows that lie together: three vectors of 16, and a multiple of the rows of every tile (12, 6, 4, 2, 1), so that no tile
+/// straddles two groups.
 pub(super) const GROUP: usize = 48;
-/// Depth of one partial sum.
+/// Depth of one partial sum. Part of the result's definition: bias gradients are sums over blocks of this many rows, added
+/// in order. It also bounds the error, as each sum then has few terms.
 const PARTIAL: usize = 64;
 
 /// Length of the packed form of `rows` rows.
@@ -13,8 +15,8 @@ fn len(rows: usize, depth: usize) -> usize {
     rows.next_multiple_of(GROUP) * depth
 }
 
-/// Calls `work` with the packed form of the first `sums.len()` columns of data; see [`pack`]. The memory belongs to the thread,
-/// so no other has to fetch it, and stays for the next call.
+/// Calls `work` with the packed form of the first `sums.len()` columns of data; see [`pack`].
+// The memory belongs to the thread, so it lies in that core's cache, and it stays for the next call.
 pub(super) fn with_packed(
     set: InstructionSet,
     data: &[f32],
@@ -26,6 +28,7 @@ pub(super) fn with_packed(
     thread_local! {
         static GROUPS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
     }
+    // Taken out and put back instead of borrowed: a call inside `work` would find an empty buffer, not a panic.
     let mut groups = GROUPS.take();
     let len = len(sums.len(), depth);
     if groups.len() < len {
@@ -50,6 +53,7 @@ fn pack(data: &[f32], stride: usize, depth: usize, groups: &mut [f32], sums: &mu
         for (group, data) in group.chunks_mut(PARTIAL * GROUP).zip(data.chunks(PARTIAL * stride)) {
             let mut partial = [0.0f32; GROUP];
             for (to, row) in group.as_chunks_mut::<GROUP>().0.iter_mut().zip(data.chunks(stride)) {
+                // Whole groups by a copy of fixed size, which becomes a few vector moves; the last group number by number.
                 match row.first_chunk::<GROUP>() {
                     Some(from) if sums.len() == GROUP => {
                         *to = *from;

@@ -57,7 +57,7 @@ impl WithSimd for Transpose<'_> {
     }
 }
 
-/// Depths of one work item.
+/// Depths of one work item. Each reads whole rows of the matrix, in the order of memory, and writes a part of every panel.
 const DEPTHS: usize = 64;
 
 /// The same depths of every panel: a matrix is then read row after row.
@@ -67,6 +67,7 @@ type Parts<'a> = Vec<&'a mut [f32]>;
 fn by_depth(panels: &mut [f32], depth: usize, width: usize) -> Vec<Parts<'_>> {
     let count = panels.len() / (depth * width);
     let mut items: Vec<Parts<'_>> = (0..depth.div_ceil(DEPTHS)).map(|_| Vec::with_capacity(count)).collect();
+    // Item i gets depths i * DEPTHS.. of every panel.
     for panel in panels.chunks_exact_mut(depth * width) {
         items.iter_mut().zip(panel.chunks_mut(DEPTHS * width)).for_each(|(parts, part)| parts.push(part));
     }
@@ -86,7 +87,7 @@ fn copy(rows: &[f32], columns: usize, width: usize, parts: &mut [&mut [f32]]) {
 /// Width of AVX2's panels.
 const NARROW: usize = 16;
 
-/// As [`copy`] of whole panels: for so few numbers a call of the library's copy takes longer than the copy.
+/// As [`copy`], for whole panels of 16 columns: for so few numbers, a call of the library's copy takes longer than copying.
 fn copy_narrow(rows: &[f32], columns: usize, parts: &mut [&mut [f32]]) {
     for (k, row) in rows.chunks_exact(columns).enumerate() {
         for (from, part) in row.as_chunks::<NARROW>().0.iter().zip(parts.iter_mut()) {

@@ -1,10 +1,11 @@
 //! Products through the `gemm` crate, for machines that have no vectors of f32.
 
 use super::panels::Right;
+use crate::write::Write;
 
 /// c = left right, or c += left right; shapes `[rows, depth]`, `[depth, columns]`, `[rows, columns]`. One thread; the
 /// order of each sum is a function of the shape.
-pub(super) fn product(a: Matrix<'_>, right: Right<'_>, depth: usize, columns: usize, accumulate: bool, c: &mut [f32]) {
+pub(super) fn product(a: Matrix<'_>, right: Right<'_>, depth: usize, columns: usize, write: Write, c: &mut [f32]) {
     let rows = c.len() / columns;
     let b = match right {
         Right::Rows(data) => Matrix { data, row_stride: columns, column_stride: 1 },
@@ -23,7 +24,7 @@ pub(super) fn product(a: Matrix<'_>, right: Right<'_>, depth: usize, columns: us
             c.as_mut_ptr(),
             1,
             columns as isize,
-            accumulate,
+            write == Write::Accumulate,
             a.data.as_ptr(),
             a.column_stride as isize,
             a.row_stride as isize,
@@ -35,6 +36,7 @@ pub(super) fn product(a: Matrix<'_>, right: Right<'_>, depth: usize, columns: us
             false,
             false,
             false,
+            // One thread: the blocks are spread over our own pool already.
             gemm::Parallelism::None,
         );
     }

@@ -38,14 +38,14 @@ fn the_three_products_equal_their_definitions_at_all_sizes_and_thread_counts() {
                 let (mut y, mut dx) = (vec![9.0; rows * outputs], vec![9.0; rows * inputs]);
                 let (mut dx_more, mut dw, mut db) = (x.clone(), w.clone(), b.clone());
                 forward(threads, shape, &x, &w, Some(&b), &mut y);
-                data_gradient(threads, shape, &dy, &w, false, &mut dx);
-                data_gradient(threads, shape, &dy, &w, true, &mut dx_more);
+                data_gradient(threads, shape, &dy, &w, Write::Overwrite, &mut dx);
+                data_gradient(threads, shape, &dy, &w, Write::Accumulate, &mut dx_more);
                 let mut dw_alone = vec![9.0; w.len()];
-                weight_gradient(threads, shape, &dy, &x, false, &mut dw_alone, &mut vec![0.0; outputs]);
+                weight_gradient(threads, shape, &dy, &x, Write::Overwrite, &mut dw_alone, &mut vec![0.0; outputs]);
                 let mut dw_from_zero = vec![0.0; w.len()];
-                weight_gradient(threads, shape, &dy, &x, true, &mut dw_from_zero, &mut vec![0.0; outputs]);
+                weight_gradient(threads, shape, &dy, &x, Write::Accumulate, &mut dw_from_zero, &mut vec![0.0; outputs]);
                 assert_eq!(dw_alone, dw_from_zero, "overwritten, and added to zeros: {shape:?}");
-                weight_gradient(threads, shape, &dy, &x, true, &mut dw, &mut db);
+                weight_gradient(threads, shape, &dy, &x, Write::Accumulate, &mut dw, &mut db);
                 let all = vec![y, dx, dx_more, dw, db];
                 assert!(first.get_or_insert_with(|| all.clone()) == &all, "bits of {shape:?}");
             }
@@ -101,7 +101,9 @@ fn portable_products_equal_those_of_tiles() {
         for (columns, depth) in [(1, 1), (7, 31), (31, 7), (64, 129), (130, 3)] {
             let (a, b, start) = (random(1, rows * depth), random(2, depth * columns), random(3, rows * columns));
             let (sizes_a, sizes_b) = (absolute(&a), absolute(&b));
-            for (by_columns, transposed, accumulate) in (0..8).map(|i| (i & 1 > 0, i & 2 > 0, i & 4 > 0)) {
+            for (by_columns, transposed, write) in
+                (0..8).map(|i| (i & 1 > 0, i & 2 > 0, [Write::Overwrite, Write::Accumulate][i / 4]))
+            {
                 let run = |path: Path, a: &[f32], b: &[f32]| {
                     let mut all_sums = vec![0.5; rows];
                     let right = if transposed { Right::Columns(b) } else { Right::Rows(b) };
@@ -117,7 +119,7 @@ fn portable_products_equal_those_of_tiles() {
                         Item { left, c, extra: () }
                     });
                     let items = items.collect();
-                    Product { right, depth, columns, accumulate }.run(&threads, path, items, |_, ()| ());
+                    Product { right, depth, columns, write }.run(&threads, path, items, |_, ()| ());
                     (c, all_sums)
                 };
                 let (sizes, _) = run(Path::Tiles, &sizes_a, &sizes_b);
@@ -125,7 +127,7 @@ fn portable_products_equal_those_of_tiles() {
                 let (portable, portable_sums) = run(Path::Portable, &a, &b);
                 let sizes = sizes.into_iter().map(|s| f64::from(s.abs()) + 4.0);
                 let tiles: Vec<(f64, f64)> = tiles.into_iter().map(f64::from).zip(sizes).collect();
-                let what = format!("{rows} x {columns} over {depth}, {by_columns} {transposed} {accumulate}");
+                let what = format!("{rows} x {columns} over {depth}, {by_columns} {transposed} {write:?}");
                 assert_near(&portable, &tiles, depth, &what);
                 assert_eq!(portable_sums, sums, "{what}: sums over depth, in the same order");
             }

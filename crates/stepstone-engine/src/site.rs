@@ -1,0 +1,58 @@
+//! Where a dropout acts in a model. The engine keeps the numbers; the model that hands them out owns their names.
+
+/// Where a dropout acts; its number is part of the counter that makes the mask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Site(pub u32);
+
+/// A dropout with its place.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DropoutSite {
+    /// Probability of dropping, 0..1.
+    pub probability: f32,
+    /// The place.
+    pub site: Site,
+}
+
+impl Site {
+    /// Number `layer * 1,024 + kind * 64`; attention adds the number of the head to it.
+    ///
+    /// Two dropouts of one model need different numbers, or they would share their masks: hence at most 64 heads and
+    /// 16 kinds.
+    ///
+    /// # Panics
+    /// If `kind` is 16 or more.
+    pub fn new(layer: usize, kind: u32) -> Self {
+        assert!(kind < 16, "a layer has 16 kinds of dropout, found kind {kind}");
+        // These numbers are in every mask of every finished run: another formula changes all scores.
+        Self(layer as u32 * 1024 + kind * 64)
+    }
+
+    /// The place of one attention head.
+    pub(crate) fn with_head(self, head: usize) -> Self {
+        Self(self.0 + head as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every (layer, kind, head) has a number of its own, so no two dropouts of a model share a mask.
+    #[test]
+    fn places_have_different_numbers() {
+        let mut seen = std::collections::BTreeSet::new();
+        for layer in 0..24 {
+            for kind in 0..16 {
+                for head in 0..64 {
+                    assert!(seen.insert(Site::new(layer, kind).with_head(head).0), "{layer} {kind} {head}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "found kind 16")]
+    fn a_kind_beyond_the_last_is_refused() {
+        let _ = Site::new(0, 16);
+    }
+}
