@@ -42,7 +42,7 @@ impl Cost {
             return Ok(Self { rates, source: CostSource::FinishedRuns(runs) });
         }
         // The longest inputs say most about the time of the whole.
-        let work = |task: &PlannedTask| task.recipe.total_steps as f64 * task.lengths.train;
+        let work = |task: &PlannedTask| task.recipe.schedule.total_steps as f64 * task.lengths.train;
         let from_encoder = plan.runs.iter().filter(|run| run.parent.is_none());
         let run = from_encoder.max_by(|a, b| work(&plan.tasks[a.task]).total_cmp(&work(&plan.tasks[b.task])));
         let rates = match run {
@@ -55,8 +55,8 @@ impl Cost {
     /// Seconds of one run.
     pub fn seconds(&self, task: &PlannedTask) -> f64 {
         let recipe = &task.recipe;
-        let examples = (recipe.total_steps * recipe.batch_size.min(task.n_train) as u64) as f64;
-        let scored = (recipe.evaluations + 1) as f64 * task.n_dev as f64; // the best weights are scored once more
+        let examples = (recipe.schedule.total_steps * recipe.schedule.batch_size.min(task.n_train) as u64) as f64;
+        let scored = (recipe.selection.evaluations + 1) as f64 * task.n_dev as f64; // the best weights are scored once more
         OVERHEAD
             + examples * task.lengths.train * self.rates.training
             + scored * task.lengths.dev * self.rates.evaluation

@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use stepstone_tasks::Files;
-use stepstone_train::{Layer, Overrides, Preset, Role, Source};
+use stepstone_train::{Key, Layer, Overrides, Preset, Role, Source};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
@@ -167,7 +167,9 @@ impl Reader<'_> {
     fn known(&self, table: &DeTable<'_>, name: &str, keys: &[&str]) -> Result<(), StudyError> {
         let Some(unknown) = table.keys().find(|key| !keys.contains(&key.get_ref().as_ref())) else { return Ok(()) };
         let found = unknown.get_ref();
-        Err(self.error(unknown.span(), format!("unknown key `{found}` in {name}"), Some(nearest(found, keys))))
+        let meant = Key::meant_by(found).map(|key| key.name).filter(|meant| keys.contains(meant));
+        let hint = did_you_mean(meant.or_else(|| nearest(found, keys)), keys);
+        Err(self.error(unknown.span(), format!("unknown key `{found}` in {name}"), Some(hint)))
     }
 
     fn value<T: for<'d> Deserialize<'d>>(&self, table: &mut DeTable<'_>, key: &str) -> Result<Option<T>, StudyError> {
@@ -323,25 +325,18 @@ impl Reader<'_> {
         task: Option<&str>,
         role: Option<Role>,
     ) -> Result<Overrides, StudyError> {
-        self.known(table, &table_name(task, role), &Overrides::KEYS)?;
-        Ok(Overrides {
-            head: self.value(table, "head")?,
-            learning_rate: self.value(table, "learning_rate")?,
-            weight_decay: self.value(table, "weight_decay")?,
-            max_grad_norm: self.value(table, "max_grad_norm")?,
-            classifier_dropout: self.value(table, "classifier_dropout")?,
-            warmup_ratio: self.value(table, "warmup_ratio")?,
-            warmup_steps: self.value(table, "warmup_steps")?,
-            epochs: self.value(table, "epochs")?,
-            max_steps: self.value(table, "max_steps")?,
-            batch_size: self.value(table, "batch_size")?,
-            gradient_accumulation_steps: self.value(table, "gradient_accumulation_steps")?,
-            max_length: self.value(table, "max_length")?,
-            evaluations: self.value(table, "evaluations")?,
-            patience: self.value(table, "patience")?,
-            max_train: self.value(table, "max_train")?,
-            max_dev: self.value(table, "max_dev")?,
-        })
+        let keys: Vec<&str> = Overrides::KEYS.iter().map(|key| key.name).collect();
+        self.known(table, &table_name(task, role), &keys)?;
+        let mut overrides = Overrides::default();
+        for (key, value) in std::mem::take(table) {
+            let (key, span) = (key.into_inner(), value.span());
+            let wrong = |error: toml::de::Error| {
+                let problem = format!("`{key}`: {}", error.message().trim());
+                self.error(error.span().unwrap_or(span), problem, None)
+            };
+            overrides.set(&key, ValueDeserializer::from(value)).map_err(wrong)?;
+        }
+        Ok(overrides)
     }
 }
 
@@ -354,14 +349,16 @@ fn clash(tasks: &[(String, Role)], name: &str, role: Role) -> Option<String> {
     Some(format!("task `{name}` is {other} and {role}, expected one of the two"))
 }
 
-/// The known key most like `found`, and all of them.
-fn nearest(found: &str, keys: &[&str]) -> String {
+/// The known key most like `found`, if one is like it at all.
+fn nearest<'k>(found: &str, keys: &[&'k str]) -> Option<&'k str> {
     let similarity = |key: &str| strsim::jaro_winkler(found, key);
-    let best = keys.iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
-    match best.filter(|key| similarity(key) > 0.7) {
-        Some(key) => format!("did you mean `{key}`? keys: {}", keys.join(", ")),
-        None => format!("keys: {}", keys.join(", ")),
-    }
+    let best = keys.iter().copied().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
+    best.filter(|key| similarity(key) > 0.7)
+}
+
+fn did_you_mean(meant: Option<&str>, keys: &[&str]) -> String {
+    let keys = keys.join(", ");
+    meant.map_or_else(|| format!("keys: {keys}"), |meant| format!("did you mean `{meant}`? keys: {keys}"))
 }
 
 #[cfg(test)]
@@ -447,7 +444,9 @@ mod tests {
         }
         let more = [
             ("[recipe]\nepoch = 1", "10:1: unknown key `epoch` in [recipe]", "did you mean `epochs`?"),
-            ("[recipe.target]\nlr = 1.0", "10:1: unknown key `lr` in [recipe.target]", "learning_rate"),
+            ("[recipe.target]\nlr = 1.0", "10:1: unknown key `lr` in [recipe.target]", "did you mean `learning_rate`?"),
+            ("[recipe]\nnum_train_epochs = 1", "10:1: unknown key `num_train_epochs`", "did you mean `epochs`?"),
+            ("[recipe]\nmax-seq-length = 1", "10:1: unknown key `max-seq-length`", "did you mean `max_length`?"),
             ("[task.rt]\nepochs = 1", "9:7: unknown key `rt` in [task]", "did you mean `rte`?"),
             ("[task.rte]\nepochs = \"many\"", "10:10: `epochs`: invalid type", ""),
             ("[task.rte.probe]\nepochs = 1", "9:1: task `rte` is no probe in this study", ""),

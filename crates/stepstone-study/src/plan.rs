@@ -5,7 +5,7 @@ use crate::file::Study;
 use crate::store::Store;
 use std::collections::BTreeMap;
 use stepstone_tasks::{Task, TaskData};
-use stepstone_train::{EncoderIdentity, Lengths, Recipe, Role, RunRecord, RunRequest, StartPoint};
+use stepstone_train::{EncoderIdentity, Layer, Lengths, Recipe, Role, RunRecord, RunRequest, StartPoint};
 
 /// The name of the row that starts from the pretrained encoder.
 pub const NONE: &str = "none";
@@ -30,6 +30,8 @@ pub struct PlannedTask {
     pub role: Role,
     /// Recipe, with where each value came from.
     pub recipe: Recipe,
+    /// The overrides that it comes from, general first.
+    pub layers: Vec<Layer>,
     /// Training examples that are used.
     pub n_train: usize,
     /// Dev examples that are scored.
@@ -121,7 +123,7 @@ impl Plan {
             files: self.study.files_of(task.task.name),
             seed: run.seed,
             preset: self.study.preset,
-            layers: self.study.layers(task.task.name, task.role),
+            layers: task.layers.clone(),
             out: Some(store.join(&run.record.id)),
             keep_model: task.role == Role::Intermediate || self.study.keep_models,
             threads,
@@ -154,22 +156,18 @@ impl Builder<'_> {
                 .map_err(|error| StudyError::Train(error.into()))?,
         };
         let layers = self.study.layers(name, role);
-        let recipe = self
-            .encoder
-            .identify(None, (task, role), &data, 0, (self.study.preset, &layers))
-            .map_err(at)?
-            .identity
-            .recipe;
+        let recipe = self.encoder.recipe((task, role), data.train.len(), self.study.preset, &layers).map_err(at)?;
         let capped = |len: usize, cap: Option<usize>| cap.map_or(len, |cap| len.min(cap));
-        let lengths = self.encoder.lengths(&data, recipe.max_length)?;
+        let lengths = self.encoder.lengths(&data, recipe.inputs.max_length)?;
         self.tasks.push(PlannedTask {
             task,
             role,
-            n_train: capped(data.train.len(), recipe.max_train),
-            n_dev: capped(data.dev.len(), recipe.max_dev),
+            n_train: capped(data.train.len(), recipe.limits.max_train),
+            n_dev: capped(data.dev.len(), recipe.limits.max_dev),
             lengths,
             peak_bytes: self.encoder.peak_bytes(&recipe, task, data.labels.len(), lengths.longest),
             recipe,
+            layers,
         });
         self.data.insert(name.into(), data);
         Ok(())
@@ -178,9 +176,8 @@ impl Builder<'_> {
     fn run(&mut self, task: usize, row: &str, parent: Option<usize>, seed: u64) -> Result<usize, StudyError> {
         let planned = &self.tasks[task];
         let after = parent.map(|parent| self.runs[parent].record.id.clone());
-        let layers = self.study.layers(planned.task.name, planned.role);
         let (data, pair) = (&self.data[planned.task.name], (planned.task, planned.role));
-        let record = self.encoder.identify(after.as_deref(), pair, data, seed, (self.study.preset, &layers))?;
+        let record = self.encoder.identify(after.as_deref(), pair, data, planned.recipe.clone(), seed)?;
         self.runs.push(PlannedRun { record, task, intermediate: row.into(), parent, seed });
         Ok(self.runs.len() - 1)
     }

@@ -149,13 +149,13 @@ impl Card {
         let (recipe, scores) = (&self.record.identity.recipe, &self.scores);
         let mut text = format!(
             "\n## Training\n\n{}, learning rate {}, weight decay {}, batch {}, {} steps (best after {}), max_length {}.\n",
-            recipe.optimizer,
-            recipe.learning_rate,
-            recipe.weight_decay,
-            recipe.batch_size,
+            recipe.optimization.optimizer,
+            recipe.optimization.learning_rate,
+            recipe.optimization.weight_decay,
+            recipe.schedule.batch_size,
             scores.steps,
             scores.best_step,
-            recipe.max_length
+            recipe.inputs.max_length
         );
         match recipe.head {
             HeadKind::Hf => {

@@ -4,7 +4,8 @@
 //! means done; `predictions.jsonl`; `model/` a Hugging Face folder; `resume/` while training; `failure.json`.
 
 use crate::error::TrainError;
-use crate::recipe::{Recipe, Source};
+use crate::overrides::Source;
+use crate::recipe::Recipe;
 use crate::role::Role;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;

@@ -3,16 +3,23 @@
 
 use crate::error::TrainError;
 use crate::folder::{Identity, RunRecord};
+use crate::overrides::Layer;
 use crate::preset::Preset;
-use crate::recipe::{Layer, Recipe};
+use crate::recipe::Recipe;
 use crate::role::Role;
-use crate::run::{DEVICE, NUMERICS, PRECISION, answers, tokenizer_family};
+use crate::run::{answers, tokenizer_family};
 use crate::start::run_digest;
 use std::path::Path;
 use stepstone_engine::{BatchShape, MemoryPlan};
 use stepstone_models::{Classifier, EncoderConfig, Weights};
 use stepstone_tasks::{Example, Task, TaskData, Tokenizer};
 
+/// Raised when a change of the program moves a score.
+const NUMERICS: u32 = 4;
+/// Width of the arithmetic.
+const PRECISION: &str = "f32";
+/// Kind of device.
+const DEVICE: &str = "cpu";
 /// Inputs that are tokenised to know the lengths of all.
 const SAMPLE: usize = 256;
 /// Parameter-sized arrays that exist while a resume point is written: four arenas, the best weights, three arenas on
@@ -40,6 +47,30 @@ pub struct Lengths {
     pub longest: usize,
 }
 
+/// Puts a run's identity together, for a plan and for a run alike: what both must agree on is written once.
+pub(crate) fn identity(
+    encoder: String,
+    tokenizer: &Tokenizer,
+    (task, role): (&Task, Role),
+    data: &TaskData,
+    recipe: Recipe,
+    seed: u64,
+) -> Identity {
+    Identity {
+        numerics: NUMERICS,
+        encoder,
+        tokenizer: tokenizer.digest().to_owned(),
+        task: task.name.into(),
+        role,
+        data: data.digest.clone(),
+        labels: data.labels.clone(),
+        recipe,
+        seed,
+        precision: PRECISION.into(),
+        device: DEVICE.into(),
+    }
+}
+
 impl EncoderIdentity {
     /// Reads a Hugging Face folder.
     ///
@@ -52,32 +83,35 @@ impl EncoderIdentity {
         Ok(Self { config, digest, tokenizer })
     }
 
+    /// The recipe of a task of `train` examples in a role.
+    ///
+    /// # Errors
+    /// As [`Recipe::resolve`].
+    pub fn recipe(
+        &self,
+        task: (&Task, Role),
+        train: usize,
+        preset: Preset,
+        layers: &[Layer],
+    ) -> Result<Recipe, TrainError> {
+        Recipe::resolve(preset, &self.config, task, train, layers)
+    }
+
     /// The record that [`crate::Run::prepare`] will find for this task: starting from the encoder itself, or from the
     /// encoder that run `after` makes. `data` is the whole task, without limits.
     ///
     /// # Errors
-    /// If a value of the recipe is impossible.
+    /// If JSON cannot hold a value of the recipe.
     pub fn identify(
         &self,
         after: Option<&str>,
-        (task, role): (&Task, Role),
+        task: (&Task, Role),
         data: &TaskData,
+        recipe: Recipe,
         seed: u64,
-        (preset, layers): (Preset, &[Layer]),
     ) -> Result<RunRecord, TrainError> {
-        RunRecord::new(Identity {
-            numerics: NUMERICS,
-            encoder: after.map_or_else(|| self.digest.clone(), run_digest),
-            tokenizer: self.tokenizer.digest().to_owned(),
-            task: task.name.into(),
-            role,
-            data: data.digest.clone(),
-            labels: data.labels.clone(),
-            recipe: Recipe::resolve(preset, &self.config, (task, role), data.train.len(), layers)?,
-            seed,
-            precision: PRECISION.into(),
-            device: DEVICE.into(),
-        })
+        let encoder = after.map_or_else(|| self.digest.clone(), run_digest);
+        RunRecord::new(identity(encoder, &self.tokenizer, task, data, recipe, seed))
     }
 
     /// Lengths of a task's inputs, cut at `max_length`.
@@ -106,7 +140,7 @@ impl EncoderIdentity {
     /// Memory that a run takes at its peak, in bytes; an estimate that errs to the high side.
     pub fn peak_bytes(&self, recipe: &Recipe, task: &Task, labels: usize, longest: usize) -> u64 {
         let model = Classifier::new(&self.config, recipe.head, answers(task, labels));
-        let examples = recipe.batch_size.div_ceil(recipe.gradient_accumulation_steps);
+        let examples = recipe.schedule.batch_size.div_ceil(recipe.schedule.gradient_accumulation_steps);
         let sequences = examples * task.sequences_per_example();
         let shape = BatchShape { tokens: sequences * longest, sequences };
         let activations = MemoryPlan::new(&model.training_pass().program, shape).len;

@@ -26,7 +26,7 @@ impl Run {
         let warm = trainer.clock.clone();
         let started = Instant::now();
         while started.elapsed() < time {
-            if trainer.state.step == self.recipe().total_steps {
+            if trainer.state.step == self.recipe().schedule.total_steps {
                 trainer.state.step = 0; // a short run: its schedule ends before the time does
             }
             trainer.step()?;

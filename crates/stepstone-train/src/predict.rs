@@ -58,8 +58,8 @@ pub fn predict(run: &Path, file: &Path, threads: usize) -> Result<Vec<Prediction
     let examples = load_prediction_file(task, file)?;
     let folder = run.join("model");
     let config = EncoderConfig::read(&folder)?;
-    let tokenizer = Tokenizer::load(&folder, tokenizer_family(config.family), identity.recipe.max_length)?;
-    let tokenizer = tokenizer.with_pieces(identity.recipe.pieces);
+    let tokenizer = Tokenizer::load(&folder, tokenizer_family(config.family), identity.recipe.inputs.max_length)?;
+    let tokenizer = tokenizer.with_pieces(identity.recipe.inputs.pieces);
     let split = Split::new(&examples, task.sequences_per_example(), &tokenizer, config.usable_positions())?;
     let model = Classifier::new(&config, identity.recipe.head, answers(task, identity.labels.len()));
     let mut device = loaded(&folder, &config, identity.recipe.head, &model, threads)?;

@@ -214,16 +214,29 @@ mod tests {
     fn acl2020_resolves_to_the_study_s_table_for_every_task_of_the_catalogue() {
         for (name, role, train, learning_rate, dropout, batch, epochs, interval, total) in PUBLISHED {
             let r = resolve(name, role, train);
-            let got =
-                (r.learning_rate, r.classifier_dropout, r.batch_size, r.total_steps / r.evaluations, r.total_steps);
+            let got = (
+                r.optimization.learning_rate,
+                r.classifier_dropout,
+                r.schedule.batch_size,
+                r.schedule.total_steps / r.selection.evaluations,
+                r.schedule.total_steps,
+            );
             assert_eq!(got, (learning_rate, Some(dropout), batch, interval, total), "{name} as {role}");
             assert!(
-                r.total_steps as f64 >= epochs * (train.div_ceil(batch)) as f64,
+                r.schedule.total_steps as f64 >= epochs * (train.div_ceil(batch)) as f64,
                 "{name} as {role}: {epochs} epochs"
             );
-            let common = (r.head, r.optimizer, r.weight_decay, r.adam_epsilon, r.max_grad_norm, r.max_tensor_norm);
+            let common = (
+                r.head,
+                r.optimization.optimizer,
+                r.optimization.weight_decay,
+                r.optimization.adam_epsilon,
+                r.optimization.max_grad_norm,
+                r.optimization.max_tensor_norm,
+            );
             assert_eq!(common, (HeadKind::Linear, Optimizer::BertAdam, 0.01, 1e-6, 5.0, 1.0), "{name} as {role}");
-            let selection = (r.pieces, r.max_length, r.patience, r.selection_examples);
+            let selection =
+                (r.inputs.pieces, r.inputs.max_length, r.selection.patience, r.selection.selection_examples);
             assert_eq!(selection, (Pieces::Apart, 256, Some(20), Some(5000)), "{name} as {role}");
         }
         let tasks: std::collections::BTreeSet<&str> = PUBLISHED.iter().map(|row| row.0).collect();
@@ -233,15 +246,18 @@ mod tests {
     #[test]
     fn a_task_in_a_role_that_the_study_did_not_give_it_keeps_its_values_but_not_its_length() {
         let (target, stop) = (resolve("rte", Target, 2490), resolve("rte", Intermediate, 2490));
-        assert_eq!((stop.learning_rate, stop.batch_size), (target.learning_rate, target.batch_size));
-        assert_eq!((stop.total_steps, stop.evaluations), (10_000, 2));
+        assert_eq!(
+            (stop.optimization.learning_rate, stop.schedule.batch_size),
+            (target.optimization.learning_rate, target.schedule.batch_size)
+        );
+        assert_eq!((stop.schedule.total_steps, stop.selection.evaluations), (10_000, 2));
     }
 
     /// The rate is 0 at step 0, whole where the warm-up ends, even between two steps, and 0 again after the last.
     #[test]
     fn the_learning_rate_of_bert_adam_is_that_of_its_real_valued_schedule() {
         let r = resolve("aj-eos", Probe, 382);
-        let share = |step: u64| r.learning_rate_at(step) / r.learning_rate;
+        let share = |step: u64| r.learning_rate_at(step) / r.optimization.learning_rate;
         for (step, want) in [(0, 0.0), (104, 104.0 / 104.5), (105, 940.0 / 940.5), (1045, 0.0)] {
             assert!((share(step) - want).abs() < 1e-15, "step {step}: {} and {want}", share(step));
         }

@@ -2,22 +2,17 @@
 
 use crate::batches::{PackShape, Split};
 use crate::error::TrainError;
-use crate::folder::{Identity, RunFolder, RunRecord};
+use crate::folder::{RunFolder, RunRecord};
+use crate::identify::identity;
+use crate::overrides::Layer;
 use crate::preset::Preset;
-use crate::recipe::{Layer, Recipe};
+use crate::recipe::Recipe;
 use crate::role::Role;
 use crate::start::StartPoint;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use stepstone_models::{Answers, EncoderConfig, Family, Weights};
 use stepstone_tasks::{Example, Files, Task, TaskData, TaskHead, Tokenizer, TokenizerFamily, load};
-
-/// Raised when a change of the program moves a score.
-pub(crate) const NUMERICS: u32 = 4;
-/// Width of the arithmetic.
-pub(crate) const PRECISION: &str = "f32";
-/// Kind of device.
-pub(crate) const DEVICE: &str = "cpu";
 
 /// What to train. Paths say where to find things; they do not enter the run's id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -84,9 +79,9 @@ impl Run {
         if let Some(dropout) = recipe.classifier_dropout {
             config.classifier_dropout = Some(dropout as f32);
         }
-        data.limit(recipe.max_train, recipe.max_dev);
-        let tokenizer = Tokenizer::load(folder, tokenizer_family(config.family), recipe.max_length)?;
-        let tokenizer = tokenizer.with_pieces(recipe.pieces);
+        data.limit(recipe.limits.max_train, recipe.limits.max_dev);
+        let tokenizer = Tokenizer::load(folder, tokenizer_family(config.family), recipe.inputs.max_length)?;
+        let tokenizer = tokenizer.with_pieces(recipe.inputs.pieces);
         let choices = task.sequences_per_example();
         let split = |examples: &[Example]| Split::new(examples, choices, &tokenizer, config.usable_positions());
         let (train, dev) = (split(&data.train)?, split(&data.dev)?);
@@ -96,20 +91,8 @@ impl Run {
                 return Err(TrainError::Vocabulary { folder, id: *id, vocab_size });
             }
         }
-        let identity = Identity {
-            numerics: NUMERICS,
-            encoder: request.start.digest(&weights)?,
-            tokenizer: tokenizer.digest().to_owned(),
-            task: task.name.into(),
-            role: request.role,
-            data: data.digest.clone(),
-            labels: data.labels.clone(),
-            recipe,
-            seed: request.seed,
-            precision: PRECISION.into(),
-            device: DEVICE.into(),
-        };
-        let record = RunRecord::new(identity)?;
+        let encoder = request.start.digest(&weights)?;
+        let record = RunRecord::new(identity(encoder, &tokenizer, (task, role), &data, recipe, request.seed))?;
         let default = Path::new("runs").join(&record.id);
         Ok(Self {
             folder: RunFolder::new(request.out.as_ref().unwrap_or(&default)),

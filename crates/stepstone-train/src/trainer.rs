@@ -116,12 +116,12 @@ impl<'a> Trainer<'a> {
             run,
             training: model.training_pass(),
             inference: model.inference_pass(),
-            decays: match recipe.optimizer {
+            decays: match recipe.optimization.optimizer {
                 Optimizer::AdamW => model.layout.decays(),
                 Optimizer::BertAdam => vec![true; model.layout.decays().len()],
             },
             tensors: model.layout.part_ranges(),
-            order: Order::new(run.seed(), run.train.gold.len(), recipe.batch_size),
+            order: Order::new(run.seed(), run.train.gold.len(), recipe.schedule.batch_size),
             state: State { run_id: run.record.id.clone(), ..State::default() },
             best: vec![0.0; model.layout.len],
             norms: Vec::new(),
@@ -133,7 +133,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn steps(&mut self, control: &Control<'_>, report: &mut dyn FnMut(&Progress)) -> Result<Outcome, TrainError> {
-        let total = self.run.recipe().total_steps;
+        let total = self.run.recipe().schedule.total_steps;
         let log_every = (total / LOG_LINES).max(1);
         let mut last_save = Instant::now();
         let mut loss = f64::NAN;
@@ -177,7 +177,7 @@ impl<'a> Trainer<'a> {
 
     /// Whether too many evaluations in a row were no better than the best.
     fn out_of_patience(&self) -> bool {
-        self.run.recipe().patience.is_some_and(|patience| self.state.since_best > patience)
+        self.run.recipe().selection.patience.is_some_and(|patience| self.state.since_best > patience)
     }
 
     /// One optimizer step, in one or more micro-batches; returns the mean loss in nats.
@@ -187,7 +187,7 @@ impl<'a> Trainer<'a> {
         let rows = self.order.step(step);
         let scalars = Scalars { seed: run.seed(), step: step as u32, loss_scale: 1.0 / rows.len() as f64 };
         let (mut loss, mut first) = (0.0, 0);
-        for part in rows.chunks(rows.len().div_ceil(recipe.gradient_accumulation_steps)) {
+        for part in rows.chunks(rows.len().div_ceil(recipe.schedule.gradient_accumulation_steps)) {
             let batch = self.pack(part, first)?;
             self.device.run(&self.training.program, &batch, scalars);
             loss += self.device.read(self.training.losses).iter().sum::<f64>() * scalars.loss_scale;
@@ -196,18 +196,18 @@ impl<'a> Trainer<'a> {
         }
         let adamw = AdamW {
             learning_rate: recipe.learning_rate_at(step),
-            beta1: recipe.adam_beta1,
-            beta2: recipe.adam_beta2,
-            epsilon: recipe.adam_epsilon,
-            weight_decay: recipe.weight_decay,
+            beta1: recipe.optimization.adam_beta1,
+            beta2: recipe.optimization.adam_beta2,
+            epsilon: recipe.optimization.adam_epsilon,
+            weight_decay: recipe.optimization.weight_decay,
             step: step + 1,
-            bias_correction: recipe.optimizer == Optimizer::AdamW,
+            bias_correction: recipe.optimization.optimizer == Optimizer::AdamW,
             gradient_scale: 1.0,
         };
         self.device.update(&Update {
             adamw,
-            max_gradient_norm: recipe.max_grad_norm as f32,
-            max_tensor_norm: recipe.max_tensor_norm as f32,
+            max_gradient_norm: recipe.optimization.max_grad_norm as f32,
+            max_tensor_norm: recipe.optimization.max_tensor_norm as f32,
             tensors: &self.tensors,
             decays: &self.decays,
         });
@@ -257,7 +257,7 @@ impl<'a> Trainer<'a> {
         let step = self.state.step;
         self.run.folder.log("evaluating", json!({"step": step}))?;
         let all = self.run.dev.gold.len();
-        let examples = self.run.recipe().selection_examples.map_or(all, |most| most.min(all));
+        let examples = self.run.recipe().selection.selection_examples.map_or(all, |most| most.min(all));
         let Some(logits) = self.dev_logits(examples, control.stop)? else { return Ok(None) };
         let scores = self.score(&argmax(&logits, self.model.answers.count()), 0..examples);
         let score = scores[0].value;
@@ -360,7 +360,7 @@ impl<'a> Trainer<'a> {
 
     fn log_step(&self, loss: f64) -> Result<(), TrainError> {
         let (recipe, step) = (self.run.recipe(), self.state.step);
-        let epoch = (step * recipe.batch_size as u64) as f64 / self.run.train.gold.len() as f64;
+        let epoch = (step * recipe.schedule.batch_size as u64) as f64 / self.run.train.gold.len() as f64;
         let learning_rate = recipe.learning_rate_at(step - 1);
         let fields = json!({
             "step": step, "epoch": epoch, "loss": loss, "learning_rate": learning_rate, "grad_norm": self.norms.last(),
@@ -378,16 +378,17 @@ impl<'a> Trainer<'a> {
             0 => dev_tokens as f64 / tokens_per_second / 3.0,
             n => clock.evaluation_seconds / n as f64,
         };
-        let evaluations_done = step * recipe.evaluations / recipe.total_steps;
+        let evaluations_done = step * recipe.selection.evaluations / recipe.schedule.total_steps;
         // One more than planned: the best weights are scored again at the end.
-        let evaluations_left = recipe.evaluations - evaluations_done + 1;
+        let evaluations_left = recipe.selection.evaluations - evaluations_done + 1;
         Progress {
             step,
-            total_steps: recipe.total_steps,
+            total_steps: recipe.schedule.total_steps,
             loss,
             learning_rate: recipe.learning_rate_at(step - 1),
             tokens_per_second,
-            seconds_left: (recipe.total_steps - step) as f64 * per_step + evaluations_left as f64 * per_evaluation,
+            seconds_left: (recipe.schedule.total_steps - step) as f64 * per_step
+                + evaluations_left as f64 * per_evaluation,
             score,
         }
     }

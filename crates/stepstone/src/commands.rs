@@ -7,6 +7,7 @@ pub(crate) mod export;
 pub(crate) mod init;
 pub(crate) mod plan;
 pub(crate) mod predict;
+mod recipe_flags;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod status;

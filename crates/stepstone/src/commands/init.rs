@@ -5,9 +5,14 @@ use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use stepstone_study::StudyError;
+use stepstone_train::{Key, Overrides};
 
 /// The file: every key, with its default or an example.
 const TEMPLATE: &str = include_str!("study.toml");
+/// Stands in the template for the values of a recipe.
+const VALUES: &str = "# {values}\n";
+/// Characters before the comment of a value, so that comments stand below each other.
+const COMMENT_COLUMN: usize = 35;
 
 /// Write a commented study.toml to start from.
 ///
@@ -28,6 +33,15 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
+fn template() -> String {
+    let line = |key: &Key| {
+        let default = if key.default.is_empty() { String::new() } else { format!(" [default: {}]", key.default) };
+        let example = format!("# {} = {}", key.name, key.example);
+        format!("{example:<COMMENT_COLUMN$}# {}{default}\n", key.help)
+    };
+    TEMPLATE.replace(VALUES, &Overrides::KEYS.iter().map(line).collect::<String>())
+}
+
 fn write(path: &std::path::Path) -> Result<(), StudyError> {
     let failed = |source: std::io::Error| match source.kind() {
         ErrorKind::AlreadyExists => StudyError::Exists { path: path.into() },
@@ -35,7 +49,7 @@ fn write(path: &std::path::Path) -> Result<(), StudyError> {
     };
     path.parent().map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
     let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(failed)?;
-    file.write_all(TEMPLATE.as_bytes()).map_err(|source| StudyError::Write { path: path.into(), source })
+    file.write_all(template().as_bytes()).map_err(|source| StudyError::Write { path: path.into(), source })
 }
 
 #[cfg(test)]
@@ -54,10 +68,13 @@ mod tests {
         let path = folder.path().join("study.toml");
         write(&path).expect("writes");
         Study::read(&path, &StudyPaths::default()).expect("a study");
-        let text: Vec<&str> = TEMPLATE.lines().map(|line| example(line).unwrap_or(line)).collect();
+        let template = template();
+        let text: Vec<&str> = template.lines().map(|line| example(line).unwrap_or(line)).collect();
         fs::write(&path, text.join("\n")).expect("file");
         let study = Study::read(&path, &StudyPaths::default()).expect("a study");
-        assert!(!study.layers("rte", stepstone_train::Role::Target).is_empty());
+        let layers = study.layers("rte", stepstone_train::Role::Target);
+        let serde_json::Value::Object(values) = serde_json::json!(layers[0].overrides) else { panic!("an object") };
+        assert!(values.values().all(|value| !value.is_null()), "an example of every value: {values:?}");
         assert!(matches!(write(&path), Err(StudyError::Exists { .. })), "nothing is overwritten");
     }
 }

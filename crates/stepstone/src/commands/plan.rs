@@ -69,7 +69,7 @@ fn write_table(plan: &Plan, tally: &Tally<'_>, cost: &Cost, out: &mut impl Write
             runs().count(),
             task.n_train,
             task.n_dev,
-            task.recipe.total_steps,
+            task.recipe.schedule.total_steps,
             duration(cost.seconds(task)),
         )?;
     }
