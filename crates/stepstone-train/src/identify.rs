@@ -147,3 +147,85 @@ impl EncoderIdentity {
         ((ARENAS * model.layout.len + activations) * size_of::<f32>()) as u64 + FIXED_BYTES
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::overrides::{Overrides, Source};
+    use crate::run::{Run, RunRequest};
+    use crate::start::StartPoint;
+    use stepstone_tasks::{Files, load};
+
+    /// Identities as the program wrote them before recipes had groups, with their ids.
+    const WRITTEN: [(&str, &str); 2] = [
+        (
+            "19643f3e1a928203",
+            r#"{"numerics":3,"encoder":"d751ae0e213f4fc10c5f7f39de2fd1724957d635259e663686efe2eeaab4b985","tokenizer":"f22125724416095f5e4262c3910c467e5055ca9e6c421e82304bae37e417a7a4","task":"sst2","role":"target","data":"cf28da8a2779cdbcb79597dcbbddc5331bfa6ebb90686a869f387c58a65efbb6","labels":["0","1"],"recipe":{"head":"hf","optimizer":"adam_w","learning_rate":0.00005,"weight_decay":0.01,"adam_beta1":0.9,"adam_beta2":0.999,"adam_epsilon":1e-8,"max_grad_norm":1.0,"max_tensor_norm":0.0,"classifier_dropout":null,"warmup":{"ratio":0.1},"total_steps":12,"batch_size":16,"gradient_accumulation_steps":1,"max_length":32,"pieces":"joined","evaluations":1,"patience":null,"selection_examples":null,"max_train":400,"max_dev":60},"seed":0,"precision":"f32","device":"cpu"}"#,
+        ),
+        (
+            "f4fc793ac5c629ee",
+            r#"{"numerics":3,"encoder":"d751ae0e213f4fc10c5f7f39de2fd1724957d635259e663686efe2eeaab4b985","tokenizer":"f22125724416095f5e4262c3910c467e5055ca9e6c421e82304bae37e417a7a4","task":"cb","role":"target","data":"c070b8d37ee5d53bb94b1f67ee7115eb90532477403a269dff3c4ace11b5df13","labels":["neutral","entailment","contradiction"],"recipe":{"head":"linear","optimizer":"bert_adam","learning_rate":0.00001,"weight_decay":0.01,"adam_beta1":0.9,"adam_beta2":0.999,"adam_epsilon":1e-6,"max_grad_norm":5.0,"max_tensor_norm":1.0,"classifier_dropout":0.2,"warmup":{"steps":1},"total_steps":1,"batch_size":4,"gradient_accumulation_steps":1,"max_length":16,"pieces":"apart","evaluations":1,"patience":20,"selection_examples":5000,"max_train":null,"max_dev":4},"seed":7,"precision":"f32","device":"cpu"}"#,
+        ),
+    ];
+
+    #[test]
+    fn identities_keep_their_bytes_and_ids_from_version_to_version() {
+        for (id, text) in WRITTEN {
+            let identity: Identity = serde_json::from_str(text).expect(id);
+            assert_eq!(serde_json::to_string(&identity).expect(id), text);
+            assert_eq!(RunRecord::new(identity).expect(id).id, id);
+        }
+    }
+
+    #[test]
+    fn a_plan_and_a_run_find_the_same_record() {
+        let folder = tempfile::tempdir().expect("folder");
+        stepstone_fixtures::copy_encoder(folder.path(), &["a", "the"]);
+        let encoder = EncoderIdentity::read(folder.path()).expect("an encoder");
+        let overrides = Overrides { max_length: Some(16), max_train: Some(3), ..Overrides::default() };
+        let layers = vec![Layer { source: Source::Flag, overrides }];
+        for (name, role) in [("rte", Role::Target), ("sst2", Role::Intermediate), ("copa", Role::Probe)] {
+            let task = stepstone_tasks::find(name).expect(name);
+            let data = load(task, &stepstone_fixtures::tasks(), &Files::default()).expect(name);
+            for after in [None, Some("0123456789abcdef")] {
+                let recipe = encoder.recipe((task, role), data.train.len(), Preset::Default, &layers).expect(name);
+                let planned = encoder.identify(after, (task, role), &data, recipe, 5).expect(name);
+                let request = RunRequest {
+                    start: StartPoint { folder: folder.path().into(), run: after.map(String::from) },
+                    task: name.into(),
+                    role,
+                    data: stepstone_fixtures::tasks(),
+                    files: Files::default(),
+                    seed: 5,
+                    preset: Preset::Default,
+                    layers: layers.clone(),
+                    out: None,
+                    keep_model: false,
+                    threads: 1,
+                };
+                assert_eq!(planned, Run::prepare(&request).expect(name).record, "{name} as {role} after {after:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn memory_grows_with_the_batch_and_shrinks_with_its_parts() {
+        let folder = tempfile::tempdir().expect("folder");
+        stepstone_fixtures::copy_encoder(folder.path(), &["a"]);
+        let encoder = EncoderIdentity::read(folder.path()).expect("an encoder");
+        let rte = stepstone_tasks::find("rte").expect("rte");
+        let bytes = |batch_size: usize, parts: usize| {
+            let overrides = Overrides {
+                max_length: Some(16),
+                batch_size: Some(batch_size),
+                gradient_accumulation_steps: Some(parts),
+                ..Overrides::default()
+            };
+            let layers = [Layer { source: Source::Flag, overrides }];
+            let recipe = encoder.recipe((rte, Role::Target), 100, Preset::Default, &layers).expect("a recipe");
+            encoder.peak_bytes(&recipe, rte, 2, 16)
+        };
+        assert!(bytes(8, 1) < bytes(16, 1));
+        assert_eq!(bytes(8, 1), bytes(16, 2), "parts of eight examples each");
+    }
+}
