@@ -43,10 +43,10 @@ impl JsonFile {
     /// # Errors
     /// If the value is something else.
     pub(super) fn text(&self, key: &str) -> Result<Option<&str>, TokenizerError> {
-        let text = |value: &'_ Value| value.as_str().is_none().then(|| self.wrong(key, value, "a text"));
         match self.get(key) {
             None => Ok(None),
-            Some(value) => text(value).map_or_else(|| Ok(value.as_str()), Err),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(value) => Err(self.wrong(key, value, "a text")),
         }
     }
 
