@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use stepstone_train::TrainError;
+use stepstone_train::{TrainError, write_hint};
 
 /// Each error says where, what was found and what was expected.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,8 @@ pub enum StudyError {
     Memory { task: String, need_mib: u64, available_mib: u64 },
     #[error("cannot start a process for run {id}")]
     Spawn { id: String, source: io::Error },
+    #[error("process {pid} on {host} trains in {}", folder.display())]
+    Busy { folder: PathBuf, host: String, pid: u32 },
     #[error("run {id}: {reason}")]
     Process { id: String, code: i32, reason: String, hint: Option<String> },
 }
@@ -48,11 +50,14 @@ impl StudyError {
                 Some("start it again: it then works by the edited file; finished runs are kept".into())
             }
             Self::Changed { .. } => Some("start again: the study is then planned with what is there now".into()),
+            Self::Busy { .. } => Some("wait until it has ended, or name another folder".into()),
             Self::Exists { .. } => Some("name another folder, or remove it".into()),
             Self::Memory { .. } => {
                 Some("lower max_length or batch_size, or raise gradient_accumulation_steps, in [recipe]".into())
             }
-            Self::Read { .. } | Self::Create { .. } | Self::Write { .. } | Self::Spawn { .. } => None,
+            Self::Create { .. } => Some("name a folder in a place where you may write".into()),
+            Self::Write { source, .. } => write_hint(source).map(str::to_owned),
+            Self::Read { .. } | Self::Spawn { .. } => None,
         }
     }
 

@@ -14,11 +14,18 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// After this long without a heartbeat a lease is dead.
 pub const EXPIRY: Duration = Duration::from_mins(2);
+
+/// Heartbeats per expiry of a lease: three may come late before the holder counts as dead.
+pub(crate) const BEATS: u32 = 4;
+/// Looks at the lease of another machine per expiry.
+const LOOKS: u32 = 120;
 
 /// Content of a lease.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,10 +91,14 @@ impl Holder {
         }
     }
 
+    /// Whether its processes can be seen from here.
+    fn is_visible(&self, here: &Self) -> bool {
+        !self.boot.is_empty() && self.boot == here.boot
+    }
+
     /// Whether its processes can be seen from here, and are gone.
     fn is_gone(&self, here: &Self) -> bool {
-        let visible = !self.boot.is_empty() && self.boot == here.boot;
-        visible && self.worker.is_gone() && self.child.is_none_or(Process::is_gone)
+        self.is_visible(here) && self.worker.is_gone() && self.child.is_none_or(Process::is_gone)
     }
 }
 
@@ -125,6 +136,29 @@ impl Leases {
             let _ = fs::remove_file(file(folder, older)); // only the highest counts
         }
         Ok(Some(lease))
+    }
+
+    /// Takes the run in `folder` for a caller that has nothing else to do. A holder on this machine is either alive or
+    /// gone; one on another machine is watched until it beats or its lease expires.
+    ///
+    /// # Errors
+    /// If another process has the run, `stop` is set meanwhile, or the system refuses a write.
+    pub fn take_or_watch(&mut self, folder: &Path, stop: &AtomicBool) -> Result<Lease, StudyError> {
+        let mut first = None;
+        loop {
+            if let Some(lease) = self.take(folder)? {
+                return Ok(lease);
+            }
+            // None if it ended just now: the next look takes the run.
+            if let Some(holder) = self.holder(folder) {
+                let first = first.get_or_insert_with(|| holder.clone());
+                if holder.is_visible(&self.here) || *first != holder || stop.load(Ordering::Relaxed) {
+                    let Holder { host, worker, .. } = holder;
+                    return Err(StudyError::Busy { folder: folder.into(), host, pid: worker.pid });
+                }
+            }
+            thread::sleep(self.expiry / LOOKS);
+        }
     }
 
     /// The holder of the run in `folder`, if there is one that lives as far as can be told.
@@ -181,6 +215,23 @@ impl Lease {
         self.holder.child = child.map(Process::of);
         self.holder.beats += 1;
         self.rewrite()
+    }
+
+    /// Does `work` with a thread beside it that says every now and then that the holder lives. `work` may ask whether
+    /// the run is still this holder's.
+    pub fn hold<T>(&self, expiry: Duration, work: impl FnOnce(&dyn Fn() -> bool) -> T) -> T {
+        let mut beating = Self { folder: self.folder.clone(), fence: self.fence, holder: self.holder.clone() };
+        let (done, ended) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                while ended.recv_timeout(expiry / BEATS) == Err(RecvTimeoutError::Timeout) {
+                    let _ = beating.beat(None); // a run that is lost is seen by `work` before it writes
+                }
+            });
+            let result = work(&|| self.is_current());
+            drop(done);
+            result
+        })
     }
 
     /// Lets anybody take the run.
@@ -331,6 +382,44 @@ mod tests {
         holder.child = Some(Process::of(std::process::id()));
         fs::write(file(place.path(), 8), serde_json::to_vec(&holder).expect("JSON")).expect("file");
         assert!(Leases::new(LONG).take(place.path()).expect("asks").is_none(), "its child lives");
+    }
+
+    #[test]
+    fn a_second_process_of_this_machine_is_told_who_has_the_run() {
+        let place = place();
+        let held = Leases::new(LONG).take(place.path()).expect("takes").expect("free");
+        let error = Leases::new(LONG).take_or_watch(place.path(), &AtomicBool::new(false)).expect_err("held");
+        let StudyError::Busy { pid, host, .. } = &error else { panic!("{error:?}") };
+        assert_eq!((*pid, host), (std::process::id(), &Holder::this().host));
+        held.release().expect("releases");
+        let mut leases = Leases::new(LONG);
+        assert_eq!(leases.take_or_watch(place.path(), &AtomicBool::new(false)).expect("free").fence(), 2);
+    }
+
+    #[test]
+    fn a_silent_holder_of_another_machine_is_watched_until_its_lease_expires() {
+        let place = place();
+        foreign(place.path(), 1, 0);
+        let stopped = Leases::new(LONG).take_or_watch(place.path(), &AtomicBool::new(true));
+        assert!(matches!(stopped, Err(StudyError::Busy { .. })), "{stopped:?}");
+        let lease = Leases::new(SHORT).take_or_watch(place.path(), &AtomicBool::new(false)).expect("expires");
+        assert_eq!(lease.fence(), 2);
+    }
+
+    #[test]
+    fn a_held_lease_beats_by_itself_and_says_when_it_is_lost() {
+        let place = place();
+        let lease = Leases::new(LONG).take(place.path()).expect("takes").expect("free");
+        let beats = || read(place.path(), 1).expect("a lease").beats;
+        lease.hold(SHORT, |still_ours| {
+            while beats() < 2 {
+                assert!(still_ours());
+                thread::yield_now();
+            }
+            foreign(place.path(), 2, 0);
+            assert!(!still_ours());
+        });
+        assert_eq!(read(place.path(), 2).expect("a lease").host, "elsewhere", "nothing of the new holder is touched");
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod observations;
 mod plan;
 mod progress;
 mod slots;
+mod state;
 mod store;
 mod worker;
 
@@ -27,5 +28,6 @@ pub use observations::observations;
 pub use plan::{NONE, Plan, PlannedRun, PlannedTask};
 pub use progress::{Counts, Tally};
 pub use slots::Slots;
+pub use state::state;
 pub use store::{RunState, Store};
 pub use worker::{EXIT_WORK_LEFT, Ended, Event, WorkerSettings, work};

@@ -15,8 +15,10 @@ const RECIPE_DIGITS: usize = 16;
 pub fn observations(plan: &Plan, store: &Store, leases: &mut Leases) -> Vec<Observation> {
     let rows = plan.runs.iter().flat_map(|run| match store.state(&run.record.id, leases) {
         RunState::Done(scores) => scored(plan, run, &scores),
-        RunState::Failed(_) => vec![unscored(plan, run, Status::Failed)],
-        RunState::Running(_) | RunState::Waiting { .. } => vec![unscored(plan, run, Status::Missing)],
+        RunState::Failed(_) | RunState::Foreign(_) => vec![unscored(plan, run, Status::Failed)],
+        RunState::Running(_) | RunState::Waiting { .. } | RunState::Damaged(_) => {
+            vec![unscored(plan, run, Status::Missing)]
+        }
     });
     rows.collect()
 }
@@ -30,10 +32,10 @@ fn scored(plan: &Plan, run: &PlannedRun, scores: &Scores) -> Vec<Observation> {
             metric: score.name.clone(),
             primary,
             score: Some(score.value),
-            n_train: Some(scores.n_train as u64),
-            n_dev: Some(scores.n_dev as u64).filter(|_| number < scores.scores.len()),
-            n_classes: Some(scores.n_classes as u64),
-            majority_score: Some(scores.majority_score).filter(|_| primary),
+            n_train: Some(scores.data.n_train as u64),
+            n_dev: Some(scores.data.n_dev as u64).filter(|_| number < scores.scores.len()),
+            n_classes: Some(scores.data.n_classes as u64),
+            majority_score: Some(scores.data.majority_score).filter(|_| primary),
             steps: Some(scores.steps),
             final_train_loss: Some(scores.final_train_loss).filter(|loss| loss.is_finite()),
             n_distinct_pred: Some(scores.n_distinct_pred as u64),

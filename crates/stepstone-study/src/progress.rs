@@ -4,6 +4,7 @@ use crate::cost::Cost;
 use crate::lease::Leases;
 use crate::plan::Plan;
 use crate::slots::Slots;
+use crate::state::state;
 use crate::store::{RunState, Store};
 use crate::worker::Event;
 use serde::Serialize;
@@ -18,11 +19,11 @@ pub struct Counts {
     pub done: usize,
     /// In the hands of a worker.
     pub running: usize,
-    /// Failed.
+    /// Failed, or not to be touched.
     pub failed: usize,
     /// Cannot start, because the run before has failed.
     pub blocked: usize,
-    /// Not started, or stopped and to be resumed.
+    /// Not started, stopped and to be resumed, or damaged and to be made again.
     pub waiting: usize,
 }
 
@@ -41,13 +42,13 @@ impl<'a> Tally<'a> {
     /// Reads the store.
     pub fn read(plan: &'a Plan, store: &Store, leases: &mut Leases) -> Self {
         let index = plan.runs.iter().enumerate().map(|(run, planned)| (planned.record.id.as_str(), run)).collect();
-        let states = plan.runs.iter().map(|run| store.state(&run.record.id, leases)).collect();
+        let states = (0..plan.runs.len()).map(|run| state(plan, store, run, leases)).collect();
         Tally { plan, index, states, left: BTreeMap::new() }
     }
 
     /// Whether a run cannot start because one before it has failed.
     pub fn is_blocked(&self, run: usize) -> bool {
-        let failed = |parent: usize| matches!(self.states[parent], RunState::Failed(_)) || self.is_blocked(parent);
+        let failed = |parent: usize| is_failed(&self.states[parent]) || self.is_blocked(parent);
         matches!(self.states[run], RunState::Waiting { .. }) && self.plan.runs[run].parent.is_some_and(failed)
     }
 
@@ -58,9 +59,9 @@ impl<'a> Tally<'a> {
             *match state {
                 RunState::Done(_) => &mut counts.done,
                 RunState::Running(_) => &mut counts.running,
-                RunState::Failed(_) => &mut counts.failed,
+                RunState::Failed(_) | RunState::Foreign(_) => &mut counts.failed,
                 RunState::Waiting { .. } if self.is_blocked(run) => &mut counts.blocked,
-                RunState::Waiting { .. } => &mut counts.waiting,
+                RunState::Waiting { .. } | RunState::Damaged(_) => &mut counts.waiting,
             } += 1;
         }
         counts
@@ -79,18 +80,23 @@ impl<'a> Tally<'a> {
             self.left.insert(run, progress.seconds_left);
         } else {
             self.left.remove(&run);
-            self.states[run] = store.state(id, leases);
+            self.states[run] = state(self.plan, store, run, leases);
         }
         Some(run)
     }
 
     /// Seconds until the study is done, about: what running runs say of themselves, and the cost of the others.
     pub fn seconds_left(&self, cost: &Cost, slots: Slots) -> f64 {
-        let open = |run: &usize| !matches!(self.states[*run], RunState::Done(_) | RunState::Failed(_));
+        let open = |run: &usize| !matches!(self.states[*run], RunState::Done(_)) && !is_failed(&self.states[*run]);
         let seconds = |run: usize| cost.seconds(&self.plan.tasks[self.plan.runs[run].task]);
         let runs = (0..self.states.len()).filter(open).filter(|run| !self.is_blocked(*run));
         let longest = self.left.values().copied().fold(0.0, f64::max);
         let sum: f64 = runs.map(|run| self.left.get(&run).copied().unwrap_or_else(|| seconds(run))).sum();
         (sum / slots.count as f64).max(longest)
     }
+}
+
+/// Whether no worker will take the run, nor those that start from it.
+fn is_failed(state: &RunState) -> bool {
+    matches!(state, RunState::Failed(_) | RunState::Foreign(_))
 }

@@ -4,7 +4,7 @@ use crate::error::StudyError;
 use crate::lease::{Holder, Leases};
 use std::fs;
 use std::path::{Path, PathBuf};
-use stepstone_train::{FailureRecord, RunFolder, Scores};
+use stepstone_train::{FailureRecord, RunFolder, Scores, TrainError};
 
 /// A folder with one folder per run, named by its id.
 #[derive(Debug, Clone)]
@@ -17,8 +17,12 @@ pub struct Store {
 pub enum RunState {
     /// Finished.
     Done(Box<Scores>),
-    /// Failed, or its folder cannot be read; it is tried again only when asked.
+    /// Failed; it is tried again only when asked.
     Failed(FailureRecord),
+    /// A file that the run needs is missing or torn. Whoever takes the run makes it again.
+    Damaged(FailureRecord),
+    /// The folder holds what this version must not touch: files of a newer one, another run, or what cannot be read.
+    Foreign(FailureRecord),
     /// A worker has it.
     Running(Holder),
     /// Nobody has it; true if there is something to resume.
@@ -50,31 +54,46 @@ impl Store {
         RunFolder::new(&self.path.join(id))
     }
 
-    /// How far a run is.
+    /// How far a run is. Whether its model is still there is not asked; see [`crate::state`].
     pub fn state(&self, id: &str, leases: &mut Leases) -> RunState {
-        let folder = self.folder(id);
-        let failed = |error: stepstone_train::TrainError| {
-            let (reason, hint) = (error.to_string(), error.hint());
-            RunState::Failed(FailureRecord { format: stepstone_train::FORMAT, reason, hint })
-        };
-        match folder.scores() {
-            Ok(Some(scores)) => return RunState::Done(Box::new(scores)),
-            Ok(None) => {}
-            Err(error) => return failed(error),
+        let found = self.on_disk(id);
+        if matches!(found, RunState::Done(_) | RunState::Foreign(_)) {
+            return found;
         }
-        if let Some(holder) = leases.holder(folder.path()) {
-            return RunState::Running(holder);
-        }
-        match folder.failure() {
-            Ok(Some(failure)) => return RunState::Failed(failure),
-            Ok(None) => {}
-            Err(error) => return failed(error),
-        }
-        match folder.record() {
-            Ok(_) => RunState::Waiting { resumable: folder.path().join("resume").is_dir() },
-            Err(error) => failed(error),
+        leases.holder(self.folder(id).path()).map_or(found, RunState::Running)
+    }
+
+    /// How far a run is by the files in its folder, whoever may be working on it.
+    pub(crate) fn on_disk(&self, id: &str) -> RunState {
+        match self.read(id) {
+            Ok(state) => state,
+            Err(error @ TrainError::BadRun { .. }) => RunState::Damaged(failure(&error)),
+            Err(error) => RunState::Foreign(failure(&error)),
         }
     }
+
+    fn read(&self, id: &str) -> Result<RunState, TrainError> {
+        let folder = self.folder(id);
+        let scores = folder.scores()?;
+        let record = folder.record()?;
+        let found = record.as_ref().map(|record| &record.id).into_iter().chain(scores.as_ref().map(|s| &s.run_id));
+        if let Some(other) = found.into_iter().find(|found| *found != id) {
+            return Err(TrainError::OtherRun { path: folder.path().into(), found: other.clone() });
+        }
+        if let Some(scores) = scores {
+            folder.existing_record()?;
+            return Ok(RunState::Done(Box::new(scores)));
+        }
+        Ok(match folder.failure()? {
+            Some(failure) => RunState::Failed(failure),
+            None => RunState::Waiting { resumable: folder.path().join("resume").is_dir() },
+        })
+    }
+}
+
+/// An error as a record of a run that cannot go on.
+pub(crate) fn failure(error: &TrainError) -> FailureRecord {
+    FailureRecord { format: stepstone_train::FORMAT, reason: error.to_string(), hint: error.hint() }
 }
 
 #[cfg(test)]
@@ -82,27 +101,81 @@ mod tests {
     use super::*;
     use crate::lease::EXPIRY;
 
-    #[test]
-    fn a_damaged_folder_and_one_of_a_newer_version_are_failures_that_say_so() {
+    /// What a store says of a run `r` whose folder holds `files`.
+    fn state(files: &[(&str, &str)]) -> RunState {
         let place = tempfile::tempdir().expect("folder");
         let store = Store::new(place.path());
         store.create().expect("makes");
-        let state = |id: &str| store.state(id, &mut Leases::new(EXPIRY));
-        assert_eq!(state("a"), RunState::Waiting { resumable: false });
-        let table = [
-            ("scores.json", "{\"format\": 1, \"run", "EOF while parsing"),
-            ("scores.json", "{\"format\": 99}", "format 99, expected at most 1: use a newer stepstone"),
-            ("run.json", "", "EOF while parsing"),
-            ("failure.json", "{\"format\": 1, \"reason\": \"the loss is NaN\", \"hint\": null}", "the loss is NaN"),
-        ];
-        for (number, (file, text, reason)) in table.into_iter().enumerate() {
-            let id = format!("run{number}");
-            fs::create_dir(place.path().join(&id)).expect("folder");
-            fs::write(place.path().join(&id).join(file), text).expect("file");
-            match state(&id) {
-                RunState::Failed(failure) => assert!(failure.reason.contains(reason), "{file}: {failure:?}"),
-                other => panic!("{file}: {other:?}"),
+        let folder = place.path().join("r");
+        fs::create_dir(&folder).expect("folder");
+        for (file, text) in files {
+            fs::write(folder.join(file), text).expect("file");
+        }
+        store.state("r", &mut Leases::new(EXPIRY))
+    }
+
+    const TORN: &str = "{\"format\": 1, \"run";
+    const NEWER: &str = "{\"format\": 99}";
+    const FAILURE: &str = "{\"format\": 1, \"reason\": \"the loss is NaN\", \"hint\": null}";
+    const SCORES_OF_ANOTHER: &str = "{\"format\": 1, \"run_id\": \"s\", \"task\": \"rte\", \"scores\": [], \
+        \"parts\": [], \"n_train\": 1, \"n_dev\": 1, \"n_classes\": 2, \"majority_score\": 0.5, \"steps\": 1, \
+        \"best_step\": 1, \"final_train_loss\": 0.5, \"n_distinct_pred\": 1}";
+
+    #[test]
+    fn a_run_that_nobody_has_touched_waits_and_so_does_one_that_was_stopped() {
+        assert_eq!(state(&[]), RunState::Waiting { resumable: false });
+        let place = tempfile::tempdir().expect("folder");
+        fs::create_dir_all(place.path().join("r/resume")).expect("folder");
+        let state = Store::new(place.path()).state("r", &mut Leases::new(EXPIRY));
+        assert_eq!(state, RunState::Waiting { resumable: true });
+    }
+
+    #[test]
+    fn a_torn_or_empty_file_is_damage_that_the_next_taker_mends() {
+        for file in ["scores.json", "run.json", "failure.json"] {
+            for text in [TORN, "", "null"] {
+                let RunState::Damaged(failure) = state(&[(file, text)]) else { panic!("{file} {text:?}") };
+                assert!(failure.reason.contains(file), "{failure:?}");
+                let hint = failure.hint.expect("a hint");
+                assert!(hint.contains("once more"), "{hint}");
             }
+        }
+    }
+
+    #[test]
+    fn scores_without_a_record_are_damage() {
+        let scores = SCORES_OF_ANOTHER.replace("\"s\"", "\"r\"");
+        let RunState::Damaged(failure) = state(&[("scores.json", &scores)]) else { panic!("no damage") };
+        assert!(failure.reason.contains("run.json"), "{failure:?}");
+    }
+
+    #[test]
+    fn a_newer_format_and_another_run_are_left_alone_and_the_hint_names_the_folder() {
+        for file in ["scores.json", "run.json", "failure.json"] {
+            let RunState::Foreign(failure) = state(&[(file, NEWER)]) else { panic!("{file}") };
+            assert!(failure.reason.contains("format 99, expected at most 1: use a newer stepstone"), "{failure:?}");
+            assert!(failure.hint.as_ref().is_some_and(|hint| hint.contains("/r")), "{failure:?}");
+        }
+        // A newer file beside a torn one: still nothing that may be overwritten.
+        assert!(matches!(state(&[("scores.json", NEWER), ("run.json", TORN)]), RunState::Foreign(_)));
+        let RunState::Foreign(failure) = state(&[("scores.json", SCORES_OF_ANOTHER)]) else { panic!("another run") };
+        assert!(failure.reason.contains("another run, s"), "{failure:?}");
+    }
+
+    #[test]
+    fn a_failure_is_told_as_it_was_written() {
+        let RunState::Failed(failure) = state(&[("failure.json", FAILURE)]) else { panic!("no failure") };
+        assert_eq!(failure.reason, "the loss is NaN");
+    }
+
+    #[test]
+    fn a_holder_shows_as_running_unless_the_run_is_done_or_foreign() {
+        let place = tempfile::tempdir().expect("folder");
+        let (store, mut leases) = (Store::new(place.path()), Leases::new(EXPIRY));
+        let _lease = leases.take(&place.path().join("r")).expect("takes").expect("free");
+        for (text, running) in [(TORN, true), (NEWER, false)] {
+            fs::write(place.path().join("r/scores.json"), text).expect("file");
+            assert_eq!(matches!(store.state("r", &mut leases), RunState::Running(_)), running, "{text}");
         }
     }
 }

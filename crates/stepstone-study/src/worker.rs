@@ -2,8 +2,9 @@
 
 use crate::error::StudyError;
 use crate::job::{Job, JobProgress, Report, STOP};
-use crate::lease::{Lease, Leases};
+use crate::lease::{BEATS, Lease, Leases};
 use crate::plan::Plan;
+use crate::state::{state, state_for_holder};
 use crate::store::{RunState, Store};
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -18,8 +19,6 @@ use std::time::{Duration, Instant};
 /// How often a worker looks at its process, its signals and, when it waits for others, at the store.
 const TICK: Duration = Duration::from_millis(100);
 const POLL: Duration = Duration::from_secs(1);
-/// Heartbeats per expiry of a lease.
-const BEATS: u32 = 4;
 /// Bytes of a process's standard error that its failure may quote.
 const QUOTED: usize = 2000;
 
@@ -165,17 +164,19 @@ impl Worker<'_> {
 
     fn take(&mut self, run: usize) -> Result<Option<Lease>, StudyError> {
         let id = &self.plan.runs[run].record.id;
-        match self.store.state(id, &mut self.leases) {
+        match state(self.plan, &self.store, run, &mut self.leases) {
             RunState::Done(_) => self.settled[run] = Some(Settled::Done),
-            RunState::Failed(_) => self.settled[run] = Some(Settled::Failed),
+            RunState::Failed(_) | RunState::Foreign(_) => self.settled[run] = Some(Settled::Failed),
             RunState::Running(_) => {}
-            RunState::Waiting { .. } => {
+            RunState::Waiting { .. } | RunState::Damaged(_) => {
                 let Some(lease) = self.leases.take(self.store.folder(id).path())? else { return Ok(None) };
-                // Its holder may have finished it between the look and the lease.
-                if matches!(self.store.folder(id).scores(), Ok(None)) {
-                    return Ok(Some(lease));
+                // Another worker may have finished it between the look and the lease.
+                match state_for_holder(self.plan, &self.store, run) {
+                    RunState::Done(_) | RunState::Foreign(_) => lease.remove(),
+                    RunState::Failed(_) | RunState::Damaged(_) | RunState::Running(_) | RunState::Waiting { .. } => {
+                        return Ok(Some(lease));
+                    }
                 }
-                lease.remove();
             }
         }
         Ok(None)
@@ -326,16 +327,35 @@ impl Process {
 
 /// What can be said of a process that ended without a word of its own.
 fn unexplained(status: ExitStatus, quoted: &str) -> (String, Option<String>) {
-    let memory = Some("if memory ran out: fewer --slots, a smaller batch_size or max_length".to_owned());
-    let quoted = if quoted.is_empty() { String::new() } else { format!(": {quoted}") };
+    let said = if quoted.is_empty() { String::new() } else { format!(": {quoted}") };
     match (status.code(), status.signal()) {
-        (Some(EXIT_PANIC), _) => {
-            let hint = "this is a bug of stepstone: please report it with this message".to_owned();
-            (format!("the process panicked{quoted}"), Some(hint))
+        (Some(EXIT_PANIC), _) => (format!("the process panicked{said}"), Some(BUG.to_owned())),
+        (Some(code), _) => (format!("the process ended with exit code {code}{said}"), None),
+        (None, Some(signal)) => {
+            let (name, hint) = signal_cause(signal, quoted);
+            (format!("the process was ended by signal {signal}{name}{said}"), hint.map(str::to_owned))
         }
-        (Some(code), _) => (format!("the process ended with exit code {code}{quoted}"), None),
-        (None, Some(signal)) => (format!("the process was ended by signal {signal}{quoted}"), memory),
-        (None, None) => (format!("the process ended as {status}{quoted}"), None),
+        (None, None) => (format!("the process ended as {status}{said}"), None),
+    }
+}
+
+const BUG: &str = "this is a bug of stepstone: please report it with this message";
+const MEMORY: &str = "if memory ran out: fewer --slots, a smaller batch_size or max_length";
+
+/// The name of a signal and what to do about its usual cause. Numbers are Linux's on x86-64 and aarch64.
+fn signal_cause(signal: i32, quoted: &str) -> (&'static str, Option<&'static str>) {
+    match signal {
+        4 => (" (SIGILL)", Some("this processor lacks an instruction: build stepstone on this machine")),
+        // Rust aborts when an allocation is refused, and says so.
+        6 if quoted.contains("memory allocation") => (" (SIGABRT)", Some(MEMORY)),
+        6 => (" (SIGABRT)", Some(BUG)),
+        7 => (" (SIGBUS)", Some("a file was cut while it was in use, or its disk failed: check the encoder's folder")),
+        9 => (" (SIGKILL)", Some(MEMORY)), // the kernel's way when memory is short, or somebody's `kill -9`
+        11 => (" (SIGSEGV)", Some(BUG)),
+        1 | 2 | 15 => (" (asked to end by another process)", None),
+        24 => (" (SIGXCPU)", Some("the limit on processor time was reached: raise it with `ulimit -t`")),
+        25 => (" (SIGXFSZ)", Some("the limit on file sizes was reached: raise it with `ulimit -f`")),
+        _ => ("", None),
     }
 }
 

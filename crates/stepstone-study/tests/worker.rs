@@ -43,16 +43,21 @@ fn a_process_that_panics_or_is_killed_costs_its_run_and_is_quoted() {
         (
             "read job; echo \"thread 'main' panicked at here\" >&2; exit 101",
             "the process panicked: thread 'main' panicked at here",
+            "this is a bug",
         ),
-        ("read job; kill -9 $$", "the process was ended by signal 9"),
+        ("read job; kill -9 $$", "the process was ended by signal 9 (SIGKILL)", "if memory ran out"),
+        ("read job; kill -11 $$", "signal 11 (SIGSEGV)", "this is a bug"),
+        ("read job; kill -15 $$", "signal 15 (asked to end by another process)", ""),
+        ("read job; kill -25 $$", "signal 25 (SIGXFSZ)", "ulimit -f"),
         (
             "read job; echo memory allocation of 9 bytes failed >&2; kill -6 $$",
-            "signal 6: memory allocation of 9 bytes",
+            "signal 6 (SIGABRT): memory allocation of 9 bytes",
+            "if memory ran out",
         ),
-        ("read job; echo '{\"error\":{\"reason\":\"a bad row\",\"hint\":null}}'; exit 65", "a bad row"),
-        ("read job; exit 3", "the process ended with exit code 3"),
+        ("read job; echo '{\"error\":{\"reason\":\"a bad row\",\"hint\":null}}'; exit 65", "a bad row", ""),
+        ("read job; exit 3", "the process ended with exit code 3", ""),
     ];
-    for (script, reason) in table {
+    for (script, reason, hint) in table {
         let place = tempfile::tempdir().expect("folder");
         let plan = plan(place.path());
         let mut failed = 0;
@@ -63,7 +68,11 @@ fn a_process_that_panics_or_is_killed_costs_its_run_and_is_quoted() {
         assert_eq!(failed, 2, "{script}: one failure does not end the worker");
         for state in states(&plan) {
             match state {
-                RunState::Failed(failure) => assert!(failure.reason.contains(reason), "{script}: {failure:?}"),
+                RunState::Failed(failure) => {
+                    assert!(failure.reason.contains(reason), "{script}: {failure:?}");
+                    assert_eq!(failure.hint.is_some(), !hint.is_empty(), "{script}: {failure:?}");
+                    assert!(failure.hint.unwrap_or_default().contains(hint), "{script}: {reason}");
+                }
                 other => panic!("{script}: {other:?}"),
             }
         }

@@ -164,7 +164,7 @@ impl Benchmark {
         if loss.is_finite() && norm.is_finite() {
             return Ok(loss);
         }
-        Err(TrainError::NotFinite { step: self.steps, loss, norms: vec![norm] })
+        Err(TrainError::NotFinite { step: self.steps, found: format!("the loss is {loss}"), norms: vec![norm] })
     }
 
     /// The logits `[sequences, labels]` of batch `number` (modulo their number), without dropout.

@@ -19,10 +19,17 @@ pub enum TrainError {
     Task(#[from] UnknownTask),
     #[error("`{key}` is {found}, expected {expected}")]
     Recipe { key: &'static str, found: String, expected: String },
-    #[error("{}: token id {id}, expected an id below vocab_size {vocab_size}", folder.display())]
-    Vocabulary { folder: PathBuf, id: u32, vocab_size: usize },
-    #[error("the loss is {loss} at step {step}; last gradient norms: {norms:?}")]
-    NotFinite { step: u64, loss: f64, norms: Vec<f64> },
+    #[error(
+        "{}: the tokenizer gives token id {id} in example `{example}`, expected an id below vocab_size {vocab_size}",
+        folder.display()
+    )]
+    Vocabulary { folder: PathBuf, example: String, id: u32, vocab_size: usize },
+    #[error("{found} at step {step}; last gradient norms: {norms:?}")]
+    NotFinite { step: u64, found: String, norms: Vec<f64> },
+    #[error("{}: {found}, expected finite numbers", model.display())]
+    Logits { model: PathBuf, found: String },
+    #[error("{}: {found}, expected rows of fewer choices", file.display())]
+    Rows { file: PathBuf, found: String },
     #[error("run {id} has been taken over by another worker: nothing more is written")]
     Lost { id: String },
     #[error("{} does not exist, expected the folder of a run", path.display())]
@@ -37,6 +44,12 @@ pub enum TrainError {
     OtherRun { path: PathBuf, found: String },
     #[error("{}: {found}, expected {expected}", path.display())]
     BadRun { path: PathBuf, found: String, expected: String },
+    #[error("{}: {found}, expected {expected}", path.display())]
+    Newer { path: PathBuf, found: String, expected: String },
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    DamagedModel(Box<Self>),
     #[error("cannot create {}", path.display())]
     Create { path: PathBuf, source: io::Error },
     #[error("cannot write {}", path.display())]
@@ -59,10 +72,21 @@ impl TrainError {
             Self::Tokenizer(error) => error.hint(),
             Self::Recipe { key, .. } => Some(format!("set it with --{}", key.replace('_', "-"))),
             Self::Vocabulary { .. } => Some("tokenizer files and weights must come from the same model".into()),
-            Self::NotFinite { .. } => Some("try a smaller --learning-rate; the log holds every step before".into()),
-            Self::OtherRun { .. } => Some("name another folder with --out, or remove this one".into()),
-            Self::BadRun { .. } => Some("remove the run folder and train again".into()),
-            Self::Lost { .. } => None,
+            Self::NotFinite { .. } => Some("try a smaller learning_rate; log.jsonl holds the steps before".into()),
+            Self::Logits { .. } => {
+                Some("its weights are too large: train another run, with a smaller learning_rate".into())
+            }
+            Self::OtherRun { path, .. } => {
+                Some(format!("name another folder with --out, or remove {} if nobody needs it", path.display()))
+            }
+            Self::BadRun { .. } | Self::DamagedModel(_) => {
+                Some("give the command that trained it once more: it makes again what is damaged".into())
+            }
+            Self::Newer { path, .. } => Some(format!(
+                "use the stepstone that wrote it; to train the run again with this one, remove {}",
+                path.parent().unwrap_or(path).display()
+            )),
+            Self::Lost { .. } | Self::Rows { .. } | Self::Read { .. } => None,
             Self::Threads { .. } => Some("try fewer with --threads".into()),
             Self::MissingRun { .. } | Self::NoRun { .. } => {
                 Some("name the folder that `stepstone train` printed, or the beginning of its id".into())
@@ -81,10 +105,14 @@ impl TrainError {
 
 const NAME_ANOTHER_FOLDER: &str = "name a folder in a place where you may write";
 
-fn write_hint(error: &io::Error) -> Option<&'static str> {
+/// What to do about a write that the system refused.
+pub fn write_hint(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             Some("make room and run the same command again: what is saved is whole, and a run goes on from there")
+        }
+        io::ErrorKind::FileTooLarge => {
+            Some("raise the limit on file sizes (`ulimit -f`) and run the same command again: it goes on from there")
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Some(NAME_ANOTHER_FOLDER),
         _ => None,

@@ -1,9 +1,10 @@
 //! A finished run as a folder for others: the model, and a card that says where it comes from and how good it is.
 
 use crate::error::TrainError;
-use crate::folder::{RunRecord, Scores};
+use crate::finished::{SavedModel, finished};
+use crate::folder::{RunFolder, RunRecord, Scores};
 use crate::model::HEAD_FILE;
-use crate::predict::{finished, task_of};
+use crate::predict::task_of;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -67,7 +68,7 @@ impl Card {
             start.clone_from(&found.0.identity.encoder);
             before.insert(0, found);
         }
-        let encoder = EncoderConfig::read(&run.join("model"))?;
+        let encoder = SavedModel::open(&RunFolder::new(run), &record)?.config;
         Ok(Self { task: task_of(run, &record)?, record, scores, encoder, before })
     }
 
@@ -125,7 +126,7 @@ impl Card {
             let _ = writeln!(
                 text,
                 "| {} | {} training examples ({citation}) | {licence} | data `{}`, run `{}`, seed {} |",
-                scores.task, scores.n_train, record.identity.data, record.id, record.identity.seed
+                scores.task, scores.data.n_train, record.identity.data, record.id, record.identity.seed
             );
         }
         text
@@ -136,12 +137,13 @@ impl Card {
         let mut text = format!(
             "\n## Scores\n\nOn the {} examples of the dev split of {}, which also chose the checkpoint.\n\n\
              | metric | value |\n|---|---|\n",
-            scores.n_dev, scores.task
+            scores.data.n_dev, scores.task
         );
         for score in scores.scores.iter().chain(&scores.parts) {
             let _ = writeln!(text, "| {} | {:.4} |", score.name, score.value);
         }
-        let _ = writeln!(text, "| best constant answer, {} | {:.4} |", self.task.metric.name(), scores.majority_score);
+        let _ =
+            writeln!(text, "| best constant answer, {} | {:.4} |", self.task.metric.name(), scores.data.majority_score);
         text
     }
 
@@ -174,7 +176,7 @@ impl Card {
                      `{HEAD_FILE}` holds `classifier.weight` [{labels}, {hidden}] and \
                      `classifier.bias` [{labels}]{names}",
                     labels = match self.task.head {
-                        TaskHead::Classification => scores.n_classes,
+                        TaskHead::Classification => scores.data.n_classes,
                         TaskHead::MultipleChoice => 1,
                     },
                     names = match self.task.head {

@@ -83,15 +83,23 @@ pub struct Scores {
     pub scores: Vec<NamedScore>,
     /// Scores of parts of the dev split, such as `matched.accuracy`.
     pub parts: Vec<NamedScore>,
-    pub n_train: usize,
-    pub n_dev: usize,
-    pub n_classes: usize,
-    pub majority_score: f64,
+    #[serde(flatten)]
+    pub data: DataCounts,
     pub steps: u64,
     pub best_step: u64,
     /// Mean over the steps since the evaluation before the last, nats.
     pub final_train_loss: f64,
     pub n_distinct_pred: usize,
+}
+
+/// What scores must be read against: how much data there was, and what a constant answer gets.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are those of observations.csv")]
+pub struct DataCounts {
+    pub n_train: usize,
+    pub n_dev: usize,
+    pub n_classes: usize,
+    pub majority_score: f64,
 }
 
 /// `failure.json`: why a run failed.
@@ -187,7 +195,16 @@ impl RunFolder {
     /// # Errors
     /// If the system refuses.
     pub fn forget_failure(&self) -> Result<(), TrainError> {
-        let path = self.file("failure.json");
+        self.remove("failure.json")
+    }
+
+    /// Forgets scores that something is missing for: their presence means that the run is done.
+    pub(crate) fn forget_scores(&self) -> Result<(), TrainError> {
+        self.remove("scores.json")
+    }
+
+    fn remove(&self, name: &str) -> Result<(), TrainError> {
+        let path = self.file(name);
         match fs::remove_file(&path) {
             Err(error) if !absent(&error) => Err(TrainError::write(&path)(error)),
             _ => Ok(()),
@@ -202,16 +219,19 @@ impl RunFolder {
         self.read("run.json")
     }
 
-    /// Makes the folder and `run.json`, or checks that it is this run's.
+    /// Makes the folder and `run.json`, which is written again if it is torn.
     pub(crate) fn open(&self, record: &RunRecord) -> Result<(), TrainError> {
-        if let Some(found) = self.record()? {
-            if found.id != record.id {
-                return Err(TrainError::OtherRun { path: self.path.clone(), found: found.id });
+        match self.record() {
+            Ok(Some(found)) if found.id != record.id => {
+                Err(TrainError::OtherRun { path: self.path.clone(), found: found.id })
             }
-            return Ok(());
+            Ok(Some(_)) => Ok(()),
+            Ok(None) | Err(TrainError::BadRun { .. }) => {
+                self.create()?;
+                self.write("run.json", record)
+            }
+            Err(error) => Err(error),
         }
-        self.create()?;
-        self.write("run.json", record)
     }
 
     fn create(&self) -> Result<(), TrainError> {
@@ -261,15 +281,15 @@ impl RunFolder {
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if absent(&error) => return Ok(None),
-            Err(source) => {
-                return Err(TrainError::BadRun { path, found: source.to_string(), expected: "a file".into() });
-            }
+            Err(source) => return Err(TrainError::Read { path, source }),
         };
         let bad = |found: String, expected: String| TrainError::BadRun { path: path.clone(), found, expected };
         let version =
             serde_json::from_slice::<Versioned>(&bytes).map_err(|e| bad(e.to_string(), "a run file".into()))?;
         if version.format > FORMAT {
-            return Err(bad(format!("format {}", version.format), format!("at most {FORMAT}: use a newer stepstone")));
+            let found = format!("format {}", version.format);
+            let expected = format!("at most {FORMAT}: use a newer stepstone");
+            return Err(TrainError::Newer { path, found, expected });
         }
         serde_json::from_slice(&bytes).map(Some).map_err(|error| bad(error.to_string(), "a run file".into()))
     }
@@ -278,4 +298,88 @@ impl RunFolder {
 /// What stands below a file does not exist either; making it will fail, and say so.
 fn absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn place() -> (tempfile::TempDir, RunFolder) {
+        let place = tempfile::tempdir().expect("a folder");
+        let folder = RunFolder::new(&place.path().join("run"));
+        folder.create().expect("creates");
+        (place, folder)
+    }
+
+    fn failure(reason: &str) -> FailureRecord {
+        FailureRecord { format: FORMAT, reason: reason.into(), hint: None }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_and_what_is_forgotten_is_gone() {
+        let (_place, folder) = place();
+        assert_eq!(folder.failure().expect("none"), None);
+        folder.fail("the loss is NaN".into(), None).expect("writes");
+        assert_eq!(folder.failure().expect("one"), Some(failure("the loss is NaN")));
+        folder.forget_failure().expect("removes");
+        folder.forget_failure().expect("nothing to remove is no error");
+        assert_eq!(folder.failure().expect("none"), None);
+    }
+
+    #[test]
+    fn torn_newer_and_unreadable_files_are_told_apart() {
+        let (_place, folder) = place();
+        let path = folder.file("failure.json");
+        for text in ["", "{", "null", "{\"format\": 1}", "{\"format\": \"one\"}"] {
+            fs::write(&path, text).expect("writes");
+            assert!(matches!(folder.failure(), Err(TrainError::BadRun { .. })), "{text:?}");
+        }
+        fs::write(&path, "{\"format\": 2, \"more\": 1}").expect("writes");
+        assert!(matches!(folder.failure(), Err(TrainError::Newer { .. })));
+        fs::remove_file(&path).expect("removes");
+        fs::create_dir(&path).expect("a folder in its place");
+        assert!(matches!(folder.failure(), Err(TrainError::Read { .. })));
+    }
+
+    #[test]
+    fn the_scores_of_a_run_are_one_flat_object_in_the_documented_order() {
+        let scores = Scores {
+            format: FORMAT,
+            run_id: "r".into(),
+            task: "rte".into(),
+            scores: vec![NamedScore { name: "accuracy".into(), value: 0.1 + 0.2 }],
+            parts: Vec::new(),
+            data: DataCounts { n_train: 7, n_dev: 5, n_classes: 2, majority_score: 0.6 },
+            steps: 3,
+            best_step: 2,
+            final_train_loss: 0.5,
+            n_distinct_pred: 1,
+        };
+        let text = serde_json::to_string(&scores).expect("JSON");
+        assert_eq!(
+            text,
+            "{\"format\":1,\"run_id\":\"r\",\"task\":\"rte\",\"scores\":[{\"name\":\"accuracy\",\
+             \"value\":0.30000000000000004}],\"parts\":[],\"n_train\":7,\"n_dev\":5,\"n_classes\":2,\
+             \"majority_score\":0.6,\"steps\":3,\"best_step\":2,\"final_train_loss\":0.5,\"n_distinct_pred\":1}"
+        );
+        let (_place, folder) = place();
+        folder.write("scores.json", &scores).expect("writes");
+        assert_eq!(folder.scores().expect("reads"), Some(scores));
+    }
+
+    #[test]
+    fn a_line_torn_by_a_kill_costs_one_line_of_the_log() {
+        let (_place, folder) = place();
+        folder.log("start", json!({"step": 0})).expect("writes");
+        let mut text = fs::read_to_string(folder.file("log.jsonl")).expect("a log");
+        text.push_str("{\"time\": \"2026");
+        fs::write(folder.file("log.jsonl"), text).expect("writes");
+        folder.log("resume", json!({"step": 3})).expect("writes");
+        let text = fs::read_to_string(folder.file("log.jsonl")).expect("a log");
+        let lines: Vec<Option<Value>> = text.lines().map(|line| serde_json::from_str(line).ok()).collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert!(lines[1].is_none(), "{text}");
+        assert_eq!(lines[2].as_ref().map(|line| &line["step"]), Some(&json!(3)), "{text}");
+    }
 }

@@ -6,33 +6,42 @@
 
 mod batches;
 mod benchmark;
+mod control;
 mod error;
 mod export;
+mod finished;
 mod folder;
 mod identify;
+mod inference;
 mod measure;
 mod model;
 mod overrides;
 mod predict;
 mod preset;
+mod progress;
+mod publish;
 mod recipe;
 mod resume;
 mod role;
 mod run;
 mod start;
+mod step;
+#[cfg(test)]
+mod testing;
 mod trainer;
 
 pub use benchmark::{Benchmark, Shape};
-pub use error::TrainError;
+pub use control::{Control, Outcome};
+pub use error::{TrainError, write_hint};
 pub use export::export;
-pub use folder::{FORMAT, FailureRecord, Identity, RunFolder, RunRecord, Scores, Timing};
+pub use folder::{DataCounts, FORMAT, FailureRecord, Identity, RunFolder, RunRecord, Scores, Timing};
 pub use identify::{EncoderIdentity, Lengths};
 pub use measure::Rates;
 pub use overrides::{Key, Layer, Overrides, Source};
 pub use predict::{Prediction, find_run, predict};
 pub use preset::{Optimizer, Preset};
+pub use progress::Progress;
 pub use recipe::{Inputs, Limits, Optimization, Recipe, Schedule, Selection, Warmup};
 pub use role::Role;
 pub use run::{Run, RunRequest, tokenizer_family};
 pub use start::StartPoint;
-pub use trainer::{Control, Outcome, Progress};

@@ -2,18 +2,15 @@
 
 use crate::batches::Split;
 use crate::error::TrainError;
-use crate::folder::{RunFolder, RunRecord, Scores};
-use crate::model::{self, HEAD_FILE, Heads};
-use crate::run::{answers, pack_shape, tokenizer_family};
-use crate::trainer::argmax;
+use crate::finished::{SavedModel, finished};
+use crate::folder::{RunFolder, RunRecord};
+use crate::inference::{DeviceModel, Unusable};
+use crate::model::Heads;
+use crate::run::{answers, pack_shape};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use stepstone_engine::{CpuDevice, Device, Scalars, Threads};
-use stepstone_models::{Classifier, EncoderConfig, HeadKind, Weights};
-use stepstone_tasks::{Task, Tokenizer, find, load_prediction_file};
-
-/// Rows that are computed at a time.
-const ROWS: usize = 64;
+use std::sync::atomic::AtomicBool;
+use stepstone_tasks::{Task, find, load_prediction_file};
 
 /// One line of `stepstone predict`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -57,66 +54,73 @@ pub fn predict(run: &Path, file: &Path, threads: usize) -> Result<Vec<Prediction
     let task = task_of(run, &record)?;
     let examples = load_prediction_file(task, file)?;
     let folder = run.join("model");
-    let config = EncoderConfig::read(&folder)?;
-    let tokenizer = Tokenizer::load(&folder, tokenizer_family(config.family), identity.recipe.inputs.max_length)?;
-    let tokenizer = tokenizer.with_pieces(identity.recipe.inputs.pieces);
-    let split = Split::new(&examples, task.sequences_per_example(), &tokenizer, config.usable_positions())?;
-    let model = Classifier::new(&config, identity.recipe.head, answers(task, identity.labels.len()));
-    let mut device = loaded(&folder, &config, identity.recipe.head, &model, threads)?;
-    let pass = model.inference_pass();
-    let rows: Vec<u32> = (0..examples.len() as u32).collect();
-    let mut predictions = Vec::with_capacity(rows.len());
-    for part in rows.chunks(ROWS) {
-        let batch = split.pack(part, 0, pack_shape(&config)).map_err(|e| bad(file, &e.to_string(), "shorter rows"))?;
-        device.run(&pass.program, &batch, Scalars { seed: 0, step: 0, loss_scale: 0.0 });
-        let logits = device.read(pass.logits);
-        let classes = identity.labels.len();
-        for ((row, logits), class) in part.iter().zip(logits.chunks_exact(classes)).zip(argmax(&logits, classes)) {
-            let id = examples[*row as usize].id.clone();
-            let label = identity.labels[class as usize].clone();
-            predictions.push(Prediction { id, label, probabilities: softmax(logits) });
+    let SavedModel { config, weights, tokenizer } = SavedModel::open(&RunFolder::new(run), &record)?;
+    let split = Split::new(&examples, task.sequences_per_example(), &tokenizer, (&config, &folder))?;
+    let answers = answers(task, identity.labels.len());
+    let mut model = DeviceModel::new(&config, identity.recipe.head, answers, threads)?;
+    model.load(&config, identity.recipe.head, &weights, Heads::Loaded)?;
+    let logits = model.logits(&split, examples.len(), pack_shape(&config), &AtomicBool::new(false));
+    let logits = logits.map_err(|unusable| match unusable {
+        Unusable::TooLarge(error) => TrainError::Rows { file: file.into(), found: error.to_string() },
+        Unusable::Logit { .. } | Unusable::Parameter { .. } => {
+            TrainError::Logits { model: folder.clone(), found: unusable.to_string() }
         }
-    }
-    Ok(predictions)
-}
-
-/// A device that holds the weights of a run's model.
-fn loaded(
-    folder: &Path,
-    config: &EncoderConfig,
-    head: HeadKind,
-    model: &Classifier,
-    threads: usize,
-) -> Result<CpuDevice, TrainError> {
-    let mut weights = Weights::open(folder, config)?;
-    match head {
-        HeadKind::Hf => {}
-        HeadKind::Linear => weights.add_file(&folder.join(HEAD_FILE), config)?,
-    }
-    let pool = Threads::new(threads).map_err(|source| TrainError::Threads { threads, source })?;
-    let mut device = CpuDevice::new(model.layout.len, pool);
-    model::load(model, config, head, &weights, Heads::Loaded, &mut device)?;
-    Ok(device)
-}
-
-/// Record and scores of a run that has ended.
-pub(crate) fn finished(run: &Path) -> Result<(RunRecord, Scores), TrainError> {
-    let folder = RunFolder::new(run);
-    let record = folder.record()?.ok_or_else(|| TrainError::MissingRun { path: run.join("run.json") })?;
-    let scores = folder.scores()?.ok_or_else(|| TrainError::Unfinished { run: run.into() })?;
-    Ok((record, scores))
+    })?;
+    let predictions = logits.iter().flat_map(|logits| {
+        let rows = examples.iter().zip(logits.rows()).zip(logits.predicted());
+        rows.map(|((example, logits), class)| Prediction {
+            id: example.id.clone(),
+            label: identity.labels[class as usize].clone(),
+            probabilities: softmax(logits),
+        })
+    });
+    Ok(predictions.collect())
 }
 
 pub(crate) fn task_of(run: &Path, record: &RunRecord) -> Result<&'static Task, TrainError> {
-    find(&record.identity.task).map_err(|error| bad(run, &error.to_string(), "a task of this version"))
-}
-
-fn bad(path: &Path, found: &str, expected: &str) -> TrainError {
-    TrainError::BadRun { path: path.into(), found: found.into(), expected: expected.into() }
+    find(&record.identity.task).map_err(|error| TrainError::Newer {
+        path: run.join("run.json"),
+        found: error.to_string(),
+        expected: "a task of this version".into(),
+    })
 }
 
 fn softmax(logits: &[f64]) -> Vec<f64> {
     let max = logits.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b));
     let sum: f64 = logits.iter().map(|z| (z - max).exp()).sum();
     logits.iter().map(|z| (z - max).exp() / sum).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{control, place, run};
+    use serde_json::json;
+    use std::fs;
+
+    #[test]
+    fn a_row_with_a_token_beyond_the_embedding_table_is_refused_by_its_id() {
+        let place = place();
+        let trained = run(place.path(), "run", &json!({}));
+        trained.train(&control(&AtomicBool::new(false)), &mut |_| {}).expect("trains");
+        let file = place.path().join("new.tsv");
+        fs::write(&file, "sentence\nw5 w6\nw5 w69\n").expect("file");
+        let error = predict(trained.folder.path(), &file, 1).expect_err("id 69 of 61");
+        assert!(matches!(&error, TrainError::Vocabulary { id: 69, .. }), "{error:?}");
+        fs::write(&file, "sentence\nw5 w6\n").expect("file");
+        let rows = predict(trained.folder.path(), &file, 1).expect("predicts");
+        let sum: f64 = rows[0].probabilities.iter().sum();
+        assert!(rows.len() == 1 && (sum - 1.0).abs() < 1e-12, "{rows:?}");
+    }
+
+    #[test]
+    fn probabilities_of_large_logits_are_finite_and_keep_their_ratio() {
+        let table = [([1000.0, 1000.0], [0.5, 0.5]), ([-1000.0, -1000.0 + 3f64.ln()], [0.25, 0.75])];
+        for (logits, want) in table {
+            for (got, want) in softmax(&logits).into_iter().zip(want) {
+                // ln 3 beside 1000 keeps 43 of its 53 bits.
+                assert!((got - want).abs() < 1e-12, "{logits:?}: {got} and {want}");
+            }
+        }
+    }
 }

@@ -8,10 +8,10 @@ use crate::overrides::Layer;
 use crate::preset::Preset;
 use crate::recipe::Recipe;
 use crate::role::Role;
-use crate::start::StartPoint;
+use crate::start::{StartPoint, is_missing_pooler};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use stepstone_models::{Answers, EncoderConfig, Family, Weights};
+use stepstone_models::{Answers, Classifier, EncoderConfig, Family, Weights};
 use stepstone_tasks::{Example, Files, Task, TaskData, TaskHead, Tokenizer, TokenizerFamily, load};
 
 /// What to train. Paths say where to find things; they do not enter the run's id.
@@ -83,14 +83,10 @@ impl Run {
         let tokenizer = Tokenizer::load(folder, tokenizer_family(config.family), recipe.inputs.max_length)?;
         let tokenizer = tokenizer.with_pieces(recipe.inputs.pieces);
         let choices = task.sequences_per_example();
-        let split = |examples: &[Example]| Split::new(examples, choices, &tokenizer, config.usable_positions());
+        let split = |examples: &[Example]| Split::new(examples, choices, &tokenizer, (&config, folder));
         let (train, dev) = (split(&data.train)?, split(&data.dev)?);
-        for feature in train.features.iter().chain(&dev.features) {
-            if let Some(id) = feature.ids.iter().find(|id| **id as usize >= config.vocab_size) {
-                let (folder, vocab_size) = (folder.clone(), config.vocab_size);
-                return Err(TrainError::Vocabulary { folder, id: *id, vocab_size });
-            }
-        }
+        let answers = answers(task, data.labels.len());
+        let pooler = new_pooler_note(&Classifier::new(&config, recipe.head, answers), &config, &weights);
         let encoder = request.start.digest(&weights)?;
         let record = RunRecord::new(identity(encoder, &tokenizer, (task, role), &data, recipe, request.seed))?;
         let default = Path::new("runs").join(&record.id);
@@ -98,7 +94,7 @@ impl Run {
             folder: RunFolder::new(request.out.as_ref().unwrap_or(&default)),
             record,
             truncated: train.truncated,
-            notes: data.notes.iter().cloned().chain(data.one_class_note()).collect(),
+            notes: data.notes.iter().cloned().chain(data.one_class_note()).chain(pooler).collect(),
             config,
             weights,
             task,
@@ -134,6 +130,12 @@ impl Run {
     }
 }
 
+/// A pooler that starts anew is untrained, which small data notice.
+fn new_pooler_note(model: &Classifier, config: &EncoderConfig, weights: &Weights) -> Option<String> {
+    let missing = model.layout.parts().any(|part| is_missing_pooler(&part.name, weights));
+    missing.then(|| format!("the encoder has no pooler: a new one starts from N(0, {})", config.initializer_range))
+}
+
 /// What a model of this task decides among.
 pub(crate) fn answers(task: &Task, labels: usize) -> Answers {
     match task.head {
@@ -153,4 +155,29 @@ pub fn tokenizer_family(family: Family) -> TokenizerFamily {
 pub(crate) fn pack_shape(config: &EncoderConfig) -> PackShape {
     let one_segment = config.family == Family::Roberta || config.type_vocab_size == 1;
     PackShape { position_offset: config.position_offset(), one_segment }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{place, run};
+    use safetensors::SafeTensors;
+    use serde_json::json;
+    use std::fs;
+
+    #[test]
+    fn a_pooler_that_starts_anew_is_told_where_the_head_uses_one() {
+        let place = place();
+        let noted = |out: &str, head: &str| {
+            let notes = run(place.path(), out, &json!({"head": head})).notes;
+            notes.iter().any(|note| note == "the encoder has no pooler: a new one starts from N(0, 0.02)")
+        };
+        assert!(!noted("with", "hf"), "the encoder has one");
+        let path = place.path().join("model/model.safetensors");
+        let bytes = fs::read(&path).expect("weights");
+        let tensors = SafeTensors::deserialize(&bytes).expect("tensors").tensors();
+        let rest = tensors.into_iter().filter(|(name, _)| !name.contains("pooler"));
+        fs::write(&path, safetensors::serialize(rest, None).expect("serializes")).expect("writes");
+        assert!(noted("without", "hf"));
+        assert!(!noted("linear", "linear"), "this head reads the first token's state");
+    }
 }

@@ -30,6 +30,11 @@ impl StartPoint {
     }
 }
 
+/// Whether `tensor` belongs to a pooler that the start point lacks: it starts anew, as in transformers.
+pub(crate) fn is_missing_pooler(tensor: &str, weights: &Weights) -> bool {
+    tensor.starts_with("pooler.") && !weights.contains(tensor)
+}
+
 /// The identity of the encoder that run `id` makes.
 pub(crate) fn run_digest(id: &str) -> String {
     format!("run:{id}")

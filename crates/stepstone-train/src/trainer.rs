@@ -1,84 +1,39 @@
-//! The training loop: steps, evaluation, best weights, resume points.
+//! The training loop: steps, evaluations, best weights, resume points.
 
-use crate::batches::Order;
+use crate::control::{Control, Outcome};
 use crate::error::TrainError;
 use crate::folder::{FORMAT, Scores, Timing};
-use crate::model::{self, Heads};
-use crate::preset::Optimizer;
+use crate::inference::{DeviceModel, Logits, Unusable};
+use crate::model::Heads;
+use crate::progress::Progress;
+use crate::publish::{Finished, score};
 use crate::resume::{self, Best, State};
 use crate::run::Run;
-use serde::Serialize;
+use crate::step::Stepper;
 use serde_json::json;
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
-use std::fs;
-use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-use stepstone_engine::{AdamW, Arena, Batch, CpuDevice, Device, Scalars, Threads, Update};
-use stepstone_files::write_atomically;
-use stepstone_models::{Classifier, InferencePass, TrainingPass};
-use stepstone_tasks::NamedScore;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+use stepstone_engine::Device;
 
-/// Sequences of one evaluation batch.
-const EVALUATION_BATCH: usize = 64;
-/// Gradient norms that a failure shows.
-const NORMS_KEPT: usize = 8;
-/// Lines that training writes into the log, about.
+/// Approximate number of step lines per log.
 const LOG_LINES: u64 = 200;
 
-/// How the caller steers a run.
-pub struct Control<'a> {
-    /// Set: save and stop after the step, or the batch of an evaluation, in progress.
-    pub stop: &'a AtomicBool,
-    /// Least time between two resume points, which are made at evaluations.
-    pub resume_interval: Duration,
-    /// Asked before every write that others rely on: false if another worker has taken the run over.
-    pub still_ours: &'a dyn Fn() -> bool,
-}
-
-/// What a caller may show while a run trains.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[expect(missing_docs, reason = "the names say it")]
-pub struct Progress {
-    pub step: u64,
-    pub total_steps: u64,
-    pub loss: f64,
-    pub learning_rate: f64,
-    pub tokens_per_second: f64,
-    /// Of the steps and evaluations that are left, at the speed so far.
-    pub seconds_left: f64,
-    /// The primary score, right after an evaluation.
-    pub score: Option<f64>,
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
-    /// All steps are done and the scores are written.
-    Done(Scores),
-    /// Stopped by the caller after this many steps; the state is saved.
-    Stopped {
-        /// Steps done.
-        step: u64,
-    },
-}
-
 impl Run {
-    /// Trains, or goes on where an earlier call was stopped; a finished run returns its scores at once.
+    /// Trains, or goes on where an earlier call was stopped; a finished run returns its scores at once. What is torn or
+    /// missing in it is made again.
     ///
     /// # Errors
-    /// If the folder cannot be written or holds another run, or if the loss is no longer finite.
+    /// If the folder cannot be written or holds another run, or if the loss, a weight or a logit is no longer finite.
     pub fn train(&self, control: &Control<'_>, report: &mut dyn FnMut(&Progress)) -> Result<Outcome, TrainError> {
-        self.folder.open(&self.record)?;
-        if let Some(scores) = self.folder.scores()? {
+        if let Some(scores) = self.finished()? {
             return Ok(Outcome::Done(scores));
         }
+        control.check_still_ours(&self.record.id)?;
+        self.folder.open(&self.record)?;
+        self.folder.forget_scores()?;
         self.folder.forget_failure()?;
         let (mut trainer, new) = Trainer::new(self)?;
-        if let Some((state, best)) =
-            resume::load(&self.folder, &self.record.id, &mut trainer.device, trainer.model.layout.len)
-        {
+        if let Some((state, best)) = resume::load(&self.folder, &self.record.id, &mut trainer.model) {
             (trainer.state, trainer.best) = (state, best);
         }
         let start =
@@ -90,76 +45,53 @@ impl Run {
 
 pub(crate) struct Trainer<'a> {
     run: &'a Run,
-    model: Classifier,
-    training: TrainingPass,
-    inference: InferencePass,
-    decays: Vec<bool>,
-    tensors: Vec<Range<usize>>,
-    order: Order,
-    device: CpuDevice,
+    model: DeviceModel,
+    stepper: Stepper<'a>,
     pub(crate) state: State,
+    /// Parameters of the best evaluation so far.
     best: Vec<f32>,
-    norms: Vec<f64>,
     pub(crate) clock: Timing,
 }
 
 impl<'a> Trainer<'a> {
     /// A trainer before its first step, and the names of the tensors that started anew.
     pub(crate) fn new(run: &'a Run) -> Result<(Self, Vec<String>), TrainError> {
-        let (recipe, threads) = (run.recipe(), run.threads);
-        let model = Classifier::new(&run.config, recipe.head, run.answers());
-        let pool = Threads::new(threads).map_err(|source| TrainError::Threads { threads, source })?;
-        let mut device = CpuDevice::new(model.layout.len, pool);
-        let heads = Heads::New { seed: run.seed() };
-        let new = model::load(&model, &run.config, recipe.head, &run.weights, heads, &mut device)?;
+        let (head, threads) = (run.recipe().head, run.threads);
+        let mut model = DeviceModel::new(&run.config, head, run.answers(), threads)?;
+        let new = model.load(&run.config, head, &run.weights, Heads::New { seed: run.seed() })?;
         let trainer = Trainer {
             run,
-            training: model.training_pass(),
-            inference: model.inference_pass(),
-            decays: match recipe.optimization.optimizer {
-                Optimizer::AdamW => model.layout.decays(),
-                Optimizer::BertAdam => vec![true; model.layout.decays().len()],
-            },
-            tensors: model.layout.part_ranges(),
-            order: Order::new(run.seed(), run.train.gold.len(), recipe.schedule.batch_size),
+            stepper: Stepper::new(run, &model),
             state: State { run_id: run.record.id.clone(), ..State::default() },
-            best: vec![0.0; model.layout.len],
-            norms: Vec::new(),
+            best: vec![0.0; model.classifier.layout.len],
             clock: Timing { format: FORMAT, threads, ..Timing::default() },
-            device,
             model,
         };
         Ok((trainer, new))
     }
 
     fn steps(&mut self, control: &Control<'_>, report: &mut dyn FnMut(&Progress)) -> Result<Outcome, TrainError> {
-        let total = self.run.recipe().schedule.total_steps;
-        let log_every = (total / LOG_LINES).max(1);
         let mut last_save = Instant::now();
         let mut loss = f64::NAN;
         loop {
             if self.evaluation_is_due() {
                 let Some(score) = self.evaluate_and_keep_best(control)? else { return self.stopped(control) };
                 report(&self.progress(loss, Some(score)));
-                if self.state.step < total && !self.out_of_patience() && last_save.elapsed() >= control.resume_interval
-                {
+                if !self.is_over() && last_save.elapsed() >= control.resume_interval {
                     self.save(control)?;
                     last_save = Instant::now();
                 }
-            } else if self.state.step < total && !self.out_of_patience() {
-                loss = self.step()?;
-                let done = self.state.step;
-                if done.is_multiple_of(log_every) || done == 1 {
-                    self.log_step(loss)?;
-                }
-                report(&self.progress(loss, None));
-            } else {
+            } else if self.is_over() {
                 return match self.finish(control)? {
                     Some(scores) => Ok(Outcome::Done(scores)),
                     None => self.stopped(control),
                 };
+            } else {
+                loss = self.step()?;
+                self.log_step(loss)?;
+                report(&self.progress(loss, None));
             }
-            if control.stop.load(Ordering::Relaxed) {
+            if control.is_stopped() {
                 return self.stopped(control);
             }
         }
@@ -175,81 +107,39 @@ impl<'a> Trainer<'a> {
         self.run.recipe().evaluates_after(self.state.step) && self.state.evaluated != self.state.step
     }
 
-    /// Whether too many evaluations in a row were no better than the best.
-    fn out_of_patience(&self) -> bool {
-        self.run.recipe().selection.patience.is_some_and(|patience| self.state.since_best > patience)
+    /// Whether all steps are done, or too many evaluations in a row were no better than the best.
+    fn is_over(&self) -> bool {
+        let recipe = self.run.recipe();
+        self.state.step >= recipe.schedule.total_steps
+            || recipe.selection.patience.is_some_and(|patience| self.state.since_best > patience)
     }
 
-    /// One optimizer step, in one or more micro-batches; returns the mean loss in nats.
+    /// One optimizer step; returns the mean loss in nats.
     pub(crate) fn step(&mut self) -> Result<f64, TrainError> {
         let started = Instant::now();
-        let (run, recipe, step) = (self.run, self.run.recipe(), self.state.step);
-        let rows = self.order.step(step);
-        let scalars = Scalars { seed: run.seed(), step: step as u32, loss_scale: 1.0 / rows.len() as f64 };
-        let (mut loss, mut first) = (0.0, 0);
-        for part in rows.chunks(rows.len().div_ceil(recipe.schedule.gradient_accumulation_steps)) {
-            let batch = self.pack(part, first)?;
-            self.device.run(&self.training.program, &batch, scalars);
-            loss += self.device.read(self.training.losses).iter().sum::<f64>() * scalars.loss_scale;
-            self.clock.tokens += batch.tokens() as u64;
-            first += part.len();
-        }
-        let adamw = AdamW {
-            learning_rate: recipe.learning_rate_at(step),
-            beta1: recipe.optimization.adam_beta1,
-            beta2: recipe.optimization.adam_beta2,
-            epsilon: recipe.optimization.adam_epsilon,
-            weight_decay: recipe.optimization.weight_decay,
-            step: step + 1,
-            bias_correction: recipe.optimization.optimizer == Optimizer::AdamW,
-            gradient_scale: 1.0,
-        };
-        self.device.update(&Update {
-            adamw,
-            max_gradient_norm: recipe.optimization.max_grad_norm as f32,
-            max_tensor_norm: recipe.optimization.max_tensor_norm as f32,
-            tensors: &self.tensors,
-            decays: &self.decays,
-        });
-        let norm = self.device.gradient_norm();
-        if !loss.is_finite() || !norm.is_finite() {
-            return Err(TrainError::NotFinite { step: step + 1, loss, norms: self.norms.clone() });
-        }
-        self.norms.push(norm);
-        if self.norms.len() > NORMS_KEPT {
-            self.norms.remove(0);
-        }
+        let done = self.stepper.step(&mut self.model, self.state.step)?;
         self.state.step += 1;
-        self.state.loss_sum += loss;
+        self.state.loss_sum += done.loss;
         self.state.loss_steps += 1;
+        self.clock.tokens += done.tokens;
         self.clock.step_seconds += started.elapsed().as_secs_f64();
         self.clock.steps += 1;
-        Ok(loss)
+        Ok(done.loss)
     }
 
-    fn pack(&self, rows: &[u32], first: usize) -> Result<Batch, TrainError> {
-        self.run.train.pack(rows, first, self.run.pack_shape()).map_err(too_large)
-    }
-
-    /// Logits `[examples, answers]` of the first dev examples with the weights in the device; None if `stop` was set
-    /// meanwhile.
-    pub(crate) fn dev_logits(&mut self, examples: usize, stop: &AtomicBool) -> Result<Option<Vec<f64>>, TrainError> {
+    /// Logits of the first dev examples with the weights in the device; None if `stop` was set meanwhile.
+    pub(crate) fn dev_logits(&mut self, examples: usize, stop: &AtomicBool) -> Result<Option<Logits>, TrainError> {
         let started = Instant::now();
-        let rows: Vec<u32> = (0..examples as u32).collect();
-        let (mut logits, mut tokens) = (Vec::new(), 0);
-        for part in rows.chunks(EVALUATION_BATCH) {
-            if stop.load(Ordering::Relaxed) {
-                return Ok(None);
-            }
-            let batch = self.run.dev.pack(part, 0, self.run.pack_shape()).map_err(too_large)?;
-            self.device.run(&self.inference.program, &batch, Scalars { seed: 0, step: 0, loss_scale: 0.0 });
-            logits.extend(self.device.read(self.inference.logits));
-            tokens += batch.tokens() as u64;
-        }
+        let logits = self.model.logits(&self.run.dev, examples, self.run.pack_shape(), stop);
+        let Some(logits) = logits.map_err(|error| self.unusable(&error))? else { return Ok(None) };
         self.clock.evaluation_seconds += started.elapsed().as_secs_f64();
-        self.clock.evaluation_tokens += tokens;
+        self.clock.evaluation_tokens += logits.tokens;
         self.clock.evaluations += 1;
         Ok(Some(logits))
+    }
+
+    fn unusable(&self, error: &Unusable) -> TrainError {
+        self.stepper.unusable(self.state.step, error)
     }
 
     /// The primary score; None if the run was stopped meanwhile.
@@ -259,15 +149,16 @@ impl<'a> Trainer<'a> {
         let all = self.run.dev.gold.len();
         let examples = self.run.recipe().selection.selection_examples.map_or(all, |most| most.min(all));
         let Some(logits) = self.dev_logits(examples, control.stop)? else { return Ok(None) };
-        let scores = self.score(&argmax(&logits, self.model.answers.count()), 0..examples);
+        let scores = score(self.run, &logits.predicted(), 0..examples);
         let score = scores[0].value;
+        if self.state.best.is_none_or(|best| score > best.score) {
+            self.best = self.model.parameters().map_err(|error| self.unusable(&error))?;
+            (self.state.best, self.state.since_best) = (Some(Best { step, score }), 0);
+        } else {
+            self.state.since_best += 1;
+        }
         let state = &mut self.state;
         state.evaluated = step;
-        state.since_best += 1;
-        if state.best.is_none_or(|best| score > best.score) {
-            (state.best, state.since_best) = (Some(Best { step, score }), 0);
-            self.device.store(Arena::Parameters, 0, &mut self.best);
-        }
         state.loss = state.loss_sum / state.loss_steps.max(1) as f64;
         (state.loss_sum, state.loss_steps) = (0.0, 0);
         let mut fields = serde_json::Map::from_iter([("step".to_owned(), json!(step))]);
@@ -276,131 +167,162 @@ impl<'a> Trainer<'a> {
         Ok(Some(score))
     }
 
-    fn score(&self, predicted: &[u32], range: Range<usize>) -> Vec<NamedScore> {
-        self.run.task.metric.score(&predicted[range.clone()], &self.run.dev.gold[range], self.model.answers.count())
-    }
-
     fn save(&mut self, control: &Control<'_>) -> Result<(), TrainError> {
         let step = self.state.step;
-        self.check_still_ours(control)?;
+        // A resume point with a NaN in it would fail whatever goes on from it.
+        let len = self.model.parameters().map_err(|error| self.unusable(&error))?.len();
+        control.check_still_ours(&self.run.record.id)?;
         self.run.folder.log("saving", json!({"step": step}))?;
-        resume::save(&self.run.folder, &self.state, &self.device, &self.best, self.model.layout.len)?;
+        resume::save(&self.run.folder, &self.state, &self.model.device, len, &self.best)?;
         self.run.folder.log("saved", json!({"step": step}))
     }
 
-    fn check_still_ours(&self, control: &Control<'_>) -> Result<(), TrainError> {
-        if (control.still_ours)() { Ok(()) } else { Err(TrainError::Lost { id: self.run.record.id.clone() }) }
-    }
-
-    /// Scores the best weights once more and writes model, predictions and, last, the scores. None if the run was
-    /// stopped meanwhile.
+    /// Scores the best weights once more, on the whole dev split, and publishes. None if the run was stopped meanwhile.
     fn finish(&mut self, control: &Control<'_>) -> Result<Option<Scores>, TrainError> {
-        let (run, folder) = (self.run, &self.run.folder);
-        let best = self.state.best.unwrap_or(Best { step: self.state.step, score: f64::NAN });
-        let last = self.parameters();
-        self.device.load(Arena::Parameters, 0, &self.best);
+        let run = self.run;
+        let last = self.model.parameters().map_err(|error| self.unusable(&error))?;
+        self.model.set_parameters(&self.best);
         let Some(logits) = self.dev_logits(run.dev.gold.len(), control.stop)? else {
-            self.device.load(Arena::Parameters, 0, &last);
+            self.model.set_parameters(&last);
             return Ok(None);
         };
-        let predicted = argmax(&logits, self.model.answers.count());
-        self.check_still_ours(control)?;
-        folder.log("writing", json!({"step": self.state.step}))?;
-        if run.keep_model {
-            let _ = fs::remove_dir_all(folder.file("model")); // of an attempt that was killed before its scores
-            model::save(&folder.file("model"), run, &self.model, &self.best)?;
-        }
-        self.write_predictions(&logits, &predicted)?;
-        let part = |part: &stepstone_tasks::DevPart| {
-            let scores = self.score(&predicted, part.range.clone()).into_iter();
-            scores.map(|s| NamedScore { name: format!("{}.{}", part.name, s.name), ..s }).collect::<Vec<_>>()
+        self.clock.activation_bytes = self.model.device.activation_bytes();
+        let finished = Finished {
+            run,
+            model: &self.model,
+            parameters: &self.best,
+            logits: &logits,
+            state: &self.state,
+            best_step: self.state.best.map_or(self.state.step, |best| best.step),
         };
-        let scores = Scores {
-            format: FORMAT,
-            run_id: run.record.id.clone(),
-            task: run.task.name.into(),
-            scores: self.score(&predicted, 0..predicted.len()),
-            parts: run.data.dev_parts.iter().flat_map(part).collect(),
-            n_train: run.train.gold.len(),
-            n_dev: run.dev.gold.len(),
-            n_classes: self.model.answers.count(),
-            majority_score: run.task.metric.majority_score(&run.dev.gold, self.model.answers.count()),
-            steps: self.state.step,
-            best_step: best.step,
-            final_train_loss: self.state.loss,
-            n_distinct_pred: predicted.iter().collect::<BTreeSet<_>>().len(),
-        };
-        self.clock.activation_bytes = self.device.activation_bytes();
-        folder.write("timing.json", &self.clock)?;
-        self.check_still_ours(control)?;
-        folder.write("scores.json", &scores)?;
-        folder.log("done", json!({"step": self.state.step, "best_step": best.step}))?;
-        let _ = fs::remove_dir_all(folder.file("resume")); // done: a left-over costs disk, nothing else
-        Ok(Some(scores))
+        finished.publish(&self.clock, control).map(Some)
     }
 
-    fn parameters(&self) -> Vec<f32> {
-        let mut parameters = vec![0.0; self.model.layout.len];
-        self.device.store(Arena::Parameters, 0, &mut parameters);
-        parameters
-    }
-
-    fn write_predictions(&self, logits: &[f64], predicted: &[u32]) -> Result<(), TrainError> {
-        let (labels, path) = (&self.run.data.labels, self.run.folder.file("predictions.jsonl"));
-        let mut text = String::new();
-        let rows = self.run.data.dev.iter().zip(logits.chunks_exact(labels.len())).zip(predicted);
-        for (((example, logits), predicted), gold) in rows.zip(&self.run.dev.gold) {
-            let logits: Vec<f32> = logits.iter().map(|z| *z as f32).collect();
-            let (gold, predicted) = (&labels[*gold as usize], &labels[*predicted as usize]);
-            let line = json!({"id": example.id, "gold": gold, "predicted": predicted, "logits": logits});
-            let _ = writeln!(text, "{line}"); // a String takes every write
-        }
-        write_atomically(&path, text.as_bytes()).map_err(TrainError::write(&path))
-    }
-
+    /// Logs the first step, the last, and some between.
     fn log_step(&self, loss: f64) -> Result<(), TrainError> {
         let (recipe, step) = (self.run.recipe(), self.state.step);
-        let epoch = (step * recipe.schedule.batch_size as u64) as f64 / self.run.train.gold.len() as f64;
-        let learning_rate = recipe.learning_rate_at(step - 1);
+        let every = (recipe.schedule.total_steps / LOG_LINES).max(1);
+        if !step.is_multiple_of(every) && step != 1 && step != recipe.schedule.total_steps {
+            return Ok(());
+        }
         let fields = json!({
-            "step": step, "epoch": epoch, "loss": loss, "learning_rate": learning_rate, "grad_norm": self.norms.last(),
+            "step": step,
+            "epoch": self.stepper.order.epochs_after(step),
+            "loss": loss,
+            "learning_rate": recipe.learning_rate_at(step - 1),
+            "grad_norm": self.stepper.last_norm(),
         });
         self.run.folder.log("step", fields)
     }
 
     fn progress(&self, loss: f64, score: Option<f64>) -> Progress {
-        let (recipe, step, clock) = (self.run.recipe(), self.state.step, &self.clock);
-        let per_step = clock.step_seconds / clock.steps.max(1) as f64;
-        let tokens_per_second = clock.tokens as f64 / clock.step_seconds.max(1e-9);
-        // Before the first evaluation: a forward pass costs about a third of a step, token for token.
-        let dev_tokens: usize = self.run.dev.features.iter().map(|f| f.ids.len()).sum();
-        let per_evaluation = match clock.evaluations {
-            0 => dev_tokens as f64 / tokens_per_second / 3.0,
-            n => clock.evaluation_seconds / n as f64,
-        };
-        let evaluations_done = step * recipe.selection.evaluations / recipe.schedule.total_steps;
-        // One more than planned: the best weights are scored again at the end.
-        let evaluations_left = recipe.selection.evaluations - evaluations_done + 1;
-        Progress {
-            step,
-            total_steps: recipe.schedule.total_steps,
-            loss,
-            learning_rate: recipe.learning_rate_at(step - 1),
-            tokens_per_second,
-            seconds_left: (recipe.schedule.total_steps - step) as f64 * per_step
-                + evaluations_left as f64 * per_evaluation,
-            score,
-        }
+        Progress::new(self.run, &self.clock, self.state.step, loss, score)
     }
 }
 
-/// Index of the largest of each `classes` logits, the first on ties.
-pub(crate) fn argmax(logits: &[f64], classes: usize) -> Vec<u32> {
-    let best = |row: &[f64]| (1..classes).fold(0, |best, i| if row[i] > row[best] { i } else { best }) as u32;
-    logits.chunks_exact(classes).map(best).collect()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{control, place, run};
+    use serde_json::Value;
+    use std::fs;
+    use std::path::Path;
+    use std::sync::atomic::Ordering;
 
-#[expect(clippy::needless_pass_by_value, reason = "map_err hands the error over")]
-fn too_large(error: stepstone_engine::PackError) -> TrainError {
-    TrainError::Recipe { key: "batch_size", found: error.to_string(), expected: "a smaller batch".into() }
+    /// The lines of a log with this event.
+    fn logged(run: &Run, event: &str) -> Vec<Value> {
+        let log = fs::read_to_string(run.folder.file("log.jsonl")).expect("a log");
+        let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        lines.filter(|line| line["event"] == event).collect()
+    }
+
+    fn train(run: &Run) -> Result<Outcome, TrainError> {
+        run.train(&control(&AtomicBool::new(false)), &mut |_| {})
+    }
+
+    #[test]
+    fn a_log_ends_at_the_last_epoch_however_batches_are_accumulated() {
+        let place = place();
+        let mut scores = Vec::new();
+        for parts in [1, 2, 3, 5] {
+            let values = json!({"epochs": 3, "gradient_accumulation_steps": parts});
+            let run = run(place.path(), &parts.to_string(), &values);
+            let Outcome::Done(done) = train(&run).expect("trains") else { panic!("stopped") };
+            let steps = logged(&run, "step");
+            let last = steps.last().expect("steps");
+            // 26 examples in batches of 5 are 6 steps an epoch, the last one of a single example.
+            assert_eq!((&last["step"], &last["epoch"]), (&json!(18), &json!(3.0)), "{parts} parts");
+            scores.push(done.scores);
+        }
+        assert!(scores.iter().all(|of| *of == scores[0]), "{scores:?}");
+    }
+
+    fn nothing_is_published(run: &Run) {
+        for name in ["scores.json", "predictions.jsonl", "model", "timing.json", "resume/state.safetensors"] {
+            assert!(!run.folder.file(name).exists(), "{name} was written");
+        }
+    }
+
+    /// Recipes whose update leaves weights too large for f32 products, and weights that are not finite themselves.
+    const TOO_LARGE: [f64; 2] = [1e38, 1e39];
+
+    #[test]
+    fn a_run_that_blows_up_on_its_last_step_fails_and_publishes_nothing() {
+        for learning_rate in TOO_LARGE {
+            let place = place();
+            let values = json!({"max_steps": 1, "evaluations": 1, "warmup_steps": 0, "learning_rate": learning_rate});
+            let run = run(place.path(), "run", &values);
+            let error = train(&run).expect_err("weights that mean nothing");
+            let TrainError::NotFinite { step: 1, found, norms } = &error else { panic!("{error:?}") };
+            assert!(found.contains("logit") && norms.len() == 1, "{error:?}");
+            nothing_is_published(&run);
+        }
+    }
+
+    #[test]
+    fn a_run_that_blew_up_saves_no_resume_point_when_it_is_stopped() {
+        let place = place();
+        let values = json!({"max_steps": 9, "evaluations": 1, "warmup_steps": 0, "learning_rate": 1e39});
+        let run = run(place.path(), "run", &values);
+        let error = run.train(&control(&AtomicBool::new(true)), &mut |_| {}).expect_err("weights that mean nothing");
+        assert!(
+            matches!(&error, TrainError::NotFinite { step: 1, found, .. } if found.contains("tensor")),
+            "{error:?}"
+        );
+        nothing_is_published(&run);
+    }
+
+    fn files(run: &Path) -> Vec<Vec<u8>> {
+        let names = ["run.json", "scores.json", "predictions.jsonl", "model/model.safetensors", "model/config.json"];
+        names.map(|name| fs::read(run.join(name)).expect(name)).to_vec()
+    }
+
+    #[test]
+    fn a_run_stopped_at_any_step_ends_with_the_bytes_of_an_uninterrupted_one() {
+        let place = place();
+        let values = json!({"max_steps": 5, "evaluations": 3, "learning_rate": 1e-3});
+        let whole = run(place.path(), "whole", &values);
+        train(&whole).expect("trains");
+        for last in 1..5 {
+            let stopped = run(place.path(), &format!("stopped-{last}"), &values);
+            let stop = AtomicBool::new(false);
+            let outcome = stopped.train(&control(&stop), &mut |progress| {
+                stop.store(progress.step == last, Ordering::Relaxed);
+            });
+            assert_eq!(outcome.expect("stops"), Outcome::Stopped { step: last });
+            train(&stopped).expect("goes on");
+            assert_eq!(logged(&stopped, "resume")[0]["step"], json!(last));
+            assert!(files(stopped.folder.path()) == files(whole.folder.path()), "stopped after {last}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_was_taken_over_writes_neither_scores_nor_resume_point() {
+        let place = place();
+        let run = run(place.path(), "run", &json!({}));
+        let stop = AtomicBool::new(false);
+        let error = run.train(&Control { still_ours: &|| false, ..control(&stop) }, &mut |_| {}).expect_err("lost");
+        assert!(matches!(error, TrainError::Lost { .. }), "{error:?}");
+        nothing_is_published(&run);
+    }
 }

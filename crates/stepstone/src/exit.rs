@@ -140,7 +140,7 @@ fn study_code(error: &StudyError) -> u8 {
                 CANNOT_CREATE
             }
         }
-        StudyError::Exists { .. } => CANNOT_CREATE,
+        StudyError::Exists { .. } | StudyError::Busy { .. } => CANNOT_CREATE,
         StudyError::Write { source, .. } => write_code(source),
         StudyError::Memory { .. } | StudyError::Spawn { .. } => SYSTEM,
         StudyError::Process { code, .. } => u8::try_from(*code).unwrap_or(FAILED),
@@ -162,8 +162,14 @@ fn code(error: &TrainError) -> u8 {
         TrainError::SeveralRuns { .. } | TrainError::Task(_) => USAGE,
         TrainError::Tokenizer(TokenizerError::Corrupt { .. } | TokenizerError::Setting { .. })
         | TrainError::Vocabulary { .. }
-        | TrainError::BadRun { .. } => DATA,
-        TrainError::Tokenizer(TokenizerError::Read { source, .. }) => read_code(source),
+        | TrainError::Logits { .. }
+        | TrainError::Rows { .. }
+        | TrainError::BadRun { .. }
+        | TrainError::Newer { .. } => DATA,
+        TrainError::DamagedModel(source) => code(source),
+        TrainError::Read { source, .. } | TrainError::Tokenizer(TokenizerError::Read { source, .. }) => {
+            read_code(source)
+        }
         TrainError::Lost { .. } => WORK_LEFT,
         TrainError::Recipe { .. } | TrainError::Tokenizer(TokenizerError::TooShort { .. }) => CONFIG,
         TrainError::NotFinite { .. } => FAILED,

@@ -1,4 +1,4 @@
-//! The first Ctrl-C or SIGTERM asks for a clean stop; the second kills.
+//! Signals: a write beyond the file-size limit fails instead of killing. The first Ctrl-C or SIGTERM asks for a clean stop; the second kills.
 
 use std::io;
 use std::sync::Arc;
@@ -12,5 +12,7 @@ pub(crate) fn flag() -> io::Result<Arc<AtomicBool>> {
         signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))?;
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
+    // With a handler in place the write itself fails, and the error names the file.
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     Ok(stop)
 }

@@ -149,6 +149,8 @@ fn as_json(plan: &Plan, tally: &Tally<'_>, cost: &Cost, slots: Slots, seconds: f
             RunState::Running(_) => "running",
             RunState::Waiting { .. } if tally.is_blocked(number) => "blocked",
             RunState::Waiting { .. } => "waiting",
+            RunState::Damaged(_) => "damaged",
+            RunState::Foreign(_) => "foreign",
         };
         json!({
             "id": run.record.id, "task": task.task.name, "role": task.role, "intermediate": run.intermediate,

@@ -2,9 +2,11 @@
 
 use crate::commands::study::StudyArgs;
 use crate::exit::{self, Failure};
+use serde_json::{Value, json};
 use std::env;
+use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use stepstone_analysis::report::{self, Color, Layout};
 use stepstone_analysis::{Method, Mode, Options, analyze, parse, write_observations};
 use stepstone_files::write_atomically;
@@ -33,6 +35,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
 pub(crate) fn write_results(plan: &Plan, out: &mut impl Write) -> Result<(), Failure> {
     let rows = observations(plan, &plan.store(), &mut Leases::new(EXPIRY));
     let text = write_observations(&rows);
+    claim_folder(plan)?;
     let path = write(plan, "observations.csv", &text)?;
     if rows.iter().all(|row| row.score.is_none()) {
         return Ok(()); // nothing is done yet, so there is nothing to say
@@ -49,6 +52,23 @@ pub(crate) fn write_results(plan: &Plan, out: &mut impl Write) -> Result<(), Fai
     }
     writeln!(out, "\nobservations.csv, report.md and transfer.svg lie in {}", plan.study.out.display())
         .map_err(Failure::output)
+}
+
+/// Notes whose results the folder holds, and says so if until now they were those of another study file. Runs are never
+/// mixed up, for their ids tell them apart; tables and pictures are replaced.
+fn claim_folder(plan: &Plan) -> Result<(), Failure> {
+    let file = std::path::absolute(&plan.study.path).unwrap_or_else(|_| plan.study.path.clone());
+    let noted = fs::read(plan.study.out.join("study.json")).unwrap_or_default();
+    let before = serde_json::from_slice::<Value>(&noted).unwrap_or_default();
+    if let Some(before) = before["file"].as_str().filter(|before| Path::new(before) != file) {
+        let (out, file) = (plan.study.out.display(), file.display());
+        let _ = writeln!(
+            io::stderr(),
+            "warning: {out} held the results of {before}; observations.csv, report.md and transfer.svg there are now \
+             those of {file}; give one of the studies another name or --out to keep both"
+        ); // nobody to tell is no reason to stop
+    }
+    write(plan, "study.json", &format!("{}\n", json!({"format": 1, "file": file}))).map(drop)
 }
 
 fn write(plan: &Plan, name: &str, text: &str) -> Result<PathBuf, Failure> {

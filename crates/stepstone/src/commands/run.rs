@@ -66,7 +66,7 @@ fn promise(plan: &Plan, tally: &Tally<'_>, cost: &Cost, slots: Slots) -> String 
     format!("about {} with {} at once, {threads} each", duration(seconds), slots.count)
 }
 
-/// A failed run waits again. What nobody can repair, such as a damaged folder, stays failed.
+/// A failed run waits again. A folder that this version must not touch stays as it is.
 fn try_failed_again(plan: &Plan, leases: &mut Leases) -> Result<(), StudyError> {
     let store = plan.store();
     for run in &plan.runs {
@@ -121,7 +121,7 @@ fn outcome(plan: &Plan, end: LocalEnd, stopped: bool) -> Result<u8, Failure> {
     let tally = Tally::read(plan, &plan.store(), &mut Leases::new(EXPIRY));
     let counts = tally.counts();
     for (run, state) in plan.runs.iter().zip(&tally.states) {
-        if let RunState::Failed(failure) = state {
+        if let RunState::Failed(failure) | RunState::Foreign(failure) = state {
             say(&format!("{} failed: {}", plan.title(run), failure.reason));
             failure.hint.iter().for_each(|hint| say(&format!("  hint: {hint}")));
             say(&format!("  folder: {}", plan.study.store.join(&run.record.id).display()));
@@ -129,7 +129,14 @@ fn outcome(plan: &Plan, end: LocalEnd, stopped: bool) -> Result<u8, Failure> {
     }
     if counts.failed > 0 {
         let blocked = if counts.blocked == 0 { String::new() } else { format!(", {} wait for them", counts.blocked) };
-        say(&format!("{} of {} runs failed{blocked}; the same command tries them again", counts.failed, counts.total));
+        // What this version must not touch stays as it is until somebody follows the hint.
+        let foreign = tally.states.iter().filter(|state| matches!(state, RunState::Foreign(_))).count();
+        let again = match (counts.failed - foreign, foreign) {
+            (_, 0) => "the same command tries them again".to_owned(),
+            (0, _) => "the same command leaves them as they are".to_owned(),
+            (_, _) => format!("the same command tries them again, but leaves {foreign} as they are"),
+        };
+        say(&format!("{} of {} runs failed{blocked}; {again}", counts.failed, counts.total));
     }
     let left = counts.waiting + counts.running;
     if left > 0 {

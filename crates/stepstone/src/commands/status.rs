@@ -5,6 +5,7 @@ use crate::exit::{self, Failure};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use stepstone_study::{Counts, EXPIRY, Leases, Plan, RunState, Tally};
+use stepstone_train::FailureRecord;
 
 /// Show how far a study is: counts, what is running and where, what failed and why.
 ///
@@ -48,16 +49,18 @@ fn write_text(plan: &Plan, tally: &Tally<'_>, counts: Counts, out: &mut impl Wri
             RunState::Running(holder) => {
                 writeln!(out, "running  {} on {} (process {})", plan.title(run), holder.host, holder.worker.pid)?;
             }
-            RunState::Failed(failure) => {
-                writeln!(out, "failed   {}: {}", plan.title(run), failure.reason)?;
-                if let Some(hint) = &failure.hint {
-                    writeln!(out, "         hint: {hint}")?;
-                }
-            }
+            RunState::Failed(failure) => write_failure("failed", &plan.title(run), failure, out)?,
+            RunState::Foreign(failure) => write_failure("foreign", &plan.title(run), failure, out)?,
+            RunState::Damaged(failure) => write_failure("damaged", &plan.title(run), failure, out)?,
             RunState::Done(_) | RunState::Waiting { .. } => {}
         }
     }
     Ok(())
+}
+
+fn write_failure(word: &str, title: &str, failure: &FailureRecord, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "{word:<8} {title}: {}", failure.reason)?;
+    failure.hint.iter().try_for_each(|hint| writeln!(out, "         hint: {hint}"))
 }
 
 fn as_json(plan: &Plan, tally: &Tally<'_>) -> Value {
@@ -70,10 +73,14 @@ fn as_json(plan: &Plan, tally: &Tally<'_>) -> Value {
     };
     let running = with(|state| match state {
         RunState::Running(holder) => Some(json!(holder)),
-        RunState::Done(_) | RunState::Failed(_) | RunState::Waiting { .. } => None,
+        RunState::Done(_)
+        | RunState::Failed(_)
+        | RunState::Damaged(_)
+        | RunState::Foreign(_)
+        | RunState::Waiting { .. } => None,
     });
     let failed = with(|state| match state {
-        RunState::Failed(failure) => Some(json!(failure)),
+        RunState::Failed(failure) | RunState::Damaged(failure) | RunState::Foreign(failure) => Some(json!(failure)),
         RunState::Done(_) | RunState::Running(_) | RunState::Waiting { .. } => None,
     });
     json!({

@@ -8,6 +8,7 @@ use serde_json::json;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
+use stepstone_study::{EXPIRY, Leases, StudyError};
 use stepstone_tasks::Files;
 use stepstone_train::{Control, Layer, Outcome, Role, Run, RunRequest, Scores, Source, StartPoint, TrainError};
 
@@ -73,11 +74,24 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
         let _ = writeln!(io::stderr(), "{note}");
     }
     let stop = stop::flag().map_err(Failure::system)?;
-    let control =
-        Control { stop: &stop, resume_interval: Duration::from_secs(args.resume_seconds), still_ours: &|| true };
+    if let Some(scores) = run.finished().map_err(failure)? {
+        write_scores(args.json, &run, &scores, out).map_err(Failure::output)?;
+        return Ok(exit::OK);
+    }
+    let held = |error: StudyError| Failure::study(format!("cannot train {}", args.task), &error);
+    let lease = Leases::new(EXPIRY).take_or_watch(run.folder.path(), &stop).map_err(held)?;
     let mut line = ProgressLine::new();
-    let outcome = run.train(&control, &mut |progress| line.show(progress));
+    let outcome = lease.hold(EXPIRY, |still_ours| {
+        let control = Control { stop: &stop, resume_interval: Duration::from_secs(args.resume_seconds), still_ours };
+        run.train(&control, &mut |progress| line.show(progress))
+    });
     line.finish();
+    match outcome {
+        Ok(Outcome::Done(_)) => lease.remove(),
+        Ok(Outcome::Stopped { .. }) | Err(_) => {
+            let _ = lease.release(); // if that cannot be written, the end of this process frees the run
+        }
+    }
     match outcome.map_err(failure)? {
         Outcome::Done(scores) => {
             write_scores(args.json, &run, &scores, out).map_err(Failure::output)?;
@@ -102,6 +116,6 @@ fn write_scores(as_json: bool, run: &Run, scores: &Scores, out: &mut impl Write)
     for score in scores.scores.iter().chain(&scores.parts) {
         writeln!(out, "{:<24} {:.4}", score.name, score.value)?;
     }
-    writeln!(out, "{:<24} {:.4}", "majority_score", scores.majority_score)?;
+    writeln!(out, "{:<24} {:.4}", "majority_score", scores.data.majority_score)?;
     writeln!(out, "run {} in {}", scores.run_id, run.folder.path().display())
 }

@@ -48,7 +48,7 @@ fn a_read_only_output_folder_gets_73_and_is_named() {
     set_mode(&at.join("closed"), 0o555);
     let train_into = |out| [&TRAIN[..], &["--out", out]].concat();
     let table = [
-        (train_into("closed"), "cannot write closed/run.json"),
+        (train_into("closed"), "cannot write closed/lease.1"),
         (train_into("closed/run"), "cannot create closed/run"),
         (vec!["export", "done", "closed/exported"], "cannot create closed/exported"),
         (vec!["export", "done", "closed"], "cannot write closed/"),

@@ -357,7 +357,7 @@ fn bad_studies_get_their_documented_exit_code() {
 }
 
 #[test]
-fn a_damaged_run_folder_and_a_newer_format_cost_one_run_each_and_are_named() {
+fn what_is_torn_or_missing_is_made_again_and_a_newer_format_is_left_alone() {
     let place = study_place(QUICK);
     assert!(stepstone(place.path(), &["run", "study.toml"]).status.success());
     let out = place.path().join("small");
@@ -366,19 +366,43 @@ fn a_damaged_run_folder_and_a_newer_format_cost_one_run_each_and_are_named() {
     let plan: serde_json::Value = serde_json::from_slice(&plan.stdout).expect("JSON");
     let id = |number: usize| plan["runs"][number]["id"].as_str().expect("id").to_owned();
     let scores = |number: usize| out.join("runs").join(id(number)).join("scores.json");
-    let originals = [3, 4].map(|number| fs::read(scores(number)).expect("scores"));
+    let newer = fs::read(scores(4)).expect("scores");
     fs::write(scores(3), "{\"format\": 1, \"run_id").expect("file");
     fs::write(scores(4), "{\"format\": 2}").expect("file");
+    fs::write(scores(5), "").expect("file");
+    // A finished intermediate without its model, and a run that waits for it.
+    fs::remove_dir_all(out.join("runs").join(id(0)).join("model")).expect("model");
+    fs::remove_dir_all(out.join("runs").join(id(8))).expect("run");
+    let status = stepstone(place.path(), &["status", "study.toml"]);
+    let text = String::from_utf8_lossy(&status.stdout);
+    assert_eq!(status.status.code(), Some(75), "{text}");
+    assert!(text.contains("12 runs: 7 done, 0 running, 4 waiting, 1 failed") && text.contains("damaged  "), "{text}");
     let output = stepstone(place.path(), &["run", "study.toml"]);
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{message}");
-    assert!(message.contains(&id(3)) && message.contains("remove the run folder"), "{message}");
     assert!(message.contains("format 2, expected at most 1: use a newer stepstone"), "{message}");
-    for (number, bytes) in [3, 4].into_iter().zip(originals) {
-        fs::write(scores(number), bytes).expect("scores");
-    }
+    assert!(message.contains(&format!("runs/{}", id(4))) && message.contains("leaves them as they are"), "{message}");
+    assert_eq!(fs::read(scores(4)).expect("scores"), b"{\"format\": 2}");
+    assert_eq!(count(&out, "start"), RUNS + 4 - 1, "four runs were trained, one of them in a new folder");
+    fs::write(scores(4), newer).expect("scores");
     assert!(stepstone(place.path(), &["run", "study.toml"]).status.success());
     assert_same(&want, &results(&out));
+}
+
+#[test]
+fn a_study_that_replaces_the_results_of_another_says_so() {
+    let place = study_place(QUICK);
+    let text = fs::read_to_string(place.path().join("study.toml")).expect("study");
+    fs::write(place.path().join("other.toml"), text.replace("= 30", "= 20")).expect("study");
+    let report = |file: &str| {
+        let output = stepstone(place.path(), &["report", file]);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert_eq!((report("study.toml"), report("study.toml")), (String::new(), String::new()));
+    let warning = report("other.toml");
+    assert!(warning.contains("held the results of") && warning.contains("study.toml"), "{warning}");
+    assert_eq!(report("other.toml"), "");
 }
 
 #[test]

@@ -67,6 +67,41 @@ fn a_run_killed_after_its_second_resume_point_ends_with_the_bytes_of_an_uninterr
     }
 }
 
+#[test]
+fn a_second_process_is_told_that_another_one_trains_in_the_folder() {
+    let place = workplace();
+    let arguments = [&TRAIN[..], &["--max-steps", "100000", "--threads", "1", "--out", "killed"]].concat();
+    let arguments: Vec<&str> = {
+        let mut given = arguments;
+        given.drain(9..11); // --max-steps of the others
+        given
+    };
+    let mut first = Command::new(env!("CARGO_BIN_EXE_stepstone"));
+    let first = first.current_dir(place.path()).args(&arguments).stderr(std::process::Stdio::null());
+    let mut first = first.spawn().expect("starts");
+    while events(place.path(), "step").is_empty() {
+        assert!(first.try_wait().expect("child").is_none(), "the first process ended");
+    }
+    let second = Command::new(env!("CARGO_BIN_EXE_stepstone")).current_dir(place.path()).args(&arguments).output();
+    let second = second.expect("runs");
+    let message = String::from_utf8_lossy(&second.stderr).into_owned();
+    first.kill().expect("kill -9");
+    first.wait().expect("child");
+    assert_eq!(second.status.code(), Some(73), "{message}");
+    assert!(message.contains(&format!("process {} on ", first.id())) && message.contains("trains in"), "{message}");
+}
+
+#[test]
+fn a_limit_on_file_sizes_is_named_with_the_file_that_met_it() {
+    let place = workplace();
+    let program = env!("CARGO_BIN_EXE_stepstone");
+    let script = format!("ulimit -f 20; exec {program} {} --out run", TRAIN.join(" "));
+    let output = Command::new("sh").args(["-c", &script]).current_dir(place.path()).output().expect("runs");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(74), "{message}");
+    assert!(message.contains("cannot write run/") && message.contains("ulimit -f"), "{message}");
+}
+
 fn json(path: &Path) -> serde_json::Value {
     serde_json::from_str(&fs::read_to_string(path).expect("a file")).expect("JSON")
 }

@@ -1,0 +1,40 @@
+//! How far each run of a plan is: what its folder says, and whether the runs that start from it find its model.
+
+use crate::lease::Leases;
+use crate::plan::Plan;
+use crate::store::{RunState, Store, failure};
+use stepstone_train::TrainError;
+
+/// How far run number `run` is. A finished run whose model is missing or damaged while a run waits that starts from it
+/// is not done: it has to make the model again.
+pub fn state(plan: &Plan, store: &Store, run: usize, leases: &mut Leases) -> RunState {
+    let id = &plan.runs[run].record.id;
+    match store.state(id, leases) {
+        RunState::Done(scores) => match missing_model(plan, store, run) {
+            None => RunState::Done(scores),
+            Some(damaged) => leases.holder(store.folder(id).path()).map_or(damaged, RunState::Running),
+        },
+        other => other,
+    }
+}
+
+/// How far run number `run` is, for its holder.
+pub(crate) fn state_for_holder(plan: &Plan, store: &Store, run: usize) -> RunState {
+    match store.on_disk(&plan.runs[run].record.id) {
+        RunState::Done(scores) => missing_model(plan, store, run).unwrap_or(RunState::Done(scores)),
+        other => other,
+    }
+}
+
+/// The damage, if a run waits for a model that cannot be used.
+fn missing_model(plan: &Plan, store: &Store, run: usize) -> Option<RunState> {
+    let waits = |id: &str| !matches!(store.on_disk(id), RunState::Done(_) | RunState::Foreign(_));
+    let mut children = plan.runs.iter().filter(|child| child.parent == Some(run));
+    if !children.any(|child| waits(&child.record.id)) {
+        return None; // a model that nobody needs any more may have been deleted to save space
+    }
+    match store.folder(&plan.runs[run].record.id).check_model() {
+        Err(error @ TrainError::DamagedModel(_)) => Some(RunState::Damaged(failure(&error))),
+        Ok(()) | Err(_) => None, // what cannot be read fails the runs that start from it, each with the cause
+    }
+}

@@ -1,0 +1,198 @@
+//! What a finished run has left, and whether it is whole.
+
+use crate::error::TrainError;
+use crate::folder::{RunFolder, RunRecord, Scores};
+use crate::model::HEAD_FILE;
+use crate::run::{Run, tokenizer_family};
+use std::path::Path;
+use stepstone_models::{EncoderConfig, HeadKind, ModelError, Weights};
+use stepstone_tasks::{Tokenizer, TokenizerError};
+
+/// The model of a run, opened.
+pub(crate) struct SavedModel {
+    pub(crate) config: EncoderConfig,
+    /// Those of the head included.
+    pub(crate) weights: Weights,
+    pub(crate) tokenizer: Tokenizer,
+}
+
+impl SavedModel {
+    /// Opens `model/` of a run.
+    pub(crate) fn open(run: &RunFolder, record: &RunRecord) -> Result<Self, TrainError> {
+        let (folder, recipe) = (run.file("model"), &record.identity.recipe);
+        let open = || {
+            let config = EncoderConfig::read(&folder)?;
+            let mut weights = Weights::open(&folder, &config)?;
+            match recipe.head {
+                HeadKind::Hf => {}
+                HeadKind::Linear => weights.add_file(&folder.join(HEAD_FILE), &config)?,
+            }
+            let tokenizer = Tokenizer::load(&folder, tokenizer_family(config.family), recipe.inputs.max_length)?;
+            Ok(Self { tokenizer: tokenizer.with_pieces(recipe.inputs.pieces), config, weights })
+        };
+        open().map_err(damaged)
+    }
+}
+
+/// A file of a run's model that is missing or torn is not to be downloaded again: training makes it.
+fn damaged(error: TrainError) -> TrainError {
+    match error {
+        TrainError::Model(ModelError::Read { .. }) | TrainError::Tokenizer(TokenizerError::Read { .. }) => error,
+        TrainError::Model(_) | TrainError::Tokenizer(_) => TrainError::DamagedModel(Box::new(error)),
+        other => other,
+    }
+}
+
+impl RunFolder {
+    /// Whether other runs can start from the model of this run.
+    ///
+    /// # Errors
+    /// [`TrainError::DamagedModel`] if a file of the model is missing or torn; another if it cannot be read.
+    pub fn check_model(&self) -> Result<(), TrainError> {
+        SavedModel::open(self, &self.existing_record()?).map(drop)
+    }
+
+    /// `run.json`, which must be there.
+    ///
+    /// # Errors
+    /// If it is not there or not readable.
+    pub fn existing_record(&self) -> Result<RunRecord, TrainError> {
+        self.record()?.ok_or_else(|| TrainError::BadRun {
+            path: self.file("run.json"),
+            found: "no such file".into(),
+            expected: "the record of the run".into(),
+        })
+    }
+}
+
+impl Run {
+    /// The scores, if the run is done and its folder holds all that it promises. Damage means that it is not done.
+    ///
+    /// # Errors
+    /// If the folder holds another run, or something that this version must not touch.
+    pub fn finished(&self) -> Result<Option<Scores>, TrainError> {
+        let (folder, id) = (&self.folder, &self.record.id);
+        let (record, scores) = (whole(folder.record())?, whole(folder.scores())?);
+        let found = record.iter().map(|record| &record.id).chain(scores.iter().map(|scores| &scores.run_id));
+        if let Some(found) = found.into_iter().find(|found| *found != id) {
+            return Err(TrainError::OtherRun { path: folder.path().into(), found: found.clone() });
+        }
+        if record.is_none() {
+            return Ok(None);
+        }
+        match self.keep_model.then(|| folder.check_model()) {
+            Some(Err(TrainError::DamagedModel(_))) => Ok(None),
+            Some(Err(error)) if scores.is_some() => Err(error),
+            Some(_) | None => Ok(scores),
+        }
+    }
+}
+
+/// A torn file counts as none.
+fn whole<T>(read: Result<Option<T>, TrainError>) -> Result<Option<T>, TrainError> {
+    match read {
+        Err(TrainError::BadRun { .. }) => Ok(None),
+        other => other,
+    }
+}
+
+/// Record and scores of a run that has ended.
+pub(crate) fn finished(run: &Path) -> Result<(RunRecord, Scores), TrainError> {
+    let folder = RunFolder::new(run);
+    let record = folder.record()?.ok_or_else(|| TrainError::MissingRun { path: run.join("run.json") })?;
+    let scores = folder.scores()?.ok_or_else(|| TrainError::Unfinished { run: run.into() })?;
+    Ok((record, scores))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::Outcome;
+    use crate::testing::{control, place, request, run};
+    use serde_json::json;
+    use std::fs;
+    use std::path::PathBuf;
+    use std::sync::atomic::AtomicBool;
+
+    fn train(run: &Run) -> Result<Outcome, TrainError> {
+        run.train(&control(&AtomicBool::new(false)), &mut |_| {})
+    }
+
+    /// All files of a folder but the log and the times, with their bytes.
+    fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+            if entry.is_dir() {
+                found.extend(files(&entry));
+            } else if !["log.jsonl", "timing.json"].iter().any(|name| entry.ends_with(name)) {
+                found.push((entry.clone(), fs::read(&entry).expect("a file")));
+            }
+        }
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn whatever_is_torn_or_missing_in_a_finished_run_is_made_again_with_the_same_bytes() {
+        let place = place();
+        let run = run(place.path(), "run", &json!({"head": "linear"}));
+        train(&run).expect("trains");
+        let want = files(run.folder.path());
+        assert!(run.finished().expect("looks").is_some());
+        let table = [
+            "scores.json",
+            "run.json",
+            "model/config.json",
+            "model/model.safetensors",
+            "model/head.safetensors",
+            "model/vocab.txt",
+        ];
+        for name in table {
+            for cut in [None, Some(0), Some(20)] {
+                let path = run.folder.file(name);
+                match cut {
+                    None => fs::remove_file(&path).expect("removes"),
+                    Some(length) => {
+                        let bytes = fs::read(&path).expect("reads");
+                        fs::write(&path, &bytes[..length]).expect("cuts");
+                    }
+                }
+                assert!(run.finished().expect("looks").is_none(), "{name} cut to {cut:?}");
+                train(&run).expect("trains again");
+                assert!(files(run.folder.path()) == want, "{name} cut to {cut:?}");
+            }
+        }
+        fs::remove_dir_all(run.folder.file("model")).expect("removes");
+        train(&run).expect("trains again");
+        assert!(files(run.folder.path()) == want, "no model at all");
+    }
+
+    #[test]
+    fn a_run_that_keeps_no_model_is_finished_without_one() {
+        let place = place();
+        let request = crate::RunRequest { keep_model: false, ..request(place.path(), "run", &json!({})) };
+        let run = Run::prepare(&request).expect("a run");
+        let Outcome::Done(scores) = train(&run).expect("trains") else { panic!("stopped") };
+        assert!(!run.folder.file("model").exists());
+        assert_eq!(run.finished().expect("looks"), Some(scores));
+    }
+
+    #[test]
+    fn files_of_a_newer_version_or_of_another_run_are_never_written_over() {
+        let place = place();
+        let run = run(place.path(), "run", &json!({}));
+        train(&run).expect("trains");
+        let scores = fs::read_to_string(run.folder.file("scores.json")).expect("scores");
+        let other = scores.replace(&run.record.id, "0123456789abcdef");
+        for (name, text) in
+            [("scores.json", "{\"format\": 2}"), ("run.json", "{\"format\": 2}"), ("scores.json", &other)]
+        {
+            let before = fs::read(run.folder.file(name)).expect("a file");
+            fs::write(run.folder.file(name), text).expect("writes");
+            let error = train(&run).expect_err("left alone");
+            assert!(matches!(error, TrainError::Newer { .. } | TrainError::OtherRun { .. }), "{error:?}");
+            assert_eq!(fs::read_to_string(run.folder.file(name)).expect("a file"), text);
+            fs::write(run.folder.file(name), before).expect("writes");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What a finished run leaves: model, predictions, times and, last, the scores.
+
+use crate::control::Control;
+use crate::error::TrainError;
+use crate::folder::{DataCounts, FORMAT, Scores, Timing};
+use crate::inference::{DeviceModel, Logits};
+use crate::model;
+use crate::resume::State;
+use crate::run::Run;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::ops::Range;
+use stepstone_files::write_atomically;
+use stepstone_tasks::NamedScore;
+
+/// The best weights of a run, scored on the whole dev split.
+pub(crate) struct Finished<'a> {
+    pub(crate) run: &'a Run,
+    pub(crate) model: &'a DeviceModel,
+    /// The best weights, which are in the device, too.
+    pub(crate) parameters: &'a [f32],
+    pub(crate) logits: &'a Logits,
+    pub(crate) state: &'a State,
+    /// Steps after which the weights were the best.
+    pub(crate) best_step: u64,
+}
+
+impl Finished<'_> {
+    /// Writes everything. The scores come last: their presence means that the rest is there.
+    pub(crate) fn publish(&self, clock: &Timing, control: &Control<'_>) -> Result<Scores, TrainError> {
+        let (run, folder, step) = (self.run, &self.run.folder, self.state.step);
+        let predicted = self.logits.predicted();
+        control.check_still_ours(&run.record.id)?;
+        folder.log("writing", json!({"step": step}))?;
+        if run.keep_model {
+            let _ = fs::remove_dir_all(folder.file("model")); // of an attempt that was killed before its scores
+            model::save(&folder.file("model"), run, &self.model.classifier, self.parameters)?;
+        }
+        self.write_predictions(&predicted)?;
+        folder.write("timing.json", clock)?;
+        let scores = self.scores(&predicted);
+        control.check_still_ours(&run.record.id)?;
+        folder.write("scores.json", &scores)?;
+        folder.log("done", json!({"step": step, "best_step": self.best_step}))?;
+        let _ = fs::remove_dir_all(folder.file("resume")); // done: a left-over costs disk, nothing else
+        Ok(scores)
+    }
+
+    fn scores(&self, predicted: &[u32]) -> Scores {
+        let run = self.run;
+        let classes = self.model.classifier.answers.count();
+        let part = |part: &stepstone_tasks::DevPart| {
+            let scores = score(run, predicted, part.range.clone()).into_iter();
+            scores.map(|s| NamedScore { name: format!("{}.{}", part.name, s.name), ..s }).collect::<Vec<_>>()
+        };
+        Scores {
+            format: FORMAT,
+            run_id: run.record.id.clone(),
+            task: run.task.name.into(),
+            scores: score(run, predicted, 0..predicted.len()),
+            parts: run.data.dev_parts.iter().flat_map(part).collect(),
+            data: DataCounts {
+                n_train: run.train.gold.len(),
+                n_dev: run.dev.gold.len(),
+                n_classes: classes,
+                majority_score: run.task.metric.majority_score(&run.dev.gold, classes),
+            },
+            steps: self.state.step,
+            best_step: self.best_step,
+            final_train_loss: self.state.loss,
+            n_distinct_pred: predicted.iter().collect::<BTreeSet<_>>().len(),
+        }
+    }
+
+    fn write_predictions(&self, predicted: &[u32]) -> Result<(), TrainError> {
+        let (run, path) = (self.run, self.run.folder.file("predictions.jsonl"));
+        let labels = &run.data.labels;
+        let mut text = String::new();
+        let rows = run.data.dev.iter().zip(self.logits.rows()).zip(predicted);
+        for (((example, logits), predicted), gold) in rows.zip(&run.dev.gold) {
+            let logits: Vec<f32> = logits.iter().map(|z| *z as f32).collect();
+            let (gold, predicted) = (&labels[*gold as usize], &labels[*predicted as usize]);
+            let line = json!({"id": example.id, "gold": gold, "predicted": predicted, "logits": logits});
+            let _ = writeln!(text, "{line}"); // a String takes every write
+        }
+        write_atomically(&path, text.as_bytes()).map_err(TrainError::write(&path))
+    }
+}
+
+/// Scores of the dev examples in `range`, the primary metric first; `predicted` begins with example 0.
+pub(crate) fn score(run: &Run, predicted: &[u32], range: Range<usize>) -> Vec<NamedScore> {
+    run.task.metric.score(&predicted[range.clone()], &run.dev.gold[range], run.answers().count())
+}
