@@ -12,6 +12,7 @@ use crate::moments::mean;
 use crate::special::f_sf;
 
 /// Fewest intermediates and targets.
+// Two rows or columns make a product of effects indistinguishable from their sum.
 const FEWEST: usize = 3;
 
 /// Sums of squares up to this are rounding.
@@ -24,35 +25,56 @@ pub struct Additivity {
     pub n: usize,
     /// Level of the map, in points.
     pub mu: f64,
-    /// What each intermediate adds, in points; sums to 0.
+    /// Effect of each intermediate, in points; the effects sum to 0.
     pub intermediate: BTreeMap<String, f64>,
-    /// What each target adds, in points; sums to 0.
+    /// Effect of each target, in points; the effects sum to 0.
     pub task: BTreeMap<String, f64>,
     /// About the mean delta.
     pub ss_total: f64,
-    /// What the fit loses without intermediates.
+    /// Increase of the residual without intermediates.
     pub ss_intermediate: f64,
-    /// What the fit loses without targets.
+    /// Increase of the residual without targets.
     pub ss_task: f64,
-    /// What the model leaves.
+    /// Residual of the model.
     pub ss_residual: f64,
     /// Cells less parameters.
     pub df_residual: usize,
     /// Share of the total that the model takes.
     pub r2: f64,
+    /// How much of the rest is seed noise.
+    #[serde(flatten)]
+    pub noise: Noise,
+    /// Tukey's test that the two effects do not multiply.
+    #[serde(flatten)]
+    pub tukey: Tukey,
+}
+
+/// Seed noise inside the residual of the additive model.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Noise {
     /// Mean squared standard error of the cells' own means.
-    pub noise_var: Option<f64>,
+    #[serde(rename = "noise_var")]
+    pub variance: Option<f64>,
     /// Residual variance beyond that noise.
-    pub interaction_var: Option<f64>,
+    #[serde(rename = "interaction_var")]
+    pub interaction: Option<f64>,
     /// Share of the residual variance that seed noise explains, at most 1.
-    pub noise_share_of_residual: Option<f64>,
-    /// Tukey's F on 1 and `tukey_df` degrees of freedom.
+    #[serde(rename = "noise_share_of_residual")]
+    pub share: Option<f64>,
+}
+
+/// Tukey's one degree of freedom for non-additivity.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tukey {
+    /// F on 1 and `df` degrees of freedom.
     #[serde(rename = "tukey_F")]
-    pub tukey_f: Option<f64>,
-    /// Denominator degrees of freedom of Tukey's F.
-    pub tukey_df: Option<usize>,
-    /// p-value of Tukey's test that the two effects do not multiply.
-    pub tukey_p: Option<f64>,
+    pub f: Option<f64>,
+    /// Denominator degrees of freedom.
+    #[serde(rename = "tukey_df")]
+    pub df: Option<usize>,
+    /// p-value.
+    #[serde(rename = "tukey_p")]
+    pub p: Option<f64>,
 }
 
 /// Fits the additive model to `deltas` `[intermediates][targets]`; `noise` holds the squared standard error of each
@@ -68,6 +90,7 @@ pub(crate) fn additivity(
     let (rows, columns, n) = (map.rows.len(), map.columns.len(), map.cells.len());
     let values: Vec<f64> = map.cells.iter().map(|cell| cell.value).collect();
     let ss_total = squares_about_mean(&values);
+    // At least two residual degrees of freedom: one for the residual and one for Tukey's test.
     if rows < FEWEST || columns < FEWEST || n < rows + columns + 1 || ss_total <= NOTHING {
         return None;
     }
@@ -86,17 +109,22 @@ pub(crate) fn additivity(
         intermediate: effects(&map.rows, intermediates, &fit.rows),
         task: effects(&map.columns, targets, &fit.columns),
         ss_total,
+        // Type II sums of squares: each factor beyond the other, which is what remains meaningful with missing cells.
         ss_intermediate: map.squares_within(|cell| cell.column) - ss_residual,
         ss_task: map.squares_within(|cell| cell.row) - ss_residual,
         ss_residual,
         df_residual,
         r2: 1.0 - ss_residual / ss_total,
-        noise_var,
-        interaction_var: noise_var.map(|noise| (variance - noise).max(0.0)),
-        noise_share_of_residual: noise_var.filter(|_| variance > NOTHING).map(|noise| (noise / variance).min(1.0)),
-        tukey_f: tukey.map(|(f, _)| f),
-        tukey_df: tukey.map(|(_, df)| df),
-        tukey_p: tukey.map(|(f, df)| f_sf(f, 1.0, df as f64)),
+        noise: Noise {
+            variance: noise_var,
+            interaction: noise_var.map(|noise| (variance - noise).max(0.0)),
+            share: noise_var.filter(|_| variance > NOTHING).map(|noise| (noise / variance).min(1.0)),
+        },
+        tukey: Tukey {
+            f: tukey.map(|(f, _)| f),
+            df: tukey.map(|(_, df)| df),
+            p: tukey.map(|(f, df)| f_sf(f, 1.0, df as f64)),
+        },
     })
 }
 
@@ -207,6 +235,7 @@ fn solve(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Option<Vec<f64>> {
         let before = |a: &[f64], b: &[f64]| a[..j].iter().zip(&b[..j]).map(|(x, y)| x * y).sum::<f64>();
         let scale = matrix[j][j];
         let pivot = scale - before(&matrix[j], &matrix[j]);
+        // A pivot that vanishes beside its diagonal means that rows and columns fall into parts whose levels are free.
         if pivot <= 1e-10 * scale {
             return None;
         }
@@ -252,13 +281,13 @@ mod tests {
             (found.ss_task, 1.411_666_666_7),
             (found.ss_residual, 6.048_333_333_3),
             (found.r2, 0.798_718_766_5),
-            (found.tukey_f.unwrap(), 14.574_300_575_2),
-            (found.tukey_p.unwrap(), 0.012_403_077_4),
-            (found.noise_share_of_residual.unwrap(), 0.5 / (6.048_333_333_3 / 6.0)),
+            (found.tukey.f.unwrap(), 14.574_300_575_2),
+            (found.tukey.p.unwrap(), 0.012_403_077_4),
+            (found.noise.share.unwrap(), 0.5 / (6.048_333_333_3 / 6.0)),
         ] {
             close(found, want);
         }
-        assert_eq!((found.tukey_df, found.df_residual, found.n), (Some(5), 6, 12));
+        assert_eq!((found.tukey.df, found.df_residual, found.n), (Some(5), 6, 12));
     }
 
     #[test]
@@ -281,6 +310,6 @@ mod tests {
             (0..4).map(|i| (0..4).map(|j| Some(f64::from(i * 2 + j))).collect()).collect();
         let found = additivity(&deltas, &vec![vec![None; 4]; 4], &names("i", 4), &names("t", 4)).unwrap();
         close(found.r2, 1.0);
-        assert_eq!((found.tukey_f, found.noise_var, found.noise_share_of_residual), (None, None, None));
+        assert_eq!((found.tukey.f, found.noise.variance, found.noise.share), (None, None, None));
     }
 }

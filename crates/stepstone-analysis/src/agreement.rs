@@ -15,6 +15,7 @@ use crate::observation::Role;
 pub(crate) const SCHEMA: &str = "stepstone.agreement/1";
 
 /// Number of best intermediates that are compared.
+// A team that can afford a few intermediates asks whether two studies recommend the same ones.
 const TOP: usize = 3;
 
 /// How far two analyses agree.
@@ -22,9 +23,9 @@ const TOP: usize = 3;
 pub struct Agreement {
     /// [`SCHEMA`].
     pub schema: String,
-    /// What the first analysis is of.
+    /// Study and encoder of the first analysis.
     pub first: Source,
-    /// What the second analysis is of.
+    /// Study and encoder of the second analysis.
     pub second: Source,
     /// Deltas of all common target cells.
     pub target: DeltaAgreement,
@@ -36,7 +37,7 @@ pub struct Agreement {
     pub averages: AverageAgreement,
 }
 
-/// What an analysis is of.
+/// Study and encoder of an analysis.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// Name of the study; may be empty.
@@ -170,6 +171,7 @@ fn task_agreement(cells: &[CommonCell], first: &Analysis, second: &Analysis) -> 
     let CommonCell { role, task, .. } = cells[0];
     let deltas = delta_agreement(cells);
     let [icck_first, icck_second] = [first, second].map(|analysis| icck(analysis, task));
+    // A reliability of 0 or less means that all variance is noise; dividing by it would claim the opposite.
     let reliabilities = icck_first.zip(icck_second).filter(|(a, b)| *a > 0.0 && *b > 0.0);
     let disattenuated = deltas.pearson.zip(reliabilities).map(|(r, (a, b))| r / (a * b).sqrt());
     TaskAgreement { task: task.to_owned(), role, deltas, icck_first, icck_second, disattenuated, top: overlap(cells) }
@@ -203,6 +205,7 @@ pub(crate) fn concordance(x: &[f64], y: &[f64]) -> Option<f64> {
 /// Overlap of the intermediates with the largest deltas; ties go to the first name.
 fn overlap(cells: &[CommonCell]) -> Option<Overlap> {
     let (k, of) = (TOP, cells.len());
+    // Among three intermediates the best three are always the same.
     if of <= k {
         return None;
     }

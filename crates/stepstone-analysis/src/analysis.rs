@@ -32,16 +32,13 @@ pub struct Analysis {
     pub study: String,
     /// Name of the pretrained encoder; may be empty.
     pub encoder: String,
-    /// What was chosen.
+    /// Options of the analysis.
     pub options: Choices,
-    /// What was read.
+    /// Counts and notes from reading the file.
     pub input: Input,
-    /// Names of the intermediates, sorted.
-    pub intermediates: Vec<String>,
-    /// Names of the targets, sorted.
-    pub targets: Vec<String>,
-    /// Names of the probes, sorted.
-    pub probes: Vec<String>,
+    /// The rows and columns of the maps.
+    #[serde(flatten)]
+    pub names: Names,
     /// Targets, then probes: what is known about each, and the baseline's scores.
     pub tasks: Vec<TaskSummary>,
     /// Every (intermediate, task): targets first, then by intermediate and task.
@@ -52,8 +49,19 @@ pub struct Analysis {
     pub hints: Hints,
     /// Results that are computed once with degenerate runs and once without.
     pub modes: Modes,
-    /// What the numbers carry, in plain words.
+    /// Conclusions that the numbers support, in plain words.
     pub findings: Vec<Finding>,
+}
+
+/// Names of the rows and columns of the maps, each list sorted bytewise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Names {
+    /// The intermediates.
+    pub intermediates: Vec<String>,
+    /// The targets.
+    pub targets: Vec<String>,
+    /// The probes.
+    pub probes: Vec<String>,
 }
 
 /// The analyses of a file with several studies or encoders.
@@ -91,7 +99,7 @@ pub struct Choices {
     pub baseline: String,
 }
 
-/// What was read.
+/// Counts and notes from reading the file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Input {
     /// Primary lines, repeated lines counted once.
@@ -100,7 +108,7 @@ pub struct Input {
     pub used: usize,
     /// Primary lines without one.
     pub failed: usize,
-    /// What was noticed about the file, in words.
+    /// Remarks about the file, as sentences.
     pub notes: Vec<String>,
 }
 

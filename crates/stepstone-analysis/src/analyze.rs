@@ -1,7 +1,7 @@
 //! From the observations of one study to its analysis: each statistic is computed once, in one place.
 
 use crate::additivity::{Additivity, additivity};
-use crate::analysis::{Analysis, Choices, Input, Modes, Results, SCHEMA, Variance, Variances};
+use crate::analysis::{Analysis, Choices, Input, Modes, Names, Results, SCHEMA, Variance, Variances};
 use crate::averages::{Deltas, averages};
 use crate::baseline::task_summaries;
 use crate::best::best;
@@ -35,6 +35,7 @@ pub fn analyze(study: &Observations, options: &Options) -> Analysis {
     let names = |role| grid.tasks(role).into_iter().map(|task| study.tasks[task].name.clone()).collect();
     let degenerate = degenerate(&grid);
     let keep = results(&grid, &maps, &all, Mode::Keep, options);
+    // Without degenerate runs both modes are the same, and the correlations are the most expensive part.
     let drop = if all.iter().all(|cell| cell.drop.as_ref() == Some(&cell.keep)) {
         unchanged(&keep)
     } else {
@@ -47,9 +48,11 @@ pub fn analyze(study: &Observations, options: &Options) -> Analysis {
         encoder: study.encoder.clone(),
         options: Choices::from(options),
         input: input(study),
-        intermediates: grid.intermediates.iter().map(|&i| grid.name(i).to_owned()).collect(),
-        targets: names(Role::Target),
-        probes: names(Role::Probe),
+        names: Names {
+            intermediates: grid.intermediates.iter().map(|&i| grid.name(i).to_owned()).collect(),
+            targets: names(Role::Target),
+            probes: names(Role::Probe),
+        },
         tasks: task_summaries(&grid, |role, mode| maps.of(role, mode)),
         cells: all,
         degenerate,
@@ -111,7 +114,8 @@ fn results(grid: &Grid<'_>, maps: &Maps, cells: &[Cell], mode: Mode, options: &O
     }
 }
 
-/// What is computed for [`Mode::Keep`], as [`Mode::Drop`] has it where no run is degenerate.
+/// The results of [`Mode::Drop`] when no run is degenerate: those of [`Mode::Keep`] without the bootstrap, which only
+/// `keep` runs.
 fn unchanged(keep: &Results) -> Results {
     Results { correlations: keep.correlations.without_bootstrap(), ..keep.clone() }
 }

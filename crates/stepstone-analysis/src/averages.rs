@@ -41,38 +41,68 @@ pub struct Average {
     pub mean: Option<f64>,
     /// Targets with a positive delta.
     pub wins: usize,
-    /// Standard error of `mean`, for these targets.
+    /// For these targets.
+    #[serde(flatten)]
+    pub interval: Interval,
+    /// For targets like these.
+    #[serde(flatten)]
+    pub general: General,
+    /// Holm's adjusted p over the intermediates.
+    pub p_holm: Option<f64>,
+    /// Its place among the averages.
+    #[serde(flatten)]
+    pub rank: RankOfAverage,
+}
+
+/// Interval and test of an average gain, for these targets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// Standard error of the mean.
     pub se: Option<f64>,
     /// Degrees of freedom; may be infinite.
     #[serde(with = "crate::json::df")]
     pub df: Option<f64>,
-    /// Lower end of the 1 - alpha interval for these targets.
+    /// Lower end of the 1 - alpha interval.
     pub lo: Option<f64>,
-    /// Upper end of the 1 - alpha interval for these targets.
+    /// Upper end of the 1 - alpha interval.
     pub hi: Option<f64>,
-    /// Two-sided p-value for these targets.
+    /// Two-sided p-value.
     pub p: Option<f64>,
     /// Where the standard error comes from.
     pub se_method: Option<SeMethod>,
+}
+
+/// The wider interval of an average gain, for targets like these.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct General {
     /// Variance of the true delta between targets, in points squared.
     pub task_var: Option<f64>,
-    /// Standard error of `mean`, for targets like these.
-    pub gen_se: Option<f64>,
-    /// Degrees of freedom for targets like these.
-    #[serde(with = "crate::json::df")]
-    pub gen_df: Option<f64>,
-    /// Lower end of the interval for targets like these.
-    pub gen_lo: Option<f64>,
-    /// Upper end of the interval for targets like these.
-    pub gen_hi: Option<f64>,
-    /// Holm's adjusted p over the intermediates.
-    pub p_holm: Option<f64>,
-    /// Mean rank under the uncertainty of the means; 1 is best.
-    pub expected_rank: Option<f64>,
+    /// Standard error of the mean.
+    #[serde(rename = "gen_se")]
+    pub se: Option<f64>,
+    /// Degrees of freedom.
+    #[serde(rename = "gen_df", with = "crate::json::df")]
+    pub df: Option<f64>,
+    /// Lower end of the 1 - alpha interval.
+    #[serde(rename = "gen_lo")]
+    pub lo: Option<f64>,
+    /// Upper end of the 1 - alpha interval.
+    #[serde(rename = "gen_hi")]
+    pub hi: Option<f64>,
+}
+
+/// The rank of an average gain among all; 1 is best.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct RankOfAverage {
+    /// Mean rank under the uncertainty of the means.
+    #[serde(rename = "expected_rank")]
+    pub expected: Option<f64>,
     /// Best rank that the data allow, simultaneously for all intermediates at 1 - alpha.
-    pub rank_lo: Option<usize>,
+    #[serde(rename = "rank_lo")]
+    pub lo: Option<usize>,
     /// Worst rank that the data allow.
-    pub rank_hi: Option<usize>,
+    #[serde(rename = "rank_hi")]
+    pub hi: Option<usize>,
 }
 
 /// Where the standard error of an average comes from.
@@ -94,10 +124,13 @@ struct Column {
 
 /// Averages over the targets of a map; `deltas` is `[intermediates][targets]`, `errors` their squared standard errors.
 pub(crate) fn averages(grid: &Grid<'_>, map: &Map, table: &Deltas, options: &Options) -> Averages {
+    // An average over other targets than the neighbour's could not be compared with it.
     let common = table.common();
     let arms = row_arms(grid, map, &common);
+    // The averages form a task of their own: its arms are shrunk like those of any other task.
     let rows_map = Map::of_arms(&[(0.0, &arms)], map.mode, options.method);
     let column = |intermediate: usize| column(&rows_map, map, &common, intermediate);
+    // The baseline is treated like an intermediate: its average is estimated once and used for every row.
     let baseline = grid.baseline.map(column);
     let columns: Vec<Column> = grid.intermediates.iter().map(|&intermediate| column(intermediate)).collect();
 
@@ -108,7 +141,7 @@ pub(crate) fn averages(grid: &Grid<'_>, map: &Map, table: &Deltas, options: &Opt
         row.generalise(&table.deltas[place], &table.errors[place], &common, options);
         rows.push(row);
     }
-    let adjusted = over_defined(&rows.iter().map(|row| row.p).collect::<Vec<_>>(), holm);
+    let adjusted = over_defined(&rows.iter().map(|row| row.interval.p).collect::<Vec<_>>(), holm);
     rows.iter_mut().zip(adjusted).for_each(|(row, p)| row.p_holm = p);
     rank(&mut rows, &columns, options);
     let prior_df = (!common.is_empty()).then_some(rows_map.prior.df);
@@ -145,8 +178,10 @@ struct RowSum {
 fn row_arms(grid: &Grid<'_>, map: &Map, common: &[usize]) -> Vec<Arm> {
     let mut arms = vec![Arm::default(); grid.study.intermediates.len()];
     for ((intermediate, _), row) in row_sums(grid.study, map, common) {
+        // A row that lacks a target would have another mean for that reason alone.
         if row.scores == common.len() {
             let average = row.signed / common.len() as f64;
+            // The row counts as degenerate if one of its runs is: its average is then a mixture.
             arms[intermediate as usize].all.push(average);
             if !row.degenerate {
                 arms[intermediate as usize].clean.push(average);
@@ -169,6 +204,7 @@ fn row_sums(study: &Observations, map: &Map, common: &[usize]) -> BTreeMap<(u32,
             continue;
         }
         let sum = sums.entry((run.intermediate, run.seed)).or_default();
+        // Signed before averaging, so that a loss that falls adds to a score that rises.
         sum.signed += study.tasks[run.task as usize].sign() * run.points;
         sum.scores += 1;
         sum.degenerate |= degenerate;
@@ -178,6 +214,7 @@ fn row_sums(study: &Observations, map: &Map, common: &[usize]) -> BTreeMap<(u32,
 
 fn column(rows: &Map, cells: &Map, common: &[usize], intermediate: usize) -> Column {
     match rows.estimate(0, intermediate) {
+        // Two complete rows are the fewest that show how targets of one checkpoint move together.
         Some(average) if average.n >= 2 => Column { precision: average.precision, method: SeMethod::Rows },
         _ => Column { precision: from_cells(cells, common, intermediate), method: SeMethod::Cells },
     }
@@ -207,21 +244,10 @@ impl Average {
             mean_all: mean_of(&defined),
             mean: mean_of(&shared),
             wins: defined.iter().filter(|delta| **delta > 0.0).count(),
-            se: None,
-            df: None,
-            lo: None,
-            hi: None,
-            p: None,
-            se_method: None,
-            task_var: None,
-            gen_se: None,
-            gen_df: None,
-            gen_lo: None,
-            gen_hi: None,
+            interval: Interval::default(),
+            general: General::default(),
             p_holm: None,
-            expected_rank: None,
-            rank_lo: None,
-            rank_hi: None,
+            rank: RankOfAverage::default(),
         }
     }
 
@@ -229,15 +255,22 @@ impl Average {
         let (Some(mean), Some(baseline)) = (self.mean, baseline) else { return };
         let Some((x, y)) = own.precision.zip(baseline.precision) else { return };
         let Some(test) = compare(mean, x, y, options.method, options.alpha.value()) else { return };
-        (self.se, self.df, self.lo, self.hi) = (Some(test.se), Some(test.df), Some(test.lo), Some(test.hi));
-        self.p = Some(test.p);
+        // The weaker of the two methods names the result.
         let by_rows = own.method == SeMethod::Rows && baseline.method == SeMethod::Rows;
-        self.se_method = Some(if by_rows { SeMethod::Rows } else { SeMethod::Cells });
+        self.interval = Interval {
+            se: Some(test.se),
+            df: Some(test.df),
+            lo: Some(test.lo),
+            hi: Some(test.hi),
+            p: Some(test.p),
+            se_method: Some(if by_rows { SeMethod::Rows } else { SeMethod::Cells }),
+        };
     }
 
     /// The wider interval, for targets like these: the spread of the true deltas between targets counts too.
     fn generalise(&mut self, deltas: &[Option<f64>], errors: &[Option<f64>], common: &[usize], options: &Options) {
-        let (Some(mean_delta), Some(se), Some(df)) = (self.mean, self.se, self.df) else { return };
+        let (Some(mean_delta), Some(se), Some(df)) = (self.mean, self.interval.se, self.interval.df) else { return };
+        // Two targets cannot show how targets differ.
         if common.len() < 3 {
             return;
         }
@@ -245,11 +278,17 @@ impl Average {
         let deltas: Vec<f64> = common.iter().filter_map(|&place| deltas[place]).collect();
         // A cell without a standard error is taken as exact, which errs towards the wider interval.
         let noise = mean(&common.iter().map(|&place| errors[place].unwrap_or(0.0)).collect::<Vec<_>>());
+        // The observed spread of the deltas holds their seed noise too; what is left is that of the targets.
         let task_var = (variance(&deltas).unwrap_or(0.0) - noise).max(0.0);
+        // At most n - 1 degrees of freedom: the variance between targets was estimated from n of them.
         let test = with_se(mean_delta, (se * se + task_var / n).sqrt(), df.min(n - 1.0), options.alpha.value());
-        self.task_var = Some(task_var);
-        (self.gen_se, self.gen_df) = (Some(test.se), Some(test.df));
-        (self.gen_lo, self.gen_hi) = (Some(test.lo), Some(test.hi));
+        self.general = General {
+            task_var: Some(task_var),
+            se: Some(test.se),
+            df: Some(test.df),
+            lo: Some(test.lo),
+            hi: Some(test.hi),
+        };
     }
 }
 
@@ -262,8 +301,7 @@ fn rank(rows: &mut [Average], columns: &[Column], options: &Options) {
     let mut found = ranks(&ranked, options).into_iter();
     for row in rows.iter_mut().filter(|row| row.mean.is_some()) {
         if let Some(rank) = found.next() {
-            row.expected_rank = rank.expected;
-            (row.rank_lo, row.rank_hi) = (Some(rank.lo), Some(rank.hi));
+            row.rank = RankOfAverage { expected: rank.expected, lo: Some(rank.lo), hi: Some(rank.hi) };
         }
     }
 }

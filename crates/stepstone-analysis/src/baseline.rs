@@ -1,4 +1,4 @@
-//! What is known about each target and probe, and how the pretrained encoder does on it.
+//! Facts about each target and probe, and the baseline's scores on it.
 
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +75,7 @@ pub(crate) fn task_summaries<'m>(grid: &Grid<'_>, map: impl Fn(Role, Mode) -> &'
             drop: scores(Mode::Drop),
         }
     };
+    // Tasks come in the order of the grid, which is that of the map's columns.
     let of = |role| grid.tasks(role).into_iter().enumerate().map(move |(place, task)| summary(role, place, task));
     of(Role::Target).chain(of(Role::Probe)).collect()
 }

@@ -60,7 +60,7 @@ impl Best {
     }
 }
 
-/// What is known about the mean of a candidate; larger is better.
+/// The mean of a candidate with its precision; larger is better.
 #[derive(Debug, Clone, Copy)]
 struct Known {
     /// Index into the study's intermediates.
@@ -77,8 +77,8 @@ pub(crate) fn best(grid: &Grid<'_>, map: &Map, options: &Options) -> Vec<Best> {
     each.map(|(place, known)| best_start(grid, map, place, known, &tables, options)).collect()
 }
 
-/// The baseline and every intermediate whose spread is known, the baseline first; none if that of the baseline is not, for
-/// `none` is one of the answers.
+/// The baseline and every intermediate whose spread is known, the baseline first. Empty if the baseline's
+/// spread is unknown, because staying with the baseline is one of the answers.
 fn candidates(grid: &Grid<'_>, map: &Map, place: usize) -> Vec<Known> {
     let Some(baseline) = grid.baseline.filter(|&baseline| map.estimate(place, baseline).is_some()) else {
         return Vec::new();
@@ -126,6 +126,7 @@ fn best_start(grid: &Grid<'_>, map: &Map, place: usize, known: &[Known], tables:
 
 /// The place of the best mean; the first of equal ones, so the baseline before an intermediate.
 fn top(known: &[Known]) -> Option<usize> {
+    // Strictly greater, so that equal means go to the earlier candidate, and the baseline wins ties.
     (0..known.len()).reduce(|best, other| if known[other].mean > known[best].mean { other } else { best })
 }
 
@@ -141,12 +142,15 @@ fn posteriors(known: &[Known]) -> Vec<Posterior> {
 /// For each candidate, whether it is not significantly below the one at `top`.
 fn contenders(known: &[Known], top: usize, options: &Options) -> Vec<bool> {
     let alpha = options.alpha.value();
+    // The best mean is not tested against itself; it is a contender by definition.
     let p = |(place, other): (usize, &Known)| {
+        // Every candidate is compared with the best mean, not with the baseline: the question is what to choose.
         let delta = known[top].mean - other.mean;
         let test = compare(delta, known[top].precision, other.precision, options.method, alpha)?;
         (place != top).then_some(test.p)
     };
     let p: Vec<Option<f64>> = known.iter().enumerate().map(p).collect();
+    // No p-value means that nothing is known against the candidate, so that it stays.
     over_defined(&p, holm).into_iter().map(|p| p.is_none_or(|p| p >= alpha)).collect()
 }
 
@@ -155,6 +159,7 @@ fn shrunk(known: &[Known], baseline: Option<usize>) -> Option<(Vec<Known>, f64, 
     let is_intermediate = |known: &&Known| Some(known.intermediate) != baseline;
     let intermediates = known.iter().filter(is_intermediate);
     let means: Vec<(f64, f64)> = intermediates.map(|known| (known.mean, known.precision.variance)).collect();
+    // The baseline is left out of the centre: it is the start of the comparison, not one of the chosen.
     let Shrunk { tau2, center, means } = shrink(&means)?;
     let mut means = means.into_iter();
     let each = known.iter().map(|known| match is_intermediate(&known).then(|| means.next()).flatten() {

@@ -20,7 +20,7 @@ pub struct Cell {
     pub task: String,
     /// Its role: target or probe.
     pub role: Role,
-    /// What can be said about the cell.
+    /// Whether the cell can be compared.
     pub status: CellStatus,
     /// Runs without a score.
     pub n_failed: usize,
@@ -38,7 +38,7 @@ pub struct Cell {
     pub degenerate_fraction: Option<f64>,
 }
 
-/// What can be said about a cell: the first that applies.
+/// Whether a cell can be compared; the first that applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CellStatus {
@@ -52,26 +52,17 @@ pub enum CellStatus {
     Degenerate,
     /// At least one planned run has no score.
     Incomplete,
-    /// Nothing to remark.
+    /// Both arms are complete and clean.
     Ok,
 }
 
-/// A cell in one mode. `mean` and `sd` are in points as scored; `delta` and what follows from it are signed so that
-/// positive is better. Undefined values are `None`.
+/// A cell in one mode. `delta` and what follows from it are signed so that positive is better. Undefined values are
+/// `None`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
-    /// Scores of the cell.
-    pub n: usize,
-    /// Scores of the baseline.
-    pub n_base: usize,
-    /// Mean of the cell.
-    pub mean: Option<f64>,
-    /// Sample standard deviation of the cell.
-    pub sd: Option<f64>,
-    /// Mean of the baseline.
-    pub base_mean: Option<f64>,
-    /// Sample standard deviation of the baseline.
-    pub base_sd: Option<f64>,
+    /// The scores of both arms.
+    #[serde(flatten)]
+    pub arms: Arms,
     /// Difference of the means; positive = better than the baseline.
     pub delta: Option<f64>,
     /// Standard error of `delta` by the method in force.
@@ -95,6 +86,23 @@ pub struct Difference {
     pub p_perm: Option<f64>,
     /// Welch's interval and test, beside the headline.
     pub welch: WelchTest,
+}
+
+/// The scores of a cell and of the baseline on its task, in points as scored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Arms {
+    /// Scores of the cell.
+    pub n: usize,
+    /// Scores of the baseline.
+    pub n_base: usize,
+    /// Mean of the cell.
+    pub mean: Option<f64>,
+    /// Sample standard deviation of the cell.
+    pub sd: Option<f64>,
+    /// Mean of the baseline.
+    pub base_mean: Option<f64>,
+    /// Sample standard deviation of the baseline.
+    pub base_sd: Option<f64>,
 }
 
 /// Welch's test of a difference. Source: Welch 1947. Reference: `scipy.stats.ttest_ind(equal_var=False)`.
@@ -140,6 +148,7 @@ pub(crate) fn cells(grid: &Grid<'_>, maps: &MapPair<'_>, options: &Options) -> V
         grid.intermediates.iter().flat_map(|&i| places.clone().map(move |place| (i, place))).collect();
     let mut cells: Vec<Cell> =
         every.into_par_iter().map(|(intermediate, place)| cell(grid, maps, intermediate, place, options)).collect();
+    // The two modes are two families: a reader looks at one of them.
     adjust(cells.iter_mut().map(|cell| Some(&mut cell.keep)).collect());
     adjust(cells.iter_mut().map(|cell| cell.drop.as_mut()).collect());
     for cell in &mut cells {
@@ -153,6 +162,7 @@ fn cell(grid: &Grid<'_>, maps: &MapPair<'_>, intermediate: usize, place: usize, 
     let arm = grid.arm(task, intermediate);
     let base = grid.baseline.map(|baseline| grid.arm(task, baseline));
     let pair = Pair { grid, task, intermediate, place };
+    // The order matters: a cell without scores is missing whatever its baseline lacks.
     let status = match base {
         _ if arm.all.is_empty() => CellStatus::Missing,
         None => CellStatus::NoBaseline,
@@ -162,6 +172,7 @@ fn cell(grid: &Grid<'_>, maps: &MapPair<'_>, intermediate: usize, place: usize, 
         Some(base) if arm.failed + base.failed > 0 => CellStatus::Incomplete,
         Some(_) => CellStatus::Ok,
     };
+    // Without clean runs in both arms there is nothing to compare.
     let drop = (status != CellStatus::AllDegenerate).then(|| pair.difference(maps.drop, options));
     Cell {
         intermediate: grid.name(intermediate).to_owned(),
@@ -191,12 +202,14 @@ impl Pair<'_> {
         let x = map.estimate(self.place, self.intermediate);
         let y = self.grid.baseline.and_then(|baseline| map.estimate(self.place, baseline));
         let mut found = Difference {
-            n: x.map_or(0, |x| x.n),
-            n_base: y.map_or(0, |y| y.n),
-            mean: x.map(|x| x.mean),
-            sd: x.and_then(Estimate::sd),
-            base_mean: y.map(|y| y.mean),
-            base_sd: y.and_then(Estimate::sd),
+            arms: Arms {
+                n: x.map_or(0, |x| x.n),
+                n_base: y.map_or(0, |y| y.n),
+                mean: x.map(|x| x.mean),
+                sd: x.and_then(Estimate::sd),
+                base_mean: y.map(|y| y.mean),
+                base_sd: y.and_then(Estimate::sd),
+            },
             ..Difference::default()
         };
         let (Some(x), Some(y), Some(baseline)) = (x, y, self.grid.baseline) else { return found };
@@ -212,6 +225,7 @@ impl Pair<'_> {
                 WelchTest::from(own.and_then(|(x, y)| compare(delta, x, y, Method::Welch, alpha)))
             }
         };
+        // The permutation test takes the scores themselves: nothing about it is shrunk.
         let scores = |intermediate| self.grid.arm(self.task, intermediate).scores(map.mode);
         found.p_perm = exact_p(scores(self.intermediate), scores(baseline));
         found
@@ -261,6 +275,7 @@ fn explain(cell: &mut Cell, alpha: f64) {
     let drop = cell.drop.as_ref().and_then(|drop| drop.delta);
     let Some((keep, drop)) = cell.keep.delta.zip(drop) else { return };
     cell.degenerate_part = Some(keep - drop);
+    // A share of a delta near 0 would be a huge number about nothing.
     let significant = cell.keep.p.is_some_and(|p| p < alpha) && keep != 0.0;
     // Adding 0 turns the -0 of an untouched loss into 0.
     cell.degenerate_fraction = significant.then(|| (keep - drop) / keep + 0.0);

@@ -16,6 +16,7 @@ pub(crate) use value::{Coefficient, Undefined};
 use value::{FEWEST, FEWEST_TESTED};
 
 /// From this |r| on a correlation counts as perfect.
+// Above it (1 - r^2) is rounding, and t would be a random huge number.
 const PERFECT: f64 = 1.0 - 1e-12;
 
 /// Spearman's rho: Pearson's r of average ranks, tested by t on n - 2 degrees of freedom.
@@ -65,6 +66,7 @@ pub(crate) fn spearman_interval(rho: f64, k: usize, alpha: f64) -> Option<(f64, 
     if k <= 3 || rho.abs() >= PERFECT {
         return None;
     }
+    // 1 + rho^2/2 in place of Pearson's 1: ranks vary more, and the plain interval covers too rarely.
     let half = normal_quantile(1.0 - alpha / 2.0) * ((1.0 + rho * rho / 2.0) / (k as f64 - 3.0)).sqrt();
     Some(((rho.atanh() - half).tanh(), (rho.atanh() + half).tanh()))
 }
@@ -112,6 +114,7 @@ fn cosine((x, xx): (&[f64], f64), (y, yy): (&[f64], f64)) -> Result<f64, Undefin
     if xx <= 0.0 || yy <= 0.0 {
         return Err(Undefined::Constant);
     }
+    // Rounding can lead just beyond 1, where atanh and the t statistic have no value.
     Ok((dot(x, y) / (xx * yy).sqrt()).clamp(-1.0, 1.0))
 }
 

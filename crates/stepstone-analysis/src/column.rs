@@ -30,7 +30,7 @@ pub(crate) enum Column {
     Recipe,
 }
 
-/// What the cells of a column hold, and so when two cells say the same.
+/// Kind of content of a column, which decides when two of its cells are equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Content {
     /// A name or id, compared byte by byte.
@@ -115,7 +115,7 @@ impl Column {
         }
     }
 
-    /// What its cells hold.
+    /// Kind of content of its cells.
     pub(crate) fn content(self) -> Content {
         match self {
             Self::Study

@@ -35,12 +35,15 @@ pub struct Test {
 /// if it were data, and covers 0.92 where 0.95 is claimed (3 restarts; docs/statistics.md). Welch's test takes
 /// Satterthwaite's. Sources: Welch 1947; Satterthwaite 1946; Smyth 2004.
 pub(crate) fn compare(delta: f64, x: Precision, y: Precision, method: Method, alpha: f64) -> Option<Test> {
+    // The arms are treated as independent. Equal seeds correlate them a little, which makes the test conservative.
     let variance = x.variance + y.variance;
     let se = variance.sqrt();
+    // Two constant arms would give an infinite t from rounding alone.
     if se.is_nan() || se <= 0.0 {
         return None;
     }
     let df = match method {
+        // The smaller one is conservative and needs no assumption about how the prior was learnt.
         Method::Moderated => x.df.min(y.df),
         // In shares of the variance, so that tiny scores do not underflow.
         Method::Welch => 1.0 / ((x.variance / variance).powi(2) / x.df + (y.variance / variance).powi(2) / y.df),

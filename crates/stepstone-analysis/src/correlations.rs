@@ -1,8 +1,9 @@
 //! Correlations between task scores: which tasks are good together across start points?
 //!
 //! The rows of the score table are restarts, and restarts of one intermediate task are not independent: tested as if they
-//! were, 16 to 26 % of true nulls are rejected at 0.05 (docs/statistics.md). The headline is therefore the correlation of the
-//! intermediates' means with a cluster permutation test; the correlation over all rows stands beside it.
+//! were, 16 to 26 % of true nulls are rejected at 0.05 (docs/statistics.md). The headline is therefore the correlation
+//! of the
+//! intermediates' means with a cluster permutation test; the correlation over all rows is reported beside it.
 
 mod cluster_bootstrap;
 mod cluster_permutation;
@@ -31,6 +32,7 @@ use crate::table::ScoreTable;
 use cluster_permutation::{Permutable, maximum_p, permutable, permute};
 use frame::{Frame, FramePair};
 use general_factor::Factors;
+use pair::{Adjusted, Bootstrap, LeftOut, OverMeans, OverRows, Permutation};
 
 /// All correlations of one mode.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,7 +51,7 @@ impl Correlations {
     /// The same without the bootstrap's intervals: what mode `drop` is if no run is degenerate.
     pub fn without_bootstrap(&self) -> Self {
         let mut plain = self.clone();
-        plain.pairs.iter_mut().for_each(|pair| (pair.boot_lo, pair.boot_hi) = (None, None));
+        plain.pairs.iter_mut().for_each(|pair| pair.bootstrap = Bootstrap::default());
         plain
     }
 }
@@ -70,6 +72,7 @@ pub(crate) fn correlate(table: &ScoreTable, mode: Mode, options: &Options) -> Co
     }
     // Every pair is in exactly one frame.
     let mut pairs: Vec<Pair> = pairs.into_iter().flatten().collect();
+    // Permutations and resamples come after the pairs, since all pairs of a frame share each draw.
     permute_all(&frames, &mut pairs, options);
     if mode == Mode::Keep {
         resample_all(&frames, &mut pairs, options);
@@ -120,6 +123,7 @@ fn rank_p(frame: &Frame, pair: &FramePair) -> (Option<f64>, Option<f64>) {
 /// Pairs of table columns: targets a < b, then targets x probes.
 fn pair_columns(table: &ScoreTable) -> Vec<(usize, usize)> {
     let targets = table.columns.iter().take_while(|column| column.role == Role::Target).count();
+    // Probe pairs are not formed: the question is what goes with targets.
     let target_pairs = (0..targets).flat_map(|a| (a + 1..targets).map(move |b| (a, b)));
     let probe_pairs = (0..targets).flat_map(|a| (targets..table.columns.len()).map(move |b| (a, b)));
     target_pairs.chain(probe_pairs).collect()
@@ -135,45 +139,40 @@ fn describe(table: &ScoreTable, frame: &Frame, pair: &FramePair, factors: &Facto
     let tau = tau_b(&x.ranks, &y.ranks).ok();
     let means = spearman_of_ranks(&x.mean_ranks, &y.mean_ranks).map(|rho| tested(rho, k)).ok();
     let interval = means.and_then(|means| spearman_interval(means.r, k, alpha));
-    let within = within::within(frame, pair);
-    let partial = means.and_then(|_| factors.partial(frame, pair));
     let without = means.map(|means| leave_one_out::leave_one_out(frame, pair, means, alpha)).unwrap_or_default();
     Pair {
         x: x_task.task.clone(),
         y: y_task.task.clone(),
         kind: if y_task.role == Role::Target { Kind::TargetTarget } else { Kind::TargetProbe },
-        n,
-        rho: rho.ok().map(|rho| rho.r),
-        p: rho.ok().and_then(|rho| rho.p),
-        reason: rho.err(),
-        pearson: pearson.map(|pearson| pearson.r),
-        p_pearson: pearson.and_then(|pearson| pearson.p),
-        tau_b: tau.map(|tau| tau.r),
-        p_tau: tau.and_then(|tau| tau.p),
-        k,
-        rho_means: means.map(|means| means.r),
-        p_means: means.and_then(|means| means.p),
-        lo_means: interval.map(|interval| interval.0),
-        hi_means: interval.map(|interval| interval.1),
-        r_within: within.r,
-        p_within: within.p,
-        between_share: within.between_share,
-        p_perm: None,
-        perm_on: None,
-        p_maxt: None,
-        boot_lo: None,
-        boot_hi: None,
-        rho_partial: partial.as_ref().map(|partial| partial.rho),
-        p_partial: partial.and_then(|partial| partial.p),
-        loo_min: without.min,
-        loo_max: without.max,
-        loo_name: without.most.map(|intermediate| table.intermediates[intermediate as usize].clone()),
-        loo_decisive: without.decisive,
-        holm_distinct: None,
-        bh_distinct: None,
-        holm_means: None,
-        bh_means: None,
-        holm_acl2020: None,
+        rows: OverRows {
+            n,
+            rho: rho.ok().map(|rho| rho.r),
+            p: rho.ok().and_then(|rho| rho.p),
+            reason: rho.err(),
+            pearson: pearson.map(|pearson| pearson.r),
+            p_pearson: pearson.and_then(|pearson| pearson.p),
+            tau_b: tau.map(|tau| tau.r),
+            p_tau: tau.and_then(|tau| tau.p),
+        },
+        means: OverMeans {
+            k,
+            rho: means.map(|means| means.r),
+            p: means.and_then(|means| means.p),
+            lo: interval.map(|interval| interval.0),
+            hi: interval.map(|interval| interval.1),
+        },
+        within: within::within(frame, pair),
+        partial: means.and_then(|_| factors.partial(frame, pair)).unwrap_or_default(),
+        left_out: LeftOut {
+            min: without.min,
+            max: without.max,
+            name: without.most.map(|intermediate| table.intermediates[intermediate as usize].clone()),
+            decisive: without.decisive,
+        },
+        // Resampled and adjusted later, over all pairs at once.
+        permutation: Permutation::default(),
+        bootstrap: Bootstrap::default(),
+        adjusted: Adjusted::default(),
     }
 }
 
@@ -182,6 +181,7 @@ fn permute_all(frames: &[Frame], pairs: &mut [Pair], options: &Options) {
     if options.permutations == 0 {
         return;
     }
+    // Every pair sees the same permutations: the maximum over pairs is only meaningful within one permutation.
     let orders = by_k(frames, |k| rng::permutations(options.rng_seed, options.permutations, k));
     let mut maxima = vec![0.0f64; options.permutations as usize];
     let mut probes: Vec<(usize, f64)> = Vec::new();
@@ -191,15 +191,16 @@ fn permute_all(frames: &[Frame], pairs: &mut [Pair], options: &Options) {
         let permuted = permute(&permutables, &orders[&frame.k()], frame.k());
         for (permutable, p) in permutables.iter().zip(permuted.p) {
             let pair = &mut pairs[permutable.index];
-            (pair.p_perm, pair.perm_on) = (Some(p), Some(permutable.on));
+            (pair.permutation.p, pair.permutation.on) = (Some(p), Some(permutable.on));
             if pair.kind == Kind::TargetProbe {
                 probes.push((permutable.index, permutable.observed));
             }
         }
         maxima.iter_mut().zip(permuted.maxima).for_each(|(largest, found)| *largest = largest.max(found));
     }
+    // Sorted once, each of the pairs then needs one binary search.
     maxima.sort_unstable_by(f64::total_cmp);
-    probes.iter().for_each(|(index, observed)| pairs[*index].p_maxt = Some(maximum_p(&maxima, *observed)));
+    probes.iter().for_each(|(index, observed)| pairs[*index].permutation.p_maxt = Some(maximum_p(&maxima, *observed)));
 }
 
 /// Cluster bootstrap intervals.
@@ -209,7 +210,7 @@ fn resample_all(frames: &[Frame], pairs: &mut [Pair], options: &Options) {
         let intervals = cluster_bootstrap::intervals(frame, &weights[&frame.k()], options.alpha.value());
         for (pair, interval) in frame.pairs.iter().zip(intervals) {
             let pair = &mut pairs[pair.index];
-            (pair.boot_lo, pair.boot_hi) = (interval.map(|(lo, _)| lo), interval.map(|(_, hi)| hi));
+            pair.bootstrap = Bootstrap { lo: interval.map(|(lo, _)| lo), hi: interval.map(|(_, hi)| hi) };
         }
     }
 }

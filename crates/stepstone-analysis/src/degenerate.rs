@@ -57,12 +57,14 @@ pub(crate) fn degenerate(grid: &Grid<'_>) -> Degenerate {
     let runs = degenerate_runs(study);
     let mut by_reason = BTreeMap::new();
     runs.iter().for_each(|run| *by_reason.entry(run.reason.clone()).or_insert(0) += 1);
+    // Readers look for the intermediates first and compare with the last line.
     let baseline_last = |i: &usize| (Some(*i) == grid.baseline, *i);
     let mut order: Vec<usize> = (0..study.intermediates.len()).collect();
     order.sort_by_key(baseline_last);
     let by_intermediate = order.into_iter().map(|i| {
         let own = || study.runs.iter().filter(usable).filter(move |run| run.intermediate as usize == i);
         let n = own().filter(|run| run.outcome != Outcome::Clean).count();
+        // The baseline is what the others are compared with.
         let p = (Some(i) != grid.baseline).then(|| cmh(&tables(grid, i)).map(|(_, p)| p)).flatten();
         (study.intermediates[i].clone(), StartPoint { n, of: own().count(), cmh_p: p })
     });
@@ -125,12 +127,15 @@ pub(crate) fn cmh(tables: &[Table]) -> Option<(f64, f64)> {
     for table in tables {
         let (a, n1) = (table.degenerate as f64, (table.degenerate + table.clean) as f64);
         let n0 = (table.base_degenerate + table.base_clean) as f64;
+        // Given its margins, a table has the hypergeometric mean n1 m / n and variance n1 n0 m (n - m) / (n^2 (n - 1)).
         let (m, n) = (a + table.base_degenerate as f64, n1 + n0);
+        // A target that only one of the two start points was run on says nothing about their difference.
         if n1 > 0.0 && n0 > 0.0 {
             excess += a - n1 * m / n;
             variance += n1 * n0 * m * (n - m) / (n * n * (n - 1.0));
         }
     }
+    // The counts are small whole numbers; without the correction by one half, chi-square would reject too often.
     let statistic = (excess.abs() - 0.5).max(0.0).powi(2) / variance;
     (variance > 0.0).then(|| (statistic, chi2_sf(statistic, 1.0)))
 }

@@ -1,4 +1,4 @@
-//! The expected best of n restarts: what a score would have been if only n had been run and the best reported.
+//! The expected best of n restarts: the score that a study with n restarts would have reported.
 
 /// The expected best of n = 1, 2, ... of the given scores, drawn without replacement: sum over the sorted scores v_i of
 /// v_i C(i - 1, n - 1) / C(N, n). "Best" is the highest, or the lowest where less is better.
@@ -6,6 +6,7 @@
 /// Sources: Dodge et al. 2019; the unbiased form is that of Tang et al. 2020.
 pub(crate) fn expected_best(scores: &[f64], higher_is_better: bool) -> Vec<f64> {
     let mut best_first = scores.to_vec();
+    // Sorted from the best down, the direction of the metric no longer matters below.
     best_first.sort_unstable_by(|a, b| if higher_is_better { b.total_cmp(a) } else { a.total_cmp(b) });
     (1..=scores.len()).map(|n| expected_best_of(&best_first, n)).collect()
 }
@@ -20,6 +21,7 @@ fn expected_best_of(best_first: &[f64], n: usize) -> f64 {
     for (i, score) in rest.iter().enumerate() {
         let left = rest.len() - i;
         weight *= (left + 1).saturating_sub(n) as f64 / left as f64;
+        // Later weights are smaller still, and a score has at most 16 digits.
         if weight < 1e-18 {
             break;
         }

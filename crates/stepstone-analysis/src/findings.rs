@@ -1,4 +1,4 @@
-//! Findings: what the numbers carry, in plain words, each with the figure or table it stands on.
+//! Findings: the conclusions that the numbers support, each with the figure or table that it is based on.
 
 mod collapse;
 mod context;

@@ -12,6 +12,7 @@ pub(crate) fn signed(value: f64, decimals: usize) -> String {
 /// A number with a true minus sign; what rounds to 0 has no sign.
 pub(crate) fn plain(value: f64, decimals: usize) -> String {
     let text = format!("{:.decimals$}", value.abs());
+    // -0.04 with one decimal would print a minus sign before nothing.
     if value < 0.0 && !is_zero(&text) { format!("{MINUS}{text}") } else { text }
 }
 
@@ -49,6 +50,7 @@ pub(crate) fn list(names: &[impl AsRef<str>]) -> String {
 /// `1 - alpha` as a percentage: `95 %`.
 pub(crate) fn confidence(alpha: f64) -> String {
     let percent = 100.0 * (1.0 - alpha);
+    // 100 (1 - 0.001) is 99.9 only up to rounding; six decimals are enough for every level.
     let rounded = (percent * 1e6).round() / 1e6;
     format!("{rounded} %")
 }

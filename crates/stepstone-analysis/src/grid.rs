@@ -37,7 +37,8 @@ pub(crate) struct Grid<'a> {
     pub study: &'a Observations,
     /// Index into [`Observations::intermediates`] of the row that starts from the pretrained encoder.
     pub baseline: Option<usize>,
-    /// Indices into [`Observations::intermediates`] of the rows of the maps: scored on a target or a probe, not the baseline.
+    /// Indices into [`Observations::intermediates`] of the rows of the maps: scored on a target or a probe, not the
+    /// baseline.
     pub intermediates: Vec<usize>,
     /// `[tasks][study.intermediates]`; tasks that were scored as intermediates have empty arms.
     arms: Vec<Vec<Arm>>,
@@ -49,10 +50,12 @@ impl<'a> Grid<'a> {
         let mut arms = vec![vec![Arm::default(); study.intermediates.len()]; study.tasks.len()];
         let mut mapped = vec![false; study.intermediates.len()];
         for run in study.runs.iter().filter(|run| study.tasks[run.task as usize].role != Role::Intermediate) {
+            // A task that was only trained, and never used as a start, has no row in a map.
             mapped[run.intermediate as usize] = true;
             push(&mut arms[run.task as usize][run.intermediate as usize], run);
         }
         let baseline = study.intermediates.iter().position(|name| name == baseline);
+        // The baseline is not a row of the map: it is what every row is compared with.
         let intermediates = (0..mapped.len()).filter(|&i| mapped[i] && Some(i) != baseline).collect();
         Grid { study, baseline, intermediates, arms }
     }
@@ -81,6 +84,7 @@ impl<'a> Grid<'a> {
 fn push(arm: &mut Arm, run: &RunScore) {
     match run.outcome {
         Outcome::Unusable => arm.failed += 1,
+        // Kept apart from the clean scores, since both modes are computed from the same arms.
         Outcome::Degenerate(_) => arm.all.push(run.points),
         Outcome::Clean => {
             arm.all.push(run.points);

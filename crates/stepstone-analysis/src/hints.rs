@@ -55,7 +55,7 @@ pub struct Group {
     pub mean: f64,
 }
 
-/// Fewer clean runs than this have no outliers.
+/// Fewest clean runs of a task in which an outlier is looked for: with fewer, the median absolute deviation says little.
 const FEWEST: usize = 8;
 
 /// Looks at every target and probe.
@@ -67,6 +67,7 @@ pub(crate) fn hints(study: &Observations) -> Hints {
             continue;
         }
         let usable: Vec<&RunScore> = runs.iter().filter(|run| run.outcome != Outcome::Unusable).collect();
+        // Degenerate runs are already known; hints look for failures that no rule has found.
         let clean: Vec<&RunScore> = usable.iter().copied().filter(|run| run.outcome == Outcome::Clean).collect();
         found.suspects.extend(suspects(study, &clean, task.sign()));
         let points: Vec<f64> = usable.iter().map(|run| run.points).collect();
@@ -82,6 +83,7 @@ fn suspects(study: &Observations, clean: &[&RunScore], sign: f64) -> Vec<Suspect
     let scores: Vec<f64> = clean.iter().map(|run| sign * run.points).collect();
     let Some(center) = median(&scores).filter(|_| scores.len() >= FEWEST) else { return Vec::new() };
     let deviations: Vec<f64> = scores.iter().map(|score| (score - center).abs()).collect();
+    // 1.4826 makes the median absolute deviation an estimate of the standard deviation of normal scores.
     let spread = 1.4826 * median(&deviations).unwrap_or(0.0);
     let suspect = |run: &RunScore| Suspect {
         intermediate: study.intermediates[run.intermediate as usize].clone(),
@@ -90,12 +92,14 @@ fn suspects(study: &Observations, clean: &[&RunScore], sign: f64) -> Vec<Suspect
         score: run.points,
         median: sign * center,
     };
+    // Five deviations: with the few dozen runs of a task, chance reaches three now and then.
     let low = clean.iter().zip(&scores).filter(|(_, score)| **score < center - 5.0 * spread);
     low.map(|(run, _)| suspect(run)).collect()
 }
 
-/// The split into two groups with the least squares inside them, if Ashman's D says that they are apart.
+/// The split into two groups with the least squares inside them, if Ashman's D is above 2.
 fn two_groups(mut points: Vec<f64>) -> Option<(Option<f64>, Group, Group)> {
+    // In one dimension the best two groups are always separated by a cut in the sorted scores.
     points.sort_unstable_by(f64::total_cmp);
     let n = points.len();
     let (first, last) = (*points.first()?, *points.last()?);
@@ -103,6 +107,7 @@ fn two_groups(mut points: Vec<f64>) -> Option<(Option<f64>, Group, Group)> {
         return None;
     }
     // Least squares inside the groups = most squares between them.
+    // Sums over differences from the first score keep the digits that the squares need.
     let total: f64 = points.iter().map(|value| value - first).sum();
     let (mut below, mut best) = (0.0, (f64::NEG_INFINITY, 0));
     for split in 1..n {
@@ -114,6 +119,7 @@ fn two_groups(mut points: Vec<f64>) -> Option<(Option<f64>, Group, Group)> {
         }
     }
     let (low, high) = points.split_at(best.1);
+    // `variance` needs two values: one outlier does not make a group.
     let spread = variance(low)? + variance(high)?;
     let (low, high) = (Group { n: low.len(), mean: mean(low) }, Group { n: high.len(), mean: mean(high) });
     let distance = std::f64::consts::SQRT_2 * (high.mean - low.mean) / spread.sqrt();
@@ -141,7 +147,7 @@ mod tests {
         let found = hints(&parse("o.csv", text.as_bytes()).unwrap().studies[0]);
         let suspects: Vec<_> = found.suspects.iter().map(|s| (s.intermediate.as_str(), s.seed, s.score)).collect();
         assert_eq!(suspects, [("none", 2, 0.0)]);
-        assert_eq!(found.bimodal.len(), 1, "one run is no group: {:?}", found.bimodal);
+        assert_eq!(found.bimodal.len(), 1, "a single run does not make a group: {:?}", found.bimodal);
         let Bimodal { task, ashman_d, low, high, .. } = &found.bimodal[0];
         assert_eq!((task.as_str(), *ashman_d), ("aj", None));
         assert_eq!((low.n, high.n), (6, 3));

@@ -1,4 +1,4 @@
-//! A map: the arms of one role in one mode, each with its mean and what is known about the spread of its scores.
+//! A map: the arms of one role in one mode, each with its mean and the precision of that mean.
 
 use rayon::prelude::*;
 
@@ -9,7 +9,7 @@ use crate::moments::{mean, variance};
 use crate::observation::Role;
 use crate::options::{Method, Mode};
 
-/// What the scores of one arm say.
+/// Mean and spread of the scores of one arm.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Estimate {
     /// Number of scores, at least 1.
@@ -62,6 +62,7 @@ impl Map {
     /// degenerate run says nothing about how runs that learn spread.
     pub(crate) fn of_arms(columns: &[(f64, &[Arm])], mode: Mode, method: Method) -> Self {
         let clean = |&(step, arms): &(f64, &[Arm])| TaskArms::new(step, arms.iter().map(|arm| arm.clean.as_slice()));
+        // One prior for the map: one task alone has too few arms to show how variances spread.
         let prior = moderated::fit(&columns.iter().map(clean).collect::<Vec<_>>());
         let estimates = columns
             .par_iter()
@@ -82,6 +83,7 @@ fn estimate(arm: &Arm, mode: Mode, method: Method, prior: &Prior, place: usize) 
     if scores.is_empty() {
         return None;
     }
+    // In `drop` the degenerate runs are gone, and what is left is no mixture.
     let mixture = mode == Mode::Keep && arm.degenerate() > 0;
     let n = scores.len();
     let precision = prior

@@ -1,7 +1,7 @@
 //! Moderated variances: each arm's variance shrunk to the prior of its task.
 //!
-//! Three restarts say little about one arm's variance, but variances of one task are alike across start points. This
-//! is Smyth's (2004) empirical Bayes with the task as a factor for the log variance; its sister in R is
+//! Three restarts say little about one arm's variance, but variances of one task are similar across start points. This
+//! is Smyth's (2004) empirical Bayes with the task as a factor for the log variance; the same method in R is
 //! `limma::squeezeVar` with a factor covariate. It assumes scaled inverse chi-square spread of the variances inside a
 //! task and one prior df for the map.
 
@@ -18,7 +18,7 @@ pub(crate) struct Spread {
     pub df: f64,
 }
 
-/// What a task says about its variances.
+/// The variances of one task's arms.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct TaskArms {
     /// Smallest step of the score in points, 0 if unknown: rounding alone gives the variance step^2 / 12.
@@ -65,11 +65,14 @@ pub(crate) fn fit(tasks: &[TaskArms]) -> Prior {
 
 fn floor(task: &TaskArms) -> f64 {
     let positive: Vec<f64> = task.arms.iter().map(|arm| arm.1).filter(|s2| *s2 > 0.0).collect();
+    // Over the positive variances: arms whose scores tie by chance would pull the median to 0.
+    // 1 % keeps ln s^2 from running off to minus infinity for an arm whose scores happen to be equal.
     let share = median(&positive).map_or(0.0, |median| 0.01 * median);
+    // A score that is rounded to steps of `step` has at least the variance of a uniform error, step^2 / 12.
     share.max(task.step * task.step / 12.0)
 }
 
-/// The task's arms with floored variances; none if the floor is 0, which means that all arms are constant.
+/// The task's arms with floored variances; empty if the floor is 0, because then all arms are constant.
 fn floored(task: &TaskArms, floor: f64) -> Vec<Fitted> {
     if floor <= 0.0 {
         return Vec::new();
@@ -79,6 +82,8 @@ fn floored(task: &TaskArms, floor: f64) -> Vec<Fitted> {
 
 /// ln s^2 with the bias of ln chi-square removed.
 fn unbiased_log(&(d, s2): &Fitted) -> f64 {
+    // E[ln chi^2_d] = digamma(d/2) + ln 2: with few degrees of freedom ln s^2 lies far below ln sigma^2, and arms of
+    // different sizes would seem to differ.
     s2.ln() - digamma(d / 2.0) + (d / 2.0).ln()
 }
 
@@ -89,6 +94,8 @@ fn mean_log(arms: &[Fitted]) -> f64 {
 fn prior_df(tasks: &[Vec<Fitted>]) -> f64 {
     let tasks: Vec<&Vec<Fitted>> = tasks.iter().filter(|arms| !arms.is_empty()).collect();
     let arms: usize = tasks.iter().map(|arms| arms.len()).sum();
+    // One mean is fitted per task. Fewer than three arms beyond that say nothing about the spread of variances, and no
+    // shrinkage is the cautious answer.
     if arms < tasks.len() + 3 {
         return 0.0;
     }
@@ -98,6 +105,7 @@ fn prior_df(tasks: &[Vec<Fitted>]) -> f64 {
         squares += arms.iter().map(|arm| (unbiased_log(arm) - center).powi(2)).sum::<f64>();
         sampling += arms.iter().map(|arm| trigamma(arm.0 / 2.0)).sum::<f64>();
     }
+    // Variances spread by sampling alone, trigamma(d/2) in the log; only what exceeds it is true spread.
     let excess = squares / (arms - tasks.len()) as f64 - sampling / arms as f64;
     if excess > 0.0 { 2.0 * inverse_trigamma(excess) } else { f64::INFINITY }
 }
@@ -107,6 +115,7 @@ fn task_variance(arms: &[Fitted], prior_df: f64) -> Option<(f64, f64)> {
         return None;
     }
     let df: f64 = arms.iter().map(|arm| arm.0).sum();
+    // At both ends the formula below has no finite value; the pooled variance takes its place.
     let variance = if prior_df == 0.0 || prior_df.is_infinite() {
         arms.iter().map(|(d, s2)| d * s2).sum::<f64>() / df
     } else {
@@ -130,6 +139,8 @@ impl Prior {
         match method {
             Method::Welch => own.map(|variance| Spread { variance, df: d }),
             Method::Moderated if mixture => {
+                // Shrinking a mixture of learnt and failed runs to the spread of learnt ones would claim a precision it
+                // lacks.
                 let variance = own?.max(self.tasks[task].floor);
                 (variance > 0.0).then_some(Spread { variance, df: d })
             }
@@ -144,6 +155,7 @@ impl Prior {
         let d = n as f64 - 1.0;
         let Some(own) = own.map(|s2| s2.max(floor)) else {
             // One score: the prior alone, or without shrinkage the pooled variance.
+            // The prior cannot be known better than the arms that it was learnt from, hence the bound `task_df`.
             let df = if self.df == 0.0 { task_df } else { self.df.min(task_df) };
             return (n == 1).then_some(Spread { variance: prior_variance, df });
         };
@@ -153,6 +165,7 @@ impl Prior {
         if self.df == 0.0 {
             return Some(Spread { variance: own, df: d });
         }
+        // The posterior mean of sigma^2 under a scaled inverse chi-square prior.
         let variance = (self.df * prior_variance + d * own) / (self.df + d);
         Some(Spread { variance, df: (self.df + d).min(task_df) })
     }
@@ -201,7 +214,7 @@ mod tests {
         got.iter().zip(want).for_each(|(got, want)| close(*got, want));
     }
 
-    /// By hand: variances that differ less than chance has them differ.
+    /// By hand: these variances differ less than chance alone would make them differ.
     #[test]
     fn even_variances_give_an_infinite_prior_df() {
         let prior = fit(&tasks(&[0.5, 0.6, 0.55, 0.45], &[4.0, 5.0, 4.4, 5.2]));

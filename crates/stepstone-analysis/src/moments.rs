@@ -11,6 +11,7 @@ pub(crate) fn variance(values: &[f64]) -> Option<f64> {
     if values.len() < 2 {
         return None;
     }
+    // The mean of equal values may be off by rounding, and a variance of 1e-30 is not 0, which floors and tests ask for.
     if values.iter().all(|value| *value == values[0]) {
         return Some(0.0);
     }

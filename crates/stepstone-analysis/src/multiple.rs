@@ -4,6 +4,7 @@
 /// assumption about dependence.
 pub(crate) fn holm(p: &[f64]) -> Vec<f64> {
     let order = ascending(p);
+    // A running maximum: a larger p must not get a smaller adjusted one.
     let (m, mut adjusted, mut highest) = (p.len(), vec![0.0; p.len()], 0.0f64);
     for (rank, &i) in order.iter().enumerate() {
         highest = highest.max((p[i] * (m - rank) as f64).min(1.0));
@@ -16,6 +17,7 @@ pub(crate) fn holm(p: &[f64]) -> Vec<f64> {
 /// positive dependence, which cells that share a baseline have.
 pub(crate) fn benjamini_hochberg(p: &[f64]) -> Vec<f64> {
     let order = ascending(p);
+    // A running minimum from the largest p down, by the same reasoning.
     let (m, mut adjusted, mut lowest) = (p.len(), vec![0.0; p.len()], 1.0f64);
     for (rank, &i) in order.iter().enumerate().rev() {
         // The ratio first: it is at least 1 and rounds to at least 1, so that no adjusted p falls below its own.
@@ -27,6 +29,7 @@ pub(crate) fn benjamini_hochberg(p: &[f64]) -> Vec<f64> {
 
 /// Applies an adjustment to the p-values that exist; undefined ones stay outside the family.
 pub(crate) fn over_defined(p: &[Option<f64>], adjust: fn(&[f64]) -> Vec<f64>) -> Vec<Option<f64>> {
+    // A cell without a p-value was not tested, so it must not make the others pay for it.
     let defined: Vec<f64> = p.iter().flatten().copied().collect();
     let mut adjusted = adjust(&defined).into_iter();
     p.iter().map(|p| p.and_then(|_| adjusted.next())).collect()
@@ -34,6 +37,7 @@ pub(crate) fn over_defined(p: &[Option<f64>], adjust: fn(&[f64]) -> Vec<f64>) ->
 
 fn ascending(p: &[f64]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..p.len()).collect();
+    // A stable sort: equal p keep their order, and with it the result does not depend on the sort.
     order.sort_by(|&a, &b| p[a].total_cmp(&p[b]));
     order
 }

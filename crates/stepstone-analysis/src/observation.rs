@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::column::Column;
 
-/// What a task plays in a study.
+/// The part that a task plays in a study.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -161,6 +161,7 @@ impl Observation {
     fn order(&self, other: &Self) -> Ordering {
         let key = |o: &Self| (o.role.name(), o.seed.to_string());
         let ((role, seed), (other_role, other_seed)) = (key(self), key(other));
+        // By the words, not by the variants: other programs that sort the file as text get the same order.
         role.cmp(other_role)
             .then_with(|| self.task.cmp(&other.task))
             .then_with(|| self.intermediate.cmp(&other.intermediate))
@@ -206,6 +207,7 @@ impl Observation {
 /// and metric. Numbers are the shortest decimals that read back to the same value. The same set of observations gives
 /// the same bytes in whatever order it comes.
 pub fn write_observations(observations: &[Observation]) -> String {
+    // Workers finish in any order; sorted, a study of the same scores always has the same bytes.
     let mut sorted: Vec<&Observation> = observations.iter().collect();
     sorted.sort_by(|a, b| a.order(b));
     let mut text = Column::ALL.map(Column::name).join(",");

@@ -1,4 +1,4 @@
-//! What a caller may choose about an analysis.
+//! Options of an analysis.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +26,7 @@ pub enum Family {
     Acl2020,
 }
 
-/// What is done with degenerate runs in the figures and the text; both are always computed.
+/// Treatment of degenerate runs in the figures and the text; both are always computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
@@ -84,7 +84,7 @@ impl Alpha {
     }
 }
 
-/// Choices of an analysis; [`Options::default`] is what the specification calls the headline.
+/// Choices of an analysis; [`Options::default`] gives the headline numbers of the report.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// Interval and test of a difference.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::special::{normal_quantile, t_quantile};
 
 /// Differences in points for which the seeds are listed.
+// From a difference that leaderboards argue about to one that anybody sees.
 const DIFFERENCES: [f64; 4] = [0.5, 1.0, 2.0, 5.0];
 
 /// Restarts that a task needs.
@@ -29,12 +30,15 @@ pub(crate) fn power(task: &str, sd: Option<f64>, alpha: f64, power: f64) -> Powe
     Power { task: task.to_owned(), sd, seeds: seeds.into() }
 }
 
-/// The smallest n >= 2 with n >= 2 (sd/difference)^2 (t(1 - alpha/2) + t(power))^2 on 2 n - 2 degrees of freedom: two arms
+/// The smallest n >= 2 with n >= 2 (sd/difference)^2 (t(1 - alpha/2) + t(power))^2 on 2 n - 2 degrees of freedom: two
+/// arms
 /// of n restarts each. Within one of `solve_power`. `None` if no number is enough.
 pub(crate) fn seeds_needed(sd: f64, difference: f64, alpha: f64, power: f64) -> Option<u64> {
+    // Two arms of n restarts: the variance of the difference is 2 sd^2 / n.
     let scale = 2.0 * (sd / difference).powi(2);
     // The normal bound is below the answer, and near it from a few restarts on.
     let normal = scale * (normal_quantile(1.0 - alpha / 2.0) + normal_quantile(power)).powi(2);
+    // A difference of 0 needs infinitely many restarts; no study runs a million million.
     if normal.is_nan() || normal > 1e12 {
         return None;
     }

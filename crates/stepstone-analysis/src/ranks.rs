@@ -10,7 +10,7 @@ use crate::special::t_sf;
 pub(crate) struct Ranked {
     /// The mean, in points.
     pub mean: f64,
-    /// What is known about its spread; `None` where nothing is.
+    /// Its squared standard error and degrees of freedom; `None` if unknown.
     pub precision: Option<Precision>,
 }
 
@@ -39,9 +39,11 @@ pub(crate) fn ranks(means: &[Ranked], options: &Options) -> Vec<Rank> {
 
     let mut found = vec![Rank { expected: Some(1.0), lo: 1, hi: k }; k];
     for ((&(a, b), test), p) in pairs.iter().zip(&tests).zip(adjusted) {
+        // P(b > a) under a t distribution around the observed difference.
         let b_above = test.as_ref().map(|test| t_sf(test.t, test.df));
         found[a].expected = found[a].expected.zip(b_above).map(|(sum, above)| sum + above);
         found[b].expected = found[b].expected.zip(b_above).map(|(sum, above)| sum + (1.0 - above));
+        // Each significant pair moves one bound of both rows, so that the rank sets hold for all rows at once.
         if p.is_some_and(|p| p < options.alpha.value()) {
             let (better, worse) = if means[a].mean > means[b].mean { (a, b) } else { (b, a) };
             found[worse].lo += 1;

@@ -7,7 +7,7 @@ use crate::coefficient::{spearman, spearman_interval};
 /// A Spearman correlation over labelled points. With 11 points a correlation below 0.60 is not significant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Relation {
-    /// What is related to what: `x vs y`.
+    /// The two quantities: `x vs y`.
     pub name: String,
     /// Number of points.
     pub n: usize,

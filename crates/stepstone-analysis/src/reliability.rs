@@ -8,8 +8,8 @@ use crate::moments::mean;
 use crate::special::f_sf;
 use crate::table::{Column, ScoreTable};
 
-/// The intraclass correlation of one task. `None` is undefined; a task whose `icck` is below 0.5 cannot carry
-/// correlations.
+/// The intraclass correlation of one task. `None` is undefined; a task whose `icck` is below 0.5 is too noisy
+/// for correlations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reliability {
     /// Name of the task.
@@ -47,15 +47,19 @@ fn of_column(column: &Column, groups: &[Vec<f64>]) -> Reliability {
     let (k, n) = (groups.len(), groups.iter().map(Vec::len).sum());
     let undefined =
         Reliability { task: column.task.clone(), k, n, icc1: None, icck: None, f: None, p: None, sem: None };
+    // At least two intermediates, and one of them with two restarts, or one of the mean squares has no degrees of
+    // freedom.
     if k < 2 || n <= k {
         return undefined;
     }
     let (between, within) = mean_squares(groups, n);
     let sem = Some(within.sqrt());
+    // F is undefined without variance inside: then restarts agree perfectly, or nothing varies at all.
     match (between > 0.0, within > 0.0) {
         (false, false) => Reliability { sem, ..undefined },
         (true, false) => Reliability { icc1: Some(1.0), icck: Some(1.0), p: Some(0.0), sem, ..undefined },
         (_, true) => {
+            // With uneven groups the mean size would overstate how much averaging helps.
             let others = effective_size(groups, n) - 1.0;
             let f = between / within;
             Reliability {

@@ -1,4 +1,4 @@
-//! What a person sees: tables, the picture of the transfer matrix, and terminal text. Returns strings; prints nothing.
+//! Output for people: tables, the picture of the transfer matrix, and terminal text. Returns strings; prints nothing.
 
 mod agreement;
 mod color;

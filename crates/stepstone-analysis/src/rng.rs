@@ -26,6 +26,7 @@ impl SplitMix64 {
 
     /// A number below `bound`: the high half of a 128-bit product.
     pub fn below(&mut self, bound: u32) -> u32 {
+        // A bias of at most bound / 2^64, which no study can notice, and no loop whose length depends on luck.
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u32
     }
 
@@ -34,6 +35,8 @@ impl SplitMix64 {
         for (i, slot) in order.iter_mut().enumerate() {
             *slot = i as u32;
         }
+        // From the end and from the identity each time, so that a permutation depends on those before it only through
+        // the generator.
         for i in (1..order.len()).rev() {
             order.swap(i, self.below(i as u32 + 1) as usize);
         }

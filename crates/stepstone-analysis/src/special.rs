@@ -1,7 +1,9 @@
-//! Special functions: gamma and beta families, and the tails and quantiles of the normal, t, F and chi-square distributions.
+//! Special functions: gamma and beta families, and the tails and quantiles of the normal, t, F and chi-square
+//! distributions.
 //!
 //! All take real arguments (degrees of freedom need not be whole, and may be infinite where that is a limit) and keep a
-//! relative error of 1e-12 or better on the grids of `special/tests.rs`. Outside its domain a function returns NaN; callers
+//! relative error of 1e-12 or better on the grids of `special/tests.rs`. Outside its domain a function returns NaN;
+//! callers
 //! check first and report "undefined".
 
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
@@ -10,13 +12,15 @@ use std::f64::consts::{FRAC_1_SQRT_2, PI};
 const NORMAL_DF: f64 = 1e10;
 
 /// Relative size at which a series or continued fraction is taken as converged.
+// A little above the rounding of f64, since a smaller bound might never be reached.
 const EPSILON: f64 = 3e-16;
 
-/// Most terms of a series or continued fraction; arguments of 1e10 need some 1e5, ordinary ones fewer than 100.
+/// Limit on the terms of a series or continued fraction: arguments of 1e10 need about 1e5, ordinary ones fewer than 100.
 const MAX_TERMS: u32 = 1_000_000;
 
 /// Upper tail of Student's t: P(T > t) with `df` > 0 degrees of freedom, possibly infinite.
 pub(crate) fn t_sf(t: f64, df: f64) -> f64 {
+    // The lower half by symmetry, so that the upper tail keeps its relative error.
     if t < 0.0 { 1.0 - t_upper(-t, df) } else { t_upper(t, df) }
 }
 
@@ -53,6 +57,7 @@ pub(crate) fn f_sf(x: f64, d1: f64, d2: f64) -> f64 {
     if x <= 0.0 {
         return 1.0;
     }
+    // F with infinitely many denominator degrees of freedom is chi-square over d1.
     if d2.is_infinite() {
         return chi2_sf(x * d1, d1);
     }
@@ -102,17 +107,20 @@ pub(crate) fn tetragamma(x: f64) -> f64 {
 ///
 /// Source: Smyth 2004, appendix: Newton's method on 1/trigamma, which is nearly linear and convex.
 pub(crate) fn inverse_trigamma(x: f64) -> f64 {
+    // As in limma: beyond these bounds the first term of the expansion is taken, with a relative error below 1e-6.
     if x > 1e7 {
         return 1.0 / x.sqrt();
     }
     if x < 1e-6 {
         return 1.0 / x;
     }
+    // Smyth's starting point lies above the root, and from there the steps go down without overshooting.
     let mut y = 0.5 + 1.0 / x;
     for _ in 0..100 {
         let value = trigamma(y);
         let step = value * (1.0 - value / x) / tetragamma(y);
         y += step;
+        // Newton converges quadratically: a relative step of 1e-12 leaves an error far below one unit in the last place.
         if -step / y < 1e-12 {
             break;
         }
@@ -128,6 +136,7 @@ fn t_upper(t: f64, df: f64) -> f64 {
     if df > NORMAL_DF {
         return normal_upper(t);
     }
+    // Both x and 1 - x are computed directly: for large t the tail is x^(df/2), and 1 - (1 - x) would lose it.
     let (near, far) = if t * t < f64::MAX { (df / (df + t * t), t * t / (df + t * t)) } else { (0.0, 1.0) };
     0.5 * beta_with_complement(0.5 * df, 0.5, near, far)
 }
@@ -185,7 +194,7 @@ fn upper_quantile(tail: f64, upper: impl Fn(f64) -> f64, density: impl Fn(f64) -
     t
 }
 
-/// I_x(a, b) where `y` = 1 - x is given apart, so that neither end loses digits.
+/// I_x(a, b) where the caller passes `y` = 1 - x, so that neither end loses digits.
 fn beta_with_complement(a: f64, b: f64, x: f64, y: f64) -> f64 {
     if x.is_nan() || y.is_nan() || x < 0.0 || y < 0.0 || a.is_nan() || b.is_nan() || a <= 0.0 || b <= 0.0 {
         return f64::NAN;
@@ -202,7 +211,8 @@ fn beta_with_complement(a: f64, b: f64, x: f64, y: f64) -> f64 {
     if a * y > b * x { front / beta_fraction(a, b, x, y) } else { 1.0 - front / beta_fraction(b, a, y, x) }
 }
 
-/// x^a y^b / (B(a, b) I_x(a, b)) as a continued fraction, by Lentz's method. It takes `y` = 1 - x apart because every
+/// x^a y^b / (B(a, b) I_x(a, b)) as a continued fraction, by Lentz's method. It takes `y` = 1 - x as an argument
+/// because every
 /// 1 - x in it would cancel near x = 1, which is where t with many degrees of freedom lives.
 /// Source: Didonato and Morris 1992 (TOMS 18, algorithm 708), equation 9; it converges fast for x < a/(a + b).
 fn beta_fraction(a: f64, b: f64, x: f64, y: f64) -> f64 {
@@ -254,7 +264,9 @@ fn gamma_upper(a: f64, x: f64) -> f64 {
     if x.is_infinite() {
         return 0.0;
     }
+    // In logarithms, since x^a and gamma(a) overflow long before their ratio does.
     let front = (a * x.ln() - x - ln_gamma(a)).exp();
+    // The series converges fast below the mean a of the distribution, the continued fraction above it.
     if x < a + 1.0 { 1.0 - front * gamma_series(a, x) } else { front * gamma_fraction(a, x) }
 }
 
@@ -275,6 +287,7 @@ fn gamma_series(a: f64, x: f64) -> f64 {
 /// The continued fraction of the upper incomplete gamma function by Lentz's method. Source: DLMF 8.9.2, contracted.
 fn gamma_fraction(a: f64, x: f64) -> f64 {
     let mut b = x + 1.0 - a;
+    // Lentz starts from "infinity": any number whose reciprocal adds nothing.
     let mut numerator = 1.0 / f64::MIN_POSITIVE;
     let mut denominator = 1.0 / away_from_zero(b);
     let mut value = denominator;
@@ -306,6 +319,7 @@ fn raise_to_ten(x: f64, term: impl Fn(f64) -> f64) -> (f64, f64) {
         return (f64::NAN, f64::NAN);
     }
     let (mut x, mut sum) = (x, 0.0);
+    // From 10 on seven terms of the asymptotic series err by less than 1e-16.
     while x < 10.0 {
         sum += term(x);
         x += 1.0;

@@ -1,4 +1,4 @@
-//! What the shape of a map says: relations of gains to sizes and of probes to targets, and score curves. The numbers
+//! Relations of gains to training sizes and of probes to targets, and score curves. The numbers
 //! come from the averages and arms; the statistics from [`crate::relation`] and [`crate::expected_best`].
 
 use rayon::prelude::*;
@@ -40,6 +40,7 @@ pub(crate) fn relations(
 ) -> Vec<Relation> {
     let alpha = options.alpha.value();
     let names: Vec<String> = grid.intermediates.iter().map(|&i| grid.name(i).to_owned()).collect();
+    // Ranks need no logarithm; it is there for the coordinates in the JSON, which readers plot.
     let sizes: Vec<_> = grid.intermediates.iter().map(|&i| ln(grid.study.sizes[i])).collect();
     let gains: Vec<_> = averages.rows.iter().map(|row| row.mean).collect();
 
@@ -62,6 +63,7 @@ fn probe_gains(grid: &Grid<'_>, (map, deltas): (&Map, &Deltas)) -> Vec<Option<f6
         let task = &grid.study.tasks[map.tasks[*place]];
         task.higher_is_better || task.scale != 1.0
     };
+    // Probes that some intermediates lack would shift their averages against the others'.
     let shared: Vec<usize> = deltas.common().into_iter().filter(in_points).collect();
     let gain = |row: &Vec<Option<f64>>| mean_of(&shared.iter().filter_map(|&place| row[place]).collect::<Vec<_>>());
     deltas.deltas.iter().map(gain).collect()

@@ -38,6 +38,7 @@ pub(crate) struct Column {
 impl ScoreTable {
     /// Collects the scores that count under `mode`; `baseline` is the name that is not an intermediate task.
     pub(crate) fn new(study: &Observations, baseline: &str, mode: Mode) -> Self {
+        // The baseline has no row: it would be a cluster of another kind among the intermediates.
         let base = study.intermediates.iter().position(|name| name == baseline).map(|index| index as u32);
         let counts = |run: &RunScore| match run.outcome {
             Outcome::Clean => true,
@@ -59,6 +60,7 @@ impl ScoreTable {
 
     /// The table without the rows of some intermediates.
     pub(crate) fn without(&self, left_out: &[&str]) -> Self {
+        // Rows are renumbered, since later code takes the names as numbered without gaps.
         let stays: Vec<bool> = self.intermediates.iter().map(|name| !left_out.contains(&name.as_str())).collect();
         let number = |intermediate: u32| stays[..intermediate as usize].iter().filter(|stays| **stays).count() as u32;
         let kept: Vec<usize> =
@@ -91,6 +93,7 @@ fn runs_of(study: &Observations, task: usize) -> &[RunScore] {
 fn row_keys(runs: &[Vec<&RunScore>]) -> Vec<(u32, i64)> {
     let mut keys: Vec<(u32, i64)> = Vec::new();
     for runs in runs {
+        // Both lists are sorted, so that one walk finds for each run whether its row is known.
         let mut at = 0;
         let known = keys.len();
         for run in runs {

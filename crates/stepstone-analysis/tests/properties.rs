@@ -103,10 +103,10 @@ proptest! {
         let turned = analysis(&observations).expect("a sound file");
         for (a, b) in upright.cells.iter().zip(&turned.cells) {
             prop_assert_eq!(a.keep.delta, b.keep.delta.map(|delta| -delta + 0.0));
-            prop_assert_eq!((a.keep.p, a.keep.mean), (b.keep.p, b.keep.mean));
+            prop_assert_eq!((a.keep.p, a.keep.arms.mean), (b.keep.p, b.keep.arms.mean));
         }
         for (a, b) in upright.modes.keep.correlations.pairs.iter().zip(&turned.modes.keep.correlations.pairs) {
-            prop_assert_eq!(a.rho, b.rho);
+            prop_assert_eq!(a.rows.rho, b.rows.rho);
         }
     }
 
@@ -126,7 +126,7 @@ proptest! {
             prop_assert!(near(a.keep.delta, b.keep.delta), "{a:?} {b:?}");
         }
         for (a, b) in before.modes.keep.correlations.pairs.iter().zip(&after.modes.keep.correlations.pairs) {
-            prop_assert!(near(a.rho, b.rho), "{a:?} {b:?}");
+            prop_assert!(near(a.rows.rho, b.rows.rho), "{a:?} {b:?}");
         }
     }
 
@@ -141,7 +141,7 @@ proptest! {
         let cells = |analysis: &Analysis| analysis.cells.iter().map(|cell| cell.keep.clone()).collect::<Vec<_>>();
         prop_assert_eq!(cells(&before), cells(&after));
         let means = |analysis: &Analysis| {
-            analysis.modes.keep.averages.rows.iter().map(|row| (row.mean, row.p, row.expected_rank)).collect::<Vec<_>>()
+            analysis.modes.keep.averages.rows.iter().map(|row| (row.mean, row.interval.p, row.rank.expected)).collect::<Vec<_>>()
         };
         prop_assert_eq!(means(&before), means(&after));
     }

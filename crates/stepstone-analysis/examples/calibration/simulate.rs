@@ -190,9 +190,9 @@ fn tally_deltas(analysis: &Analysis, truth: &[Vec<f64>]) -> Deltas {
     for row in &analysis.modes.keep.averages.rows {
         let truth = &truth[number(&row.intermediate)];
         let average = truth.iter().sum::<f64>() / truth.len() as f64;
-        found.average_covered.count(inside(row.lo, row.hi, average));
+        found.average_covered.count(inside(row.interval.lo, row.interval.hi, average));
         if truth.iter().all(|effect| *effect == 0.0) {
-            found.average_rejected.count(below(row.p));
+            found.average_rejected.count(below(row.interval.p));
         }
     }
     found
@@ -237,14 +237,14 @@ fn tally_correlations(analysis: &Analysis) -> Correlations {
     let holds_zero = |lo: Option<f64>, hi: Option<f64>| Some((lo?..=hi?).contains(&0.0));
     let pairs = &analysis.modes.of(Mode::Keep).correlations.pairs;
     for pair in pairs {
-        found.rows.count(below(pair.p));
-        found.means.count(below(pair.p_means));
-        found.permutation.count(below(pair.p_perm));
-        found.within.count(below(pair.p_within));
-        found.partial.count(below(pair.p_partial));
-        found.covered.count(holds_zero(pair.lo_means, pair.hi_means));
-        found.bootstrap_covered.count(holds_zero(pair.boot_lo, pair.boot_hi));
+        found.rows.count(below(pair.rows.p));
+        found.means.count(below(pair.means.p));
+        found.permutation.count(below(pair.permutation.p));
+        found.within.count(below(pair.within.p));
+        found.partial.count(below(pair.partial.p));
+        found.covered.count(holds_zero(pair.means.lo, pair.means.hi));
+        found.bootstrap_covered.count(holds_zero(pair.bootstrap.lo, pair.bootstrap.hi));
     }
-    found.family_wise.count(Some(pairs.iter().any(|pair| below(pair.p_maxt) == Some(true))));
+    found.family_wise.count(Some(pairs.iter().any(|pair| below(pair.permutation.p_maxt) == Some(true))));
     found
 }

@@ -108,18 +108,18 @@ fn averages_and_ranks_equal_scipy() {
             assert_eq!(average.intermediate, text(&row[0]));
             let found = [
                 average.mean,
-                average.se,
-                average.df,
-                average.lo,
-                average.hi,
-                average.p,
+                average.interval.se,
+                average.interval.df,
+                average.interval.lo,
+                average.interval.hi,
+                average.interval.p,
                 average.p_holm,
-                average.task_var,
-                average.gen_se,
-                average.gen_df,
-                average.expected_rank,
-                average.rank_lo.map(|rank| rank as f64),
-                average.rank_hi.map(|rank| rank as f64),
+                average.general.task_var,
+                average.general.se,
+                average.general.df,
+                average.rank.expected,
+                average.rank.lo.map(|rank| rank as f64),
+                average.rank.hi.map(|rank| rank as f64),
             ];
             for (place, found) in found.into_iter().enumerate() {
                 close(found, &row[place + 1], 1e-8, &format!("{name} {} {place}", average.intermediate));
@@ -163,14 +163,14 @@ fn families_of_correlations_have_the_sizes_and_counts_of_scipy() {
         let count = |get: &dyn Fn(&crate::correlations::Pair) -> bool| {
             correlations.pairs.iter().filter(|pair| get(pair)).count()
         };
-        let target_pairs = correlations.pairs.iter().filter(|pair| analysis.targets.contains(&pair.y));
+        let target_pairs = correlations.pairs.iter().filter(|pair| analysis.names.targets.contains(&pair.y));
         // As in the study's own table: the ten self-correlations, target pairs twice.
-        let twice = target_pairs.filter(|pair| below(pair.holm_acl2020)).count();
+        let twice = target_pairs.filter(|pair| below(pair.adjusted.holm_acl2020)).count();
         let sizes = correlations.family_sizes;
         let found = serde_json::json!({
-            "acl2020": [sizes.acl2020, 10 + twice + count(&|pair| below(pair.holm_acl2020))],
-            "distinct": [sizes.distinct, count(&|pair| below(pair.holm_distinct))],
-            "means": [sizes.means, count(&|pair| below(pair.holm_means))],
+            "acl2020": [sizes.acl2020, 10 + twice + count(&|pair| below(pair.adjusted.holm_acl2020))],
+            "distinct": [sizes.distinct, count(&|pair| below(pair.adjusted.holm_distinct))],
+            "means": [sizes.means, count(&|pair| below(pair.adjusted.holm_means))],
         });
         assert_eq!(found, golden[name]["families"], "{name}");
     }

@@ -19,7 +19,7 @@ pub(super) struct Posterior {
 
 /// Points of the integral over one distribution.
 const POINTS: usize = 1_000;
-/// A product of distribution functions that adds nothing to a share of any size that is printed.
+/// Products of distribution functions below this change no printed digit of a probability, so the rest is skipped.
 const NEGLIGIBLE: f64 = 1e-15;
 
 /// Probability of being the largest, under independence: for each, the mean over its quantiles u = (k + 0.5) / 1000 of
@@ -81,6 +81,7 @@ impl Table {
     fn new(df: f64) -> Self {
         let nodes = (LAST / STEP) as i32 + 3;
         let tails = (-1..nodes).map(|i| t_sf((f64::from(i) * STEP).sinh(), df)).collect();
+        // The distribution is symmetric: half of the quantiles are found, the others are their negatives.
         let lower: Vec<f64> = (0..POINTS / 2).map(|k| t_quantile((k as f64 + 0.5) / POINTS as f64, df)).collect();
         let upper = lower.iter().rev().map(|quantile| -quantile);
         Self { quantiles: lower.iter().copied().chain(upper).collect(), tails }
@@ -96,6 +97,7 @@ impl Table {
         // asinh for x >= 0, without the care for tiny x that the standard one pays for.
         let place = (x + (x * x + 1.0).sqrt()).ln() / STEP;
         let node = place as usize;
+        // Beyond the grid the tail no longer matters, and its last value stands for it.
         let Some([a, b, c, d]) = self.tails.get(node..node + 4) else {
             return self.tails[self.tails.len() - 1];
         };

@@ -20,7 +20,9 @@ pub(super) fn shrink(means: &[(f64, f64)]) -> Option<Shrunk> {
     let tau2 = paule_mandel(means);
     let (center, weights) = weighted_mean(means, tau2);
     let shrunk = |&(mean, variance): &(f64, f64)| {
+        // The part of the distance to the centre that is noise rather than a true difference.
         let share = variance / (variance + tau2);
+        // The second term of the variance is the uncertainty of the centre itself.
         (mean - share * (mean - center), (1.0 - share) * variance + share * share / weights)
     };
     Some(Shrunk { tau2, center, means: means.iter().map(shrunk).collect() })
@@ -29,7 +31,7 @@ pub(super) fn shrink(means: &[(f64, f64)]) -> Option<Shrunk> {
 /// The weighted mean and the sum of the weights 1 / (variance + tau^2).
 fn weighted_mean(means: &[(f64, f64)], tau2: f64) -> (f64, f64) {
     let (mut sum, mut weights) = (0.0, 0.0);
-    let shift = means[0].0; // keeps the sum small beside the spread of the means
+    let shift = means[0].0; // sums of differences lose fewer digits than sums of scores near 70
     for &(mean, variance) in means {
         let weight = 1.0 / (variance + tau2);
         sum += weight * (mean - shift);
@@ -50,6 +52,7 @@ fn paule_mandel(means: &[(f64, f64)]) -> f64 {
     if excess(means, 0.0) <= 0.0 {
         return 0.0;
     }
+    // Doubling brackets the root whatever the unit of the scores is.
     let mut high = 1.0;
     while excess(means, high) > 0.0 {
         high *= 2.0;

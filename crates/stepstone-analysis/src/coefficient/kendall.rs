@@ -1,4 +1,5 @@
-//! Kendall's tau-b in n log n steps. Source: Knight 1966 (JASA 61:436-439): discordant pairs are the swaps of a merge sort.
+//! Kendall's tau-b in n log n steps. Source: Knight 1966 (JASA 61:436-439): discordant pairs are the swaps of a merge
+//! sort.
 
 use super::ranks::Ranks;
 use super::value::{Coefficient, FEWEST, FEWEST_TESTED, Undefined};

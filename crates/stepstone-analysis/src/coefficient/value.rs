@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 /// Fewest rows for a coefficient.
+// Two rows always correlate by -1 or 1.
 pub(super) const FEWEST: usize = 3;
 
 /// Fewest rows for a p-value.
+// Three rows leave one degree of freedom, at which even r = 0.99 is not significant.
 pub(super) const FEWEST_TESTED: usize = 4;
 
 /// Why a correlation is undefined.

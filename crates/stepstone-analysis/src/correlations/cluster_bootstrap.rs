@@ -14,14 +14,16 @@ use rayon::prelude::*;
 use super::frame::Frame;
 
 /// Fewest resamples with a correlation for an interval.
+// The 2.5 % quantile of fewer values rests on the two or three smallest and says little.
 const FEWEST: usize = 100;
 
 /// Pairs whose resampled correlations are held at a time.
+// 512 pairs x 2,000 resamples x 8 bytes = about 8 MiB, however many pairs there are.
 const BLOCK: usize = 512;
 
 /// Ends of the 1 - `alpha` percentile intervals of rho for the pairs of a frame over the resamples `weights`
 /// `[resamples, k]`; `None` where fewer than 100 resamples have a correlation. With 11 clusters such intervals are too
-/// narrow (Cameron, Gelbach and Miller 2008): a picture, no test.
+/// narrow (Cameron, Gelbach and Miller 2008): they are shown as a picture and used for no test.
 pub(super) fn intervals(frame: &Frame, weights: &[u32], alpha: f64) -> Vec<Option<(f64, f64)>> {
     let resamples = weights.len() / frame.k().max(1);
     let rhos = if cubic::pays(frame, resamples) { cubic::rhos } else { direct::rhos };

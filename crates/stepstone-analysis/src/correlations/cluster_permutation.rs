@@ -1,6 +1,7 @@
 //! The cluster permutation test: the restarts of one intermediate task move together, so that they count once.
 //!
-//! Intermediates of y are dealt to those of x anew. With S[c, d] = sum over restarts of (rank of x in c) (rank of y in d)
+//! Each permutation pairs the intermediates of x with those of y in a new order. With S[c, d] = sum over restarts of
+//! (rank of x in c) (rank of y in d)
 //! the statistic of a permutation pi is sum over c of S[c, pi(c)]: k additions. Eight pairs are worked side by side, so
 //! that one step reads one cache line and adds eight numbers. All sums are of whole numbers, hence exact.
 
@@ -10,16 +11,17 @@ use serde::{Deserialize, Serialize};
 use super::frame::{Frame, FramePair};
 use crate::coefficient::{Ranks, dot};
 
-/// Fewest intermediates; three could be dealt in six ways only.
+/// Fewest intermediates: three have only six permutations, too few for a small p.
 const FEWEST: usize = 4;
 
 /// Pairs that are worked side by side.
+// Eight f64 are one cache line and one AVX-512 register.
 const LANES: usize = 8;
 
 /// A permuted correlation is at least as large as another if it is not smaller by more than this.
 const TIE: f64 = 1e-9;
 
-/// What is permuted.
+/// The units that are permuted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PermutedOn {
@@ -92,6 +94,7 @@ pub(super) fn permute(pairs: &[Permutable], orders: &[u32], k: usize) -> Permute
         )
     };
     let blocks: Vec<(Vec<u64>, Vec<f64>)> = pairs.par_chunks(LANES).map(of_block).collect();
+    // The observed order is itself one of the permutations, so that p is never 0 (Phipson and Smyth 2010).
     let p = |hits: &u64| (1.0 + *hits as f64) / (1.0 + count as f64);
     let mut maxima = vec![0.0; count];
     for (_, block) in &blocks {
@@ -107,6 +110,7 @@ fn permute_block(pairs: &[Permutable], orders: &[u32], k: usize) -> (Vec<u64>, V
     let (mut least, mut scale) = ([f64::INFINITY; LANES], [0.0; LANES]);
     for (lane, pair) in pairs.iter().enumerate() {
         table.iter_mut().zip(&pair.table).for_each(|(cell, value)| cell[lane] = *value);
+        // Compared before the division by the perfect value, which saves a division per permutation.
         least[lane] = (pair.observed - TIE) * pair.perfect;
         scale[lane] = if pair.in_maximum { 1.0 / pair.perfect } else { 0.0 };
     }

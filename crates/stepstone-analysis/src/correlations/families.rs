@@ -19,17 +19,18 @@ pub struct FamilySizes {
 /// Adjusts the p-values of all pairs in place. `self_tested` is the number of targets whose correlation with themselves
 /// has a p-value.
 pub(super) fn adjust(pairs: &mut [Pair], self_tested: usize) -> FamilySizes {
-    let rows: Vec<Option<f64>> = pairs.iter().map(|pair| pair.p).collect();
-    let means: Vec<Option<f64>> = pairs.iter().map(|pair| pair.p_means).collect();
+    let rows: Vec<Option<f64>> = pairs.iter().map(|pair| pair.rows.p).collect();
+    let means: Vec<Option<f64>> = pairs.iter().map(|pair| pair.means.p).collect();
+    // The repetitions make the family larger and Holm stricter, which is what that study reported.
     let entries = acl2020(pairs, self_tested);
     // The two entries of a target pair have equal p-values, hence equal adjusted ones: the first stands for both.
     let holm_acl2020 = over_defined(&entries, holm);
     let (holm_distinct, bh_distinct) = (over_defined(&rows, holm), over_defined(&rows, benjamini_hochberg));
     let (holm_means, bh_means) = (over_defined(&means, holm), over_defined(&means, benjamini_hochberg));
     for (i, pair) in pairs.iter_mut().enumerate() {
-        (pair.holm_distinct, pair.bh_distinct) = (holm_distinct[i], bh_distinct[i]);
-        (pair.holm_means, pair.bh_means) = (holm_means[i], bh_means[i]);
-        pair.holm_acl2020 = holm_acl2020[i];
+        (pair.adjusted.holm_distinct, pair.adjusted.bh_distinct) = (holm_distinct[i], bh_distinct[i]);
+        (pair.adjusted.holm_means, pair.adjusted.bh_means) = (holm_means[i], bh_means[i]);
+        pair.adjusted.holm_acl2020 = holm_acl2020[i];
     }
     let size = |p: &[Option<f64>]| p.iter().flatten().count();
     FamilySizes { acl2020: size(&entries), distinct: size(&rows), means: size(&means) }
@@ -40,5 +41,5 @@ pub(super) fn adjust(pairs: &mut [Pair], self_tested: usize) -> FamilySizes {
 fn acl2020(pairs: &[Pair], self_tested: usize) -> Vec<Option<f64>> {
     let again = pairs.iter().filter(|pair| pair.kind == Kind::TargetTarget);
     let with_themselves = std::iter::repeat_n(Some(0.0), self_tested);
-    pairs.iter().chain(again).map(|pair| pair.p).chain(with_themselves).collect()
+    pairs.iter().chain(again).map(|pair| pair.rows.p).chain(with_themselves).collect()
 }

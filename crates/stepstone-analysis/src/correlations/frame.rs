@@ -58,12 +58,14 @@ impl Frame {
     }
 
     fn new(table: &ScoreTable, rows: &[usize], pairs: &[TablePair]) -> Self {
+        // A column is ranked once per frame, however many pairs name it.
         let mut named: Vec<usize> = pairs.iter().flat_map(|pair| [pair.x, pair.y]).collect();
         named.sort_unstable();
         named.dedup();
         let place = |column: usize| named.partition_point(|&other| other < column);
         let (intermediates, clusters) = clusters(table, rows);
         let seeds = |cluster: &Range<usize>| rows[cluster.clone()].iter().map(|&row| table.rows[row].seed);
+        // Only with equal seeds do rows of two intermediates correspond, so that whole blocks can be exchanged.
         let balanced = clusters.windows(2).all(|two| seeds(&two[0]).eq(seeds(&two[1])));
         let columns = named.iter().map(|&column| FrameColumn::new(table, column, rows, &clusters)).collect();
         let pairs =
@@ -92,6 +94,7 @@ impl FrameColumn {
 
 /// Rounds a mean to 1e-9 points, so that means that are equal but for rounding tie.
 pub(super) fn tied(mean: f64) -> f64 {
+    // Means of equal scores in another order differ in the last bit, and ranks would make that a difference of one rank.
     (mean * 1e9).round() / 1e9
 }
 

@@ -1,22 +1,18 @@
-//! The general factor: good encoders are good at everything. What is left of a correlation when it is held fixed?
+//! The general factor: good encoders are good at everything. This file computes correlations with that factor held fixed.
 
 use super::frame::{Frame, FramePair, tied};
+use super::pair::Partial;
 use crate::coefficient::{Centred, Ranks, correlation_p, dot};
 use crate::moments::mean;
 use crate::rng::SplitMix64;
 use crate::table::ScoreTable;
 
 /// Fewest intermediates, and fewest other columns, for a factor.
+// Five intermediates leave k - 3 = 2 degrees of freedom, and a component of fewer than three columns is not general.
 const FEWEST_INTERMEDIATES: usize = 5;
 const FEWEST_COLUMNS: usize = 3;
 
-/// Correlation of the means' ranks with the general factor held fixed, and its p-value.
-pub(super) struct Partial {
-    pub(super) rho: f64,
-    pub(super) p: Option<f64>,
-}
-
-/// The standardised ranks of the columns that can carry the factor of a frame.
+/// The standardised ranks of the columns that enter the factor of a frame.
 pub(super) struct Factors {
     /// By table column: ranks of the means at unit length `[k]`; `None` if a mean is missing or all are equal.
     columns: Vec<Option<Vec<f64>>>,
@@ -49,7 +45,7 @@ impl Factors {
         let [x, y] = [pair.x, pair.y].map(|column| Centred::new(&frame.columns[column].mean_ranks.doubled));
         let (xy, xg, yg) = (x.correlation(&y).ok()?, x.correlation(&factor).ok()?, y.correlation(&factor).ok()?);
         let rho = partial(xy, xg, yg)?;
-        Some(Partial { rho, p: correlation_p(rho, frame.k() as f64 - 3.0) })
+        Some(Partial { rho: Some(rho), p: correlation_p(rho, frame.k() as f64 - 3.0) })
     }
 }
 
@@ -88,6 +84,8 @@ fn add_outer(gram: &mut [f64], column: &[f64], factor: f64) {
 /// Power iteration; where it is slow, because the second eigenvalue is near the first, the matrix is squared, which
 /// doubles the distance between their logarithms.
 fn leading_eigenvector(mut matrix: Vec<f64>, k: usize) -> Vec<f64> {
+    // A fixed start: the result must not depend on a clock. A random direction is almost never orthogonal to the
+    // eigenvector.
     let mut rng = SplitMix64::new(0);
     let mut vector: Vec<f64> = (0..k).map(|_| rng.next_u64() as f64 / u64::MAX as f64 - 0.5).collect();
     for _ in 0..40 {
@@ -97,6 +95,7 @@ fn leading_eigenvector(mut matrix: Vec<f64>, k: usize) -> Vec<f64> {
             next.iter_mut().for_each(|x| *x /= length);
             let moved = next.iter().zip(&vector).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
             vector = next;
+            // Below the rounding of a unit vector's entries nothing moves any more.
             if moved < 1e-15 {
                 return vector;
             }

@@ -3,7 +3,7 @@
 use super::frame::{Frame, FramePair};
 use crate::coefficient::{Coefficient, Ranks, spearman};
 
-/// What leaving out one intermediate can do to a correlation.
+/// Range of a correlation when one intermediate is left out.
 #[derive(Default)]
 pub(super) struct LeaveOneOut {
     /// Smallest correlation without one intermediate.
@@ -29,7 +29,9 @@ pub(super) fn leave_one_out(frame: &Frame, pair: &FramePair, whole: Coefficient,
         let Ok(rest) = spearman(&without(x, left_out), &without(y, left_out)) else { continue };
         found.min = Some(found.min.map_or(rest.r, |min: f64| min.min(rest.r)));
         found.max = Some(found.max.map_or(rest.r, |max: f64| max.max(rest.r)));
+        // A conclusion that one intermediate can overturn is a statement about that intermediate.
         found.decisive |= rest.r * whole.r < 0.0 || crosses(rest.p, whole.p, alpha);
+        // Ties go to the first name, so that the answer does not hang on rounding.
         let moved = (rest.r - whole.r).abs();
         if moved > furthest + TIE {
             (furthest, found.most) = (moved, Some(intermediate));

@@ -175,19 +175,19 @@ proptest! {
     #[test]
     fn numbers_are_finite_and_in_range(table in tables()) {
         for pair in correlate(&table, Mode::Keep, &quick()).pairs {
-            let bounded = [pair.rho, pair.pearson, pair.tau_b, pair.rho_means, pair.lo_means, pair.hi_means, pair.r_within,
-                pair.boot_lo, pair.boot_hi, pair.rho_partial, pair.loo_min, pair.loo_max];
+            let bounded = [pair.rows.rho, pair.rows.pearson, pair.rows.tau_b, pair.means.rho, pair.means.lo, pair.means.hi, pair.within.r,
+                pair.bootstrap.lo, pair.bootstrap.hi, pair.partial.rho, pair.left_out.min, pair.left_out.max];
             prop_assert!(bounded.iter().flatten().all(|r| (-1.0..=1.0).contains(r)), "{pair:?}");
-            let p = [pair.p, pair.p_pearson, pair.p_tau, pair.p_means, pair.p_within, pair.p_perm, pair.p_maxt, pair.p_partial,
-                pair.holm_distinct, pair.bh_distinct, pair.holm_means, pair.bh_means, pair.holm_acl2020];
+            let p = [pair.rows.p, pair.rows.p_pearson, pair.rows.p_tau, pair.means.p, pair.within.p, pair.permutation.p, pair.permutation.p_maxt, pair.partial.p,
+                pair.adjusted.holm_distinct, pair.adjusted.bh_distinct, pair.adjusted.holm_means, pair.adjusted.bh_means, pair.adjusted.holm_acl2020];
             prop_assert!(p.iter().flatten().all(|p| (0.0..=1.0).contains(p)), "{pair:?}");
-            let adjusted = [(pair.p, pair.holm_distinct), (pair.p, pair.bh_distinct), (pair.p, pair.holm_acl2020),
-                (pair.p_means, pair.holm_means), (pair.p_means, pair.bh_means)];
+            let adjusted = [(pair.rows.p, pair.adjusted.holm_distinct), (pair.rows.p, pair.adjusted.bh_distinct), (pair.rows.p, pair.adjusted.holm_acl2020),
+                (pair.means.p, pair.adjusted.holm_means), (pair.means.p, pair.adjusted.bh_means)];
             // p m / m may round below p.
             let not_below = |(p, adjusted): &(Option<f64>, Option<f64>)| adjusted.unwrap_or(1.0) >= p.unwrap_or(0.0) * (1.0 - 1e-15);
             prop_assert!(adjusted.iter().all(not_below), "{pair:?}");
-            prop_assert!(pair.p_maxt.is_none() || pair.p_maxt >= pair.p_perm, "{pair:?}");
-            prop_assert_eq!(pair.rho.is_none(), pair.reason.is_some());
+            prop_assert!(pair.permutation.p_maxt.is_none() || pair.permutation.p_maxt >= pair.permutation.p, "{pair:?}");
+            prop_assert_eq!(pair.rows.rho.is_none(), pair.rows.reason.is_some());
         }
         for column in reliability(&table) {
             prop_assert!([column.icc1, column.icck, column.f, column.p, column.sem].iter().flatten().all(|x| x.is_finite()));
@@ -199,8 +199,8 @@ proptest! {
         let plain = correlate(&table, Mode::Keep, &quick());
         let bent = correlate(&mapped(&table, |score| (score / 10.0).exp() - 3.0), Mode::Keep, &quick());
         for (plain, bent) in plain.pairs.iter().zip(&bent.pairs) {
-            prop_assert_eq!((plain.rho, plain.p, plain.tau_b, plain.p_tau), (bent.rho, bent.p, bent.tau_b, bent.p_tau));
-            prop_assert_eq!((plain.boot_lo, plain.boot_hi), (bent.boot_lo, bent.boot_hi));
+            prop_assert_eq!((plain.rows.rho, plain.rows.p, plain.rows.tau_b, plain.rows.p_tau), (bent.rows.rho, bent.rows.p, bent.rows.tau_b, bent.rows.p_tau));
+            prop_assert_eq!((plain.bootstrap.lo, plain.bootstrap.hi), (bent.bootstrap.lo, bent.bootstrap.hi));
         }
     }
 
@@ -223,7 +223,7 @@ proptest! {
         for pair in &mut other.pairs {
             let strip = |name: &str| name.strip_prefix("another ").unwrap().to_owned();
             (pair.x, pair.y) = (strip(&pair.x), strip(&pair.y));
-            pair.loo_name = pair.loo_name.as_deref().map(strip);
+            pair.left_out.name = pair.left_out.name.as_deref().map(strip);
         }
         prop_assert_eq!(plain, other);
     }

@@ -1,9 +1,9 @@
-//! What may be said about a correlation. Never that one task's skill drives another: both columns are outcomes of the
+//! Wording for a correlation. It never says that one task's skill drives another: both columns are outcomes of the
 //! same checkpoints.
 
 use super::pair::Pair;
 
-/// The strongest words that a pair's numbers carry.
+/// The strongest statement that a pair's numbers support.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wording {
     /// "Correlated across intermediates": Holm over the means is below alpha.
@@ -28,9 +28,9 @@ impl Wording {
 /// Goes by the headline family, the means of the intermediates; significant is strictly below `alpha`.
 pub(crate) fn wording(pair: &Pair, alpha: f64) -> Wording {
     let below = |p: Option<f64>| p.is_some_and(|p| p < alpha);
-    if below(pair.holm_means) {
+    if below(pair.adjusted.holm_means) {
         Wording::Correlated
-    } else if below(pair.bh_means) {
+    } else if below(pair.adjusted.bh_means) {
         Wording::Suggestive
     } else {
         Wording::NumberOnly

@@ -18,7 +18,7 @@ impl Share {
     }
 }
 
-/// What to say if most target runs, and most of the baseline's among them, are degenerate.
+/// The finding for a study in which most target runs, and most of the baseline's among them, are degenerate.
 ///
 /// Both shares must be above one half. Where only the baseline collapses, "starting from this task makes training work"
 /// is a result; where only the intermediates do, "starting from it breaks training" is one. Where both do, a delta says
@@ -32,7 +32,7 @@ pub(super) fn collapse(context: &Context<'_>) -> Option<Finding> {
         baseline.degenerate += task.keep.n - task.drop.n;
     }
     for cell in context.analysis.cells.iter().filter(|cell| cell.role == Role::Target) {
-        all.of += cell.keep.n;
+        all.of += cell.keep.arms.n;
         all.degenerate += cell.n_degenerate;
     }
     let all = Share { degenerate: all.degenerate + baseline.degenerate, of: all.of + baseline.of };

@@ -1,10 +1,10 @@
-//! What every finding is read from, and the words that several share.
+//! The analysis that findings are drawn from, and wording that several share.
 
 use crate::analysis::Analysis;
 use crate::format::{confidence, plain, signed};
 use crate::options::Mode;
 
-/// What every finding is read from: an analysis in the mode that its options choose.
+/// An analysis in the mode that its options choose.
 pub(super) struct Context<'a> {
     pub(super) analysis: &'a Analysis,
     pub(super) mode: Mode,

@@ -1,4 +1,4 @@
-//! What goes together, in which family of tests, and which intermediates it rests on.
+//! Correlated tasks: in which family of tests, and which intermediates the correlations depend on.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -33,21 +33,22 @@ fn finding(text: String) -> Finding {
 
 fn few_intermediates(correlations: &Correlations) -> Option<Finding> {
     let k = correlations.clusters;
+    // A Spearman correlation of three means has no p-value.
     if k >= 4 {
         return None;
     }
     let intermediates = count(k, "intermediate");
     Some(finding(format!(
-        "With {intermediates} no correlation across intermediates can be tested: it takes at least four."
+        "No correlation across intermediates can be tested with {intermediates}: it takes at least four."
     )))
 }
 
 /// The corrected p of a pair in a family.
 fn holm(pair: &Pair, family: Family) -> Option<f64> {
     match family {
-        Family::Means => pair.holm_means,
-        Family::Distinct => pair.holm_distinct,
-        Family::Acl2020 => pair.holm_acl2020,
+        Family::Means => pair.adjusted.holm_means,
+        Family::Distinct => pair.adjusted.holm_distinct,
+        Family::Acl2020 => pair.adjusted.holm_acl2020,
     }
 }
 
@@ -70,11 +71,9 @@ fn headline(context: &Context<'_>, correlations: &Correlations) -> Option<Findin
     }
     let chosen = match context.analysis.options.family {
         Family::Means if sizes.means == 0 => {
-            "That number is not to be trusted: restarts of one intermediate are not independent.".to_owned()
+            "Do not trust that number: restarts of one intermediate are not independent.".to_owned()
         }
-        Family::Means => {
-            "The second number is the one to trust: restarts of one intermediate are not independent.".to_owned()
-        }
+        Family::Means => "Trust the second number: restarts of one intermediate are not independent.".to_owned(),
         Family::Distinct => "The text goes by the first number (family distinct), which counts every intermediate's \
                              effect once per restart."
             .to_owned(),
@@ -84,7 +83,8 @@ fn headline(context: &Context<'_>, correlations: &Correlations) -> Option<Findin
             count_in(Family::Acl2020)
         ),
     };
-    let permuted = correlations.pairs.iter().filter(|pair| pair.p_perm.is_some_and(|p| p < context.alpha)).count();
+    let permuted =
+        correlations.pairs.iter().filter(|pair| pair.permutation.p.is_some_and(|p| p < context.alpha)).count();
     Some(finding(format!(
         "Correlations: {counts}. {chosen} The cluster permutation test, not corrected, has p < {} in {permuted}.",
         context.alpha
@@ -100,15 +100,16 @@ fn resting(steps: &[Influence]) -> Option<Finding> {
     }
     let series =
         |get: fn(&Influence) -> usize| steps.iter().map(|step| get(step).to_string()).collect::<Vec<_>>().join(", ");
+    // "Rest on them" if more than half of the pairs go with them.
     let verdict = if 2 * last.distinct.max(last.means) < before {
-        "The correlations rest on these few damaged intermediates: models that were damaged are bad at many things at \
+        "The correlations rest on these few damaged intermediates: a damaged model is bad at many things at \
          once."
     } else {
         "Most of the correlations do not rest on them."
     };
     Some(finding(format!(
         "Leaving out the intermediates with the lowest average gain one after the other ({}) leaves {} significant pairs \
-         over rows and {} over means, the first of each with all. {verdict}",
+         over rows and {} over means (the first number of each is with all intermediates). {verdict}",
         list(&last.left_out),
         series(|step| step.distinct),
         series(|step| step.means),
@@ -117,10 +118,11 @@ fn resting(steps: &[Influence]) -> Option<Finding> {
 
 /// Pairs that a single intermediate decides.
 fn single(context: &Context<'_>, correlations: &Correlations) -> Option<Finding> {
-    let shown: Vec<&Pair> = correlations.pairs.iter().filter(|pair| context.significant(pair.holm_means)).collect();
-    let decided: Vec<&&Pair> = shown.iter().filter(|pair| pair.loo_decisive).collect();
+    let shown: Vec<&Pair> =
+        correlations.pairs.iter().filter(|pair| context.significant(pair.adjusted.holm_means)).collect();
+    let decided: Vec<&&Pair> = shown.iter().filter(|pair| pair.left_out.decisive).collect();
     let mut names: BTreeMap<&str, usize> = BTreeMap::new();
-    for name in decided.iter().filter_map(|pair| pair.loo_name.as_deref()) {
+    for name in decided.iter().filter_map(|pair| pair.left_out.name.as_deref()) {
         *names.entry(name).or_insert(0) += 1;
     }
     let (name, times) = names.into_iter().max_by(|a, b| a.1.cmp(&b.1).then_with(|| b.0.cmp(a.0)))?;
@@ -136,13 +138,14 @@ fn single(context: &Context<'_>, correlations: &Correlations) -> Option<Finding>
 /// Whether restarts of one intermediate move two tasks together.
 fn within(context: &Context<'_>, correlations: &Correlations) -> Option<Finding> {
     let defined: Vec<(&Pair, f64)> =
-        correlations.pairs.iter().filter_map(|pair| Some((pair, pair.p_within?))).collect();
+        correlations.pairs.iter().filter_map(|pair| Some((pair, pair.within.p?))).collect();
     if defined.is_empty() {
         return None;
     }
     let p: Vec<f64> = defined.iter().map(|(_, p)| *p).collect();
+    // A family of its own: nobody chose these pairs by their other correlations.
     let below = crate::multiple::holm(&p).into_iter().filter(|p| *p < context.alpha).count();
-    let mut shares: Vec<f64> = correlations.pairs.iter().filter_map(|pair| pair.between_share).collect();
+    let mut shares: Vec<f64> = correlations.pairs.iter().filter_map(|pair| pair.within.between_share).collect();
     shares.sort_unstable_by(f64::total_cmp);
     let share = shares.get(shares.len() / 2).map_or_else(String::new, |share| {
         format!(" The covariance of the median pair is {} between intermediates.", two(*share))
@@ -154,7 +157,7 @@ fn within(context: &Context<'_>, correlations: &Correlations) -> Option<Finding>
 }
 
 fn undefined(correlations: &Correlations) -> Option<Finding> {
-    let undefined = correlations.pairs.iter().filter(|pair| pair.rho.is_none()).count();
+    let undefined = correlations.pairs.iter().filter(|pair| pair.rows.rho.is_none()).count();
     if undefined == 0 {
         return None;
     }

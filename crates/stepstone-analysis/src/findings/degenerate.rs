@@ -1,4 +1,4 @@
-//! What degenerate runs do to the numbers: above all, deltas that rest on a failed baseline run.
+//! Influence of degenerate runs on the numbers, above all on deltas that rest on a failed baseline run.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,7 @@ use crate::format::{count, list, p_value, plain};
 use crate::options::Mode;
 
 /// Points from which a delta counts as large.
+// More than restarts of most tasks spread, so that a delta of this size would be noticed and cited.
 const LARGE: f64 = 5.0;
 
 pub(super) fn findings(context: &Context<'_>) -> Vec<Finding> {
@@ -55,7 +56,7 @@ struct FailedBaseline {
     healthy: Option<f64>,
 }
 
-/// What is left of a baseline without its degenerate and suspect runs; `None` if all its runs are healthy.
+/// A baseline without its degenerate and suspect runs; `None` if all its runs are healthy.
 fn failed_baseline(context: &Context<'_>, task: &TaskSummary) -> Option<FailedBaseline> {
     let baseline = &context.analysis.options.baseline;
     let suspects = context.analysis.hints.suspects.iter();
@@ -121,7 +122,8 @@ fn large<'a>(context: &Context<'a>, task: &TaskSummary) -> Vec<&'a Cell> {
 }
 
 fn rests(cell: &Cell, task: &TaskSummary, baseline: &FailedBaseline) -> bool {
-    let (Some(delta), Some(mean)) = (cell.keep.delta, cell.keep.mean) else { return false };
+    let (Some(delta), Some(mean)) = (cell.keep.delta, cell.keep.arms.mean) else { return false };
+    // Half is the point at which the failed run explains more of the delta than the start point does.
     let sign = if task.higher_is_better { 1.0 } else { -1.0 };
     baseline.healthy.is_none_or(|healthy| sign * (mean - healthy) / delta < 0.5)
 }
@@ -129,6 +131,7 @@ fn rests(cell: &Cell, task: &TaskSummary, baseline: &FailedBaseline) -> bool {
 /// Tasks of one family, such as aj-cola and aj-wh, are counted together: the part of the name before the first hyphen,
 /// if another task has it too.
 fn group(context: &Context<'_>, task: &str) -> String {
+    // Probing suites name their tasks family-part; a line for each part would bury the message.
     let family = |name: &str| name.split_once('-').map(|(family, _)| format!("{family}-"));
     let Some(own) = family(task) else { return task.to_owned() };
     let members = context.analysis.tasks.iter().filter(|other| family(&other.task).as_ref() == Some(&own)).count();

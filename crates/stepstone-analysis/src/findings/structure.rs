@@ -40,20 +40,21 @@ fn sentence(context: &Context<'_>, relation: &Relation) -> Option<Finding> {
 
 fn additivity(context: &Context<'_>) -> Option<Finding> {
     let fit = context.analysis.modes.of(context.mode).additivity.as_ref()?;
-    let noise = fit.noise_share_of_residual.map_or_else(String::new, |share| {
+    let noise = fit.noise.share.map_or_else(String::new, |share| {
         format!(" Seed noise accounts for {} % of the rest.", plain(100.0 * share, 0))
     });
     let tukey =
-        fit.tukey_p.map_or_else(String::new, |p| format!(" Tukey's test against additivity: p {}.", p_value(p)));
+        fit.tukey.p.map_or_else(String::new, |p| format!(" Tukey's test against additivity: p {}.", p_value(p)));
     let text = format!(
-        "{} % of the variance of the target deltas is a part of the intermediate plus a part of the target.{noise}{tukey} \
-         The nearer both shares are to 100 %, the more \"best for my target\" means \"best overall\".",
+        "The sum of an intermediate's effect and a target's effect explains {} % of the variance of the target \
+         deltas.{noise}{tukey} The nearer both shares are to 100 %, the more \"best for my target\" means \"best overall\".",
         plain(100.0 * fit.r2, 0)
     );
     Some(finding(Figure::Additivity, text))
 }
 
 /// Below this, a column says more about the seed than about the start point.
+// At one half, as much of the variance of the means is noise as is signal.
 const RELIABLE: f64 = 0.5;
 
 fn reliability(context: &Context<'_>) -> Option<Finding> {
@@ -65,9 +66,9 @@ fn reliability(context: &Context<'_>) -> Option<Finding> {
     }
     let text = format!(
         "Restarts of one start point hardly agree on {} (intraclass correlation of the means below {RELIABLE}): {} \
-         cannot carry a correlation.",
+         too noisy for correlations.",
         list(&poor),
-        if poor.len() == 1 { "this column" } else { "these columns" }
+        if poor.len() == 1 { "this column is" } else { "these columns are" }
     );
     Some(finding(Figure::Reliability, text))
 }

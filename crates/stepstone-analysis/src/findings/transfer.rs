@@ -22,7 +22,7 @@ pub(super) fn findings(context: &Context<'_>) -> Vec<Finding> {
     found.into_iter().flatten().collect()
 }
 
-/// What is missing from the file, which is worth saying even where nothing else is.
+/// Missing runs, which are reported even for a study that has collapsed.
 pub(super) fn gaps(context: &Context<'_>) -> Vec<Finding> {
     no_baseline(context).into_iter().chain(incomplete(context)).collect()
 }
@@ -41,13 +41,13 @@ fn no_baseline(context: &Context<'_>) -> Option<Finding> {
     let baseline = &analysis.options.baseline;
     let which = if without.len() == analysis.tasks.len() { "any task".to_owned() } else { list(&without) };
     let text = format!(
-        "No run starts from the pretrained encoder (row `{baseline}`) on {which}: scores are shown there, differences \
-         cannot be."
+        "No run starts from the pretrained encoder (row `{baseline}`) on {which}: scores are shown there without \
+         differences."
     );
     Some(finding(Topic::Certainty, Figure::TransferMatrix, text))
 }
 
-/// The best intermediate of a target, if the baseline is no contender.
+/// The best intermediate of a target, if the baseline is not a contender.
 fn shown<'a>(context: &Context<'_>, best: &'a Best) -> Option<&'a Candidate> {
     let baseline = best.candidate(&context.analysis.options.baseline)?;
     best.candidate(best.top.as_deref()?).filter(|top| !baseline.contender && top.delta > 0.0)
@@ -66,7 +66,7 @@ fn shown_starts(context: &Context<'_>) -> Option<Finding> {
     };
     let each: Vec<String> = shown.iter().map(words).collect();
     let text = format!(
-        "On {} of {} some start point is shown to help (Holm within the target). Best there: {}. P(best) is under \
+        "On {} of {} some start point is shown to help (Holm within the target). Best there: {}. P(best) assumes \
          equal prior chances.",
         shown.len(),
         count(best.len(), "target"),
@@ -93,12 +93,14 @@ fn open_targets(context: &Context<'_>) -> Option<Finding> {
 fn winners_curse(context: &Context<'_>) -> Option<Finding> {
     let best = &context.analysis.modes.of(context.mode).best;
     let gains = |best: &Best| {
+        // The baseline cannot be a lucky winner: its gain is 0 by definition.
         let rest = best.candidates.iter().filter(|c| c.intermediate != context.analysis.options.baseline);
         rest.max_by(|a, b| a.delta.total_cmp(&b.delta)).and_then(|top| Some((top.delta, top.delta_shrunk?)))
     };
     let pairs: Vec<(f64, f64)> = best.iter().filter_map(gains).collect();
     let n = pairs.len() as f64;
     let (raw, shrunk) = pairs.iter().fold((0.0, 0.0), |sum, pair| (sum.0 + pair.0 / n, sum.1 + pair.1 / n));
+    // Below half of the last digit shown, the sentence would print the same number twice.
     if pairs.is_empty() || raw - shrunk < 0.05 {
         return None;
     }
@@ -118,8 +120,8 @@ fn best_average(context: &Context<'_>) -> Option<Finding> {
         let mean = |row: &Average| row.mean.unwrap_or(f64::NEG_INFINITY);
         mean(a).total_cmp(&mean(b)).then_with(|| b.intermediate.cmp(&a.intermediate))
     })?;
-    let (mean, rank_lo, rank_hi) = (row.mean?, row.rank_lo?, row.rank_hi?);
-    let general = row.gen_lo.zip(row.gen_hi).map_or_else(String::new, |(lo, hi)| {
+    let (mean, rank_lo, rank_hi) = (row.mean?, row.rank.lo?, row.rank.hi?);
+    let general = row.general.lo.zip(row.general.hi).map_or_else(String::new, |(lo, hi)| {
         format!("; for targets like these {} to {}", signed(lo, 1), signed(hi, 1))
     });
     let verdict = match row.p_holm {
@@ -132,7 +134,7 @@ fn best_average(context: &Context<'_>) -> Option<Finding> {
         "Highest average over {}: {} {}{general}; {verdict}{holm}. Its rank among {} is between {rank_lo} and {rank_hi}.",
         count(averages.common_tasks.len(), "target"),
         row.intermediate,
-        context.with_interval(mean, row.lo, row.hi),
+        context.with_interval(mean, row.interval.lo, row.interval.hi),
         averages.rows.len(),
     );
     Some(finding(Topic::Transfer, Figure::Averages, text))
@@ -154,7 +156,7 @@ fn harmful(context: &Context<'_>) -> Option<Finding> {
     Some(finding(Topic::Transfer, Figure::Averages, text))
 }
 
-/// What few restarts mean for the intervals. The shares are those of the simulated studies in docs/statistics.md.
+/// Warns about few restarts. The shares are those of the simulated studies in docs/statistics.md.
 fn few_restarts(context: &Context<'_>) -> Option<Finding> {
     let cells: Vec<&Difference> = context
         .analysis
@@ -163,11 +165,11 @@ fn few_restarts(context: &Context<'_>) -> Option<Finding> {
         .filter_map(|cell| cell.difference(context.mode))
         .filter(|difference| difference.delta.is_some())
         .collect();
-    let (n, n_base) = (cells.iter().map(|c| c.n).min()?, cells.iter().map(|c| c.n_base).min()?);
+    let (n, n_base) = (cells.iter().map(|c| c.arms.n).min()?, cells.iter().map(|c| c.arms.n_base).min()?);
     let caution = match n.min(n_base) {
         1 => {
-            "the spread of a single run is taken from its task's other arms, so its interval is no better than the \
-             assumption that they spread alike"
+            "the spread of a single run is taken from its task's other arms, so its interval is only as good as the \
+             assumption that all spread equally"
         }
         2..=4 => match context.analysis.options.method {
             Method::Moderated => {
@@ -181,6 +183,7 @@ fn few_restarts(context: &Context<'_>) -> Option<Finding> {
         },
         _ => return None,
     };
+    // Every cell of a task shares the baseline's noise, so that restarts there help all cells at once.
     let advice = if n_base < 10 { " The cheapest gain in certainty is ten restarts of the baseline." } else { "" };
     let text =
         format!("The smallest cell has {}, the smallest baseline {n_base}: {caution}.{advice}", count(n, "restart"));
@@ -189,8 +192,8 @@ fn few_restarts(context: &Context<'_>) -> Option<Finding> {
 
 fn incomplete(context: &Context<'_>) -> Option<Finding> {
     let cells = &context.analysis.cells;
-    let missing = cells.iter().filter(|cell| cell.keep.n == 0).count();
-    let partial = cells.iter().filter(|cell| cell.keep.n > 0 && cell.n_failed > 0).count();
+    let missing = cells.iter().filter(|cell| cell.keep.arms.n == 0).count();
+    let partial = cells.iter().filter(|cell| cell.keep.arms.n > 0 && cell.n_failed > 0).count();
     if missing + partial == 0 {
         return None;
     }

@@ -30,6 +30,7 @@ fn key(row: &Row) -> Key {
 /// Sorts and checks the rows of a file.
 pub(super) fn studies(table: &Table<'_>, header: &Header) -> Located<ObservationsFile> {
     let mut order: Vec<(Key, u32)> = table.rows.iter().enumerate().map(|(i, row)| (key(row), i as u32)).collect();
+    // The line is part of the key: no two keys are equal, and an unstable sort has one result.
     order.par_sort_unstable();
     let sorted: Vec<&Row> = order.into_iter().map(|(_, i)| &table.rows[i as usize]).collect();
     let same_study = |a: &&Row, b: &&Row| {
@@ -41,6 +42,7 @@ pub(super) fn studies(table: &Table<'_>, header: &Header) -> Located<Observation
         match study(rows, table, header) {
             Ok(study) => studies.push(study),
             Err(problem) => {
+                // Studies are checked one by one, but the error to name is the first in the file.
                 let earlier = first_problem.as_ref().is_none_or(|first| problem.0 < first.0);
                 if earlier {
                     first_problem = Some(problem);
@@ -89,6 +91,7 @@ fn study(rows: &[&Row], table: &Table<'_>, header: &Header) -> Located<Observati
     let units: Vec<Unit> = by_task.iter().map(|task| unit(task, table)).collect::<Located<_>>()?;
 
     let mut ids: Vec<u32> = rows.iter().map(|row| row.name(Name::Intermediate)).collect();
+    // Numbers are ranks of names over the whole file; a study renumbers those that it has.
     ids.sort_unstable();
     ids.dedup();
     let place = |id: u32| ids.binary_search(&id).map_or(0, |place| place as u32);
@@ -132,6 +135,7 @@ fn task_rows<'a>(
         TaskRows { role: rows[0].role, task: rows[0].name(Name::Task), primary: Vec::new(), chosen: Vec::new() };
     let same_run = |a: &&Row, b: &&Row| (a.name(Name::Intermediate), a.seed) == (b.name(Name::Intermediate), b.seed);
     for lines in rows.chunk_by(same_run) {
+        // Nearly every run has one line; the way for several is only taken where it is needed.
         if let [only] = lines
             && only.primary
         {
@@ -142,9 +146,11 @@ fn task_rows<'a>(
         let lines = repeated.without(lines, table, header);
         let primary: Vec<&Row> = lines.iter().copied().filter(|row| row.primary).collect();
         let usable: Vec<&Row> = primary.iter().copied().filter(|row| row.usable()).collect();
+        // Two scores of one run cannot both be right, and picking one would be a guess.
         if let [first, second, ..] = usable[..] {
             return fault(Some(second.line), conflict(first, second, table));
         }
+        // A failed try beside a scored one is the history of a run that was repeated, not a missing run.
         let Some(chosen) = usable.first().or(primary.first()) else {
             let (task, intermediate) = (name(table, Name::Task, lines[0]), name(table, Name::Intermediate, lines[0]));
             return fault(Some(lines[0].line), Problem::NoPrimary { task, intermediate, seed: lines[0].seed });
@@ -186,6 +192,7 @@ fn one_role(by_task: &[TaskRows<'_>], table: &Table<'_>) -> Located<()> {
 
 fn unit(rows: &TaskRows<'_>, table: &Table<'_>) -> Located<Unit> {
     let mut in_file_order = rows.primary.clone();
+    // Of two lines that disagree, the later one is the error and the earlier one is what it is compared with.
     in_file_order.sort_unstable_by_key(|row| row.line);
     let name = table.name(Name::Task, rows.task);
     scale::unit(&in_file_order, name, &metric(rows, table))

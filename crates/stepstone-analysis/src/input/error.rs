@@ -1,4 +1,4 @@
-//! What can be wrong with an observations file, said with its place.
+//! Errors of an observations file, each with file and line.
 
 use std::fmt;
 use std::io;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::column::Column;
 
-/// What a column of counts takes, in errors.
+/// Expectation of a column of counts, in errors and to recognise such a column.
 pub(super) const WHOLE_NUMBER: &str = "a whole number";
 
 /// A problem of an input file. Shown as `FILE:LINE: what was found and what was expected`.
@@ -17,7 +17,7 @@ pub struct InputError {
     pub path: PathBuf,
     /// Line in the file, counted from 1; absent where the whole file is meant.
     pub line: Option<u64>,
-    /// What is wrong.
+    /// The problem.
     pub problem: Box<Problem>,
 }
 
@@ -45,13 +45,13 @@ impl fmt::Display for MissingColumn {
     }
 }
 
-/// What is wrong with an observations file.
+/// A problem of an observations file.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// The file cannot be opened or read.
     #[error("{source}")]
     Open {
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// No byte, or only blank lines.
@@ -69,7 +69,7 @@ pub enum Problem {
     /// Required columns are missing.
     #[error("missing column{} {}", if missing.len() == 1 { "" } else { "s" }, join(missing))]
     MissingColumns {
-        /// What is missing, each with the nearest name found.
+        /// The missing columns, each with the nearest name found.
         missing: Vec<MissingColumn>,
         /// The separator that the header seems to use, if it is not a comma.
         separator: Option<char>,
@@ -106,7 +106,7 @@ pub enum Problem {
         column: &'static str,
         /// The text of the cell.
         found: String,
-        /// What the column takes.
+        /// The values that the column takes.
         expected: &'static str,
     },
     /// `nan` or `inf` in a run that is said to be fine.
@@ -210,7 +210,7 @@ impl InputError {
         Self { path: path.to_owned(), line, problem }
     }
 
-    /// What to do about it, where there is something to do.
+    /// What the user can do about it; `None` if the message says all.
     pub fn hint(&self) -> Option<String> {
         self.problem.hint()
     }
@@ -259,7 +259,7 @@ fn required() -> String {
     Column::REQUIRED.map(Column::name).join(", ")
 }
 
-/// What a number with a comma was meant to be: `2,490` is 2490 in a column of whole numbers and may be 2.490 in another.
+/// How to write a number that has a comma: `2,490` means 2490 in a column of whole numbers and may mean 2.490 in another.
 fn comma(found: &str, expected: &str) -> Option<String> {
     let whole = expected == WHOLE_NUMBER;
     let (integer, decimals) = found.split_once('.').map_or((found, ""), |(integer, decimals)| (integer, decimals));
@@ -275,9 +275,9 @@ fn comma(found: &str, expected: &str) -> Option<String> {
     let is_decimal = !whole && decimals.is_empty() && groups.count() == 1 && decimal.parse::<f64>().is_ok();
     match (grouped, is_decimal) {
         (true, true) => {
-            Some(format!("write {decimal} if the comma is the decimal sign, {thousands} if it parts thousands"))
+            Some(format!("write {decimal} if the comma is the decimal sign, {thousands} if it separates thousands"))
         }
-        (true, false) => Some(format!("write {thousands}: nothing may part the thousands")),
+        (true, false) => Some(format!("write {thousands}: no separator between thousands")),
         (false, true) => Some(format!("write {decimal}: the decimal sign is a point")),
         (false, false) => None,
     }
@@ -290,13 +290,13 @@ mod tests {
     #[test]
     fn a_comma_inside_a_number_is_explained_by_what_it_can_mean() {
         for (score, n_train, hint) in [
-            ("0.5", "2,490", Some("write 2490: nothing may part the thousands")),
-            ("0.5", "1,234,567", Some("write 1234567: nothing may part the thousands")),
+            ("0.5", "2,490", Some("write 2490: no separator between thousands")),
+            ("0.5", "1,234,567", Some("write 1234567: no separator between thousands")),
             ("0.5", "12,34", None),
             ("0,5", "2490", Some("write 0.5: the decimal sign is a point")),
             ("-12,34", "2490", Some("write -12.34: the decimal sign is a point")),
-            ("2,490", "2490", Some("write 2.490 if the comma is the decimal sign, 2490 if it parts thousands")),
-            ("1,234.5", "2490", Some("write 1234.5: nothing may part the thousands")),
+            ("2,490", "2490", Some("write 2.490 if the comma is the decimal sign, 2490 if it separates thousands")),
+            ("1,234.5", "2490", Some("write 1234.5: no separator between thousands")),
             ("first, second", "2490", None),
         ] {
             let text =

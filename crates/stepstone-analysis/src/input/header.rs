@@ -33,6 +33,7 @@ impl Header {
 
 /// Reads the header and returns what follows it.
 pub(super) fn parse(text: &str) -> Located<(Header, &str)> {
+    // Spreadsheet exports sometimes begin with blank lines.
     let blank = text.len() - text.trim_start_matches(['\n', '\r']).len();
     let (before, text) = text.split_at(blank);
     if text.trim().is_empty() {
@@ -52,9 +53,11 @@ pub(super) fn parse(text: &str) -> Located<(Header, &str)> {
 
 fn columns(names: Vec<String>, lines: u64) -> Result<Header, Box<Problem>> {
     let mut seen = HashSet::new();
+    // Pandas writes an index column without a name; several of them do no harm.
     if let Some(name) = names.iter().find(|name| !name.is_empty() && !seen.insert(name.as_str())) {
         return Err(Problem::RepeatedColumn { name: name.clone() }.into());
     }
+    // All missing columns at once, so that nobody has to repair a header one column at a time.
     let missing: Vec<MissingColumn> = Column::REQUIRED
         .into_iter()
         .map(Column::name)

@@ -14,6 +14,7 @@ pub(super) struct Names<'a> {
 impl<'a> Names<'a> {
     /// The number of `name`. Sorted files repeat the last name, which costs one comparison.
     pub(super) fn number(&mut self, name: Cow<'a, str>) -> u32 {
+        // This comparison saves the hashing of nearly every cell of a sorted file.
         if self.list.get(self.last as usize).is_some_and(|last| *last == name) {
             return self.last;
         }
@@ -29,6 +30,7 @@ impl<'a> Names<'a> {
 /// One sorted list for all pieces, and for each piece what its numbers become: a number is then the rank of its name.
 pub(super) fn merge(pieces: &[Names<'_>]) -> (Vec<String>, Vec<Vec<u32>>) {
     let mut all: Vec<String> = pieces.iter().flat_map(|names| names.list.iter().map(ToString::to_string)).collect();
+    // Sorted by bytes, so that numbers do not depend on the cut into pieces or on the locale.
     all.sort_unstable();
     all.dedup();
     let rank = |name: &Cow<'_, str>| {

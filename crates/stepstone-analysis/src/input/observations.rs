@@ -1,4 +1,4 @@
-//! What a checked observations file holds: for each (study, encoder) its tasks, intermediates and runs.
+//! A checked observations file: the tasks, intermediates and runs of each (study, encoder).
 
 use crate::observation::Role;
 
@@ -7,7 +7,7 @@ use crate::observation::Role;
 pub struct ObservationsFile {
     /// One per (study, encoder), sorted bytewise by both.
     pub studies: Vec<Observations>,
-    /// What was noticed about the file as a whole, in words.
+    /// Remarks about the file as a whole, as sentences.
     pub notes: Vec<String>,
 }
 
@@ -28,7 +28,7 @@ pub struct Observations {
     pub runs: Vec<RunScore>,
     /// Number of primary lines, repeated lines counted once.
     pub lines: usize,
-    /// What was noticed about the study, in words.
+    /// Remarks about the study, as sentences.
     pub notes: Vec<String>,
 }
 
@@ -69,16 +69,16 @@ pub struct RunScore {
     pub seed: i64,
     /// Score x scale; 0 where the run is not usable.
     pub points: f64,
-    /// What came of the run.
+    /// How the run ended.
     pub outcome: Outcome,
 }
 
-/// What came of a run.
+/// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// A score from a run that learnt something.
     Clean,
-    /// A score from a run that never left the start.
+    /// A score from a run that learnt nothing.
     Degenerate(Reason),
     /// No score.
     Unusable,

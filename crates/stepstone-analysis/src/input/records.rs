@@ -4,6 +4,7 @@ use super::error::{Located, Problem, fault};
 
 /// The file as text without its byte-order mark.
 pub(super) fn as_text(bytes: &[u8]) -> Located<&str> {
+    // The magic number of Parquet; without this the answer would be "not UTF-8", which helps nobody.
     if bytes.starts_with(b"PAR1") {
         return fault(None, Problem::Parquet);
     }
@@ -11,6 +12,7 @@ pub(super) fn as_text(bytes: &[u8]) -> Located<&str> {
         let line = 1 + newlines(&bytes[..error.valid_up_to()]);
         (Some(line), Box::new(Problem::NotUtf8))
     })?;
+    // Excel writes a byte-order mark, which would become part of the first column's name.
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
@@ -27,6 +29,7 @@ fn count(bytes: &[u8], byte: u8) -> u64 {
 /// Cuts `text` into about `parts` pieces, each a whole number of records.
 pub(super) fn pieces(text: &str, parts: usize) -> Vec<&str> {
     let bytes = text.as_bytes();
+    // Rounded up, so that there are never more pieces than asked for.
     let step = text.len() / parts.max(1) + 1;
     let (mut pieces, mut start) = (Vec::new(), 0);
     while start < bytes.len() {
@@ -106,7 +109,8 @@ fn plain(text: &str, start: usize) -> (Field<'_>, usize) {
     (Field { text: &text[start..end], doubled: false }, end)
 }
 
-/// A quoted field; text between the closing quote and the separator is kept as part of it. `None` without a closing quote.
+/// A quoted field; text between the closing quote and the separator is kept as part of it. `None` without a closing
+/// quote.
 fn quoted(text: &str, start: usize) -> Option<(Field<'_>, usize)> {
     let bytes = text.as_bytes();
     let (mut at, mut doubled) = (start + 1, false);
@@ -120,6 +124,8 @@ fn quoted(text: &str, start: usize) -> Option<(Field<'_>, usize)> {
             _ => at += 1,
         }
     }
+    // RFC 4180 allows nothing behind the closing quote. Where something stands there, the field is kept as written, so
+    // that no text is lost.
     let (rest, end) = plain(text, at + 1);
     if rest.text.is_empty() {
         return Some((Field { text: &text[start + 1..at], doubled }, end));

@@ -1,15 +1,15 @@
 //! Lines that say the same as an earlier one, whatever their spelling: they count once.
 //!
 //! Result files are joined and rewritten by other programs: pandas turns `true` into `True` and, in a column with gaps,
-//! `277` into `277.0`. Such a copy is no second measurement, and calling it a conflict would ask the user to choose
-//! between equals.
+//! `277` into `277.0`. Such a copy is not a second measurement, and calling it a conflict would ask the user to
+//! choose between equals.
 
 use super::header::Header;
 use super::records::split;
 use super::row::{Row, Table, flag};
 use crate::column::{Column, Content};
 
-/// What was left out as a repetition.
+/// The lines that were left out as repetitions.
 #[derive(Default)]
 pub(super) struct Repeated {
     /// Number of lines.
@@ -41,6 +41,7 @@ fn same_line(body: &str, a: usize, b: usize, header: &Header) -> bool {
     split(&body[a..], &mut left);
     split(&body[b..], &mut right);
     let cells = left.iter().zip(&right).zip(&header.known);
+    // Only lines of one run get here, so that splitting them again costs little, and rows need not keep every cell.
     left.len() == right.len() && cells.clone().all(|((a, b), column)| same_cell(*column, &a.value(), &b.value()))
 }
 

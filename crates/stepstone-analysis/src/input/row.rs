@@ -60,7 +60,7 @@ pub(super) struct Row {
     pub(super) training: Training,
 }
 
-/// What a line says about its task and about the size of its intermediate.
+/// Facts about the task, and the size of the intermediate, on one line.
 #[derive(Clone, Copy)]
 pub(super) struct AboutTask {
     pub(super) scale: f64,
@@ -72,7 +72,7 @@ pub(super) struct AboutTask {
     pub(super) n_intermediate: f64,
 }
 
-/// What a line says about the training: whether the run learnt anything.
+/// Facts about the training on one line, by which degenerate runs are found.
 #[derive(Clone, Copy)]
 pub(super) struct Training {
     pub(super) degenerate: bool,
@@ -121,6 +121,7 @@ pub(super) fn parse_all<'a>(body: &'a str, header: &Header) -> Located<Table<'a>
     // Small files are not worth a second thread; pieces of a large one are small enough to share out evenly.
     let parts = if body.len() < 1 << 20 { 1 } else { 4 * rayon::current_num_threads() };
     let pieces = pieces(body, parts);
+    // Lines are counted before the pieces are parsed, so that each piece can name the lines of its errors.
     let lines: Vec<u64> = pieces.par_iter().map(|piece| newlines(piece.as_bytes())).collect();
     let mut starts = Vec::with_capacity(pieces.len());
     let (mut line, mut offset) = (header.lines, 0);
@@ -131,11 +132,13 @@ pub(super) fn parse_all<'a>(body: &'a str, header: &Header) -> Located<Table<'a>
     }
     let read: Vec<Located<Piece<'a>>> =
         pieces.par_iter().zip(starts).map(|(piece, (line, offset))| parse_piece(piece, line, offset, header)).collect();
+    // Collecting stops at the first error in the order of the file, whichever thread met it first.
     let mut read = read.into_iter().collect::<Located<Vec<Piece<'a>>>>()?;
 
     let mut names: [Vec<String>; Name::COUNT] = Default::default();
     for column in 0..Name::COUNT {
         let lists: Vec<Names<'_>> = read.iter_mut().map(|piece| std::mem::take(&mut piece.names[column])).collect();
+        // Numbers become ranks of names: sorting rows by number then sorts them by name.
         let (sorted, ranks) = merge(&lists);
         names[column] = sorted;
         read.par_iter_mut().zip(ranks).for_each(|(piece, ranks)| {
@@ -155,7 +158,7 @@ pub(super) fn parse_all<'a>(body: &'a str, header: &Header) -> Located<Table<'a>
 }
 
 fn parse_piece<'a>(text: &'a str, mut line: u64, mut offset: usize, header: &Header) -> Located<Piece<'a>> {
-    // Lines of our own files have some 100 bytes; a wrong guess costs a reallocation.
+    // Lines of our own files have about 100 bytes; a wrong guess costs a reallocation.
     let mut piece =
         Piece { rows: Vec::with_capacity(text.len() / 100), names: Default::default(), headers: Vec::new() };
     let mut fields: Vec<Field<'a>> = Vec::with_capacity(header.width());
@@ -169,6 +172,7 @@ fn parse_piece<'a>(text: &'a str, mut line: u64, mut offset: usize, header: &Hea
         let blank = fields.len() == 1 && fields[0].text.trim().is_empty();
         if header.is_repeated_by(&fields) {
             piece.headers.push(line + 1);
+        // A blank line at the end is what many editors leave; one in the middle does no harm.
         } else if !blank {
             check_width(fields.len(), header.width(), end).map_err(place)?;
             let row = read_row(&fields, header, line + 1, offset, &mut piece.names).map_err(place)?;

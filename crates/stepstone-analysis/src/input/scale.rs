@@ -11,7 +11,7 @@ pub(super) struct Unit {
     pub(super) scale: f64,
     /// True if no line states the scale.
     pub(super) assumed: bool,
-    /// What the score of a perfect run would be written as: 1, or 100 where scores are written in percent.
+    /// A perfect score as the file writes it: 1, or 100 if its scores are percentages.
     pub(super) whole: f64,
 }
 
@@ -39,6 +39,7 @@ pub(super) fn unit(rows: &[&Row], task: &str, metric: &str) -> Located<Unit> {
         return fault(Some(other.line), Problem::TwoDirections { task, found, first: rows[0].line });
     }
     let usable = || rows.iter().filter(|row| row.usable());
+    // One score above 1 shows that the scores are not fractions, unless the metric is bounded and most of them are.
     let above_one = usable().any(|row| row.score.abs() > 1.0);
     let unit = match (stated, range(metric)) {
         (Some(row), Some(_)) => Unit {
@@ -57,7 +58,7 @@ pub(super) fn unit(rows: &[&Row], task: &str, metric: &str) -> Located<Unit> {
 }
 
 /// True if more scores are fractions than percentages: then one above 1 is a mistake and not a change of unit.
-/// Zero is written alike in both.
+/// Zero is the same in both units.
 fn mostly_fractions(rows: &[&Row]) -> bool {
     let of = |wanted: fn(f64) -> bool| rows.iter().filter(|row| row.usable() && wanted(row.score.abs())).count();
     of(|score| score > 0.0 && score <= 1.0) > of(|score| score > 1.0)
@@ -67,6 +68,7 @@ fn check_range(rows: &[&Row], task: &str, metric: &str, unit: Unit) -> Located<(
     let Some((low, high)) = range(metric).map(|(low, high)| (low * unit.whole, high * unit.whole)) else {
         return Ok(());
     };
+    // The tolerance lets through 1.0000000000000002, which averages of fractions produce.
     let outside = |row: &&&Row| row.usable() && (row.score < low - 1e-9 || row.score > high + 1e-9);
     match rows.iter().find(outside) {
         None => Ok(()),
@@ -86,6 +88,7 @@ pub(super) fn outcome(row: &Row, unit: Unit) -> Outcome {
         return Outcome::Unusable;
     }
     let (score, majority) = (row.score / unit.whole, row.about.majority_score / unit.whole);
+    // One example of slack: a run that gets a single example right beyond the constant answer has not learnt the task.
     let example = if row.about.n_dev > 0.0 { 1.0 / row.about.n_dev } else { 0.0 };
     let direction = if row.about.higher_is_better { 1.0 } else { -1.0 };
     let near_majority = |margin: f64| direction * (score - majority) <= margin;
@@ -104,11 +107,13 @@ pub(super) fn outcome(row: &Row, unit: Unit) -> Outcome {
 
 /// Loss within 5 % of that of guessing among the classes. False where the loss or the classes are unknown.
 fn untrained_loss(row: &Row) -> bool {
+    // ln k is the loss of guessing evenly among k classes. 5 % of slack covers a loss averaged over batches.
     row.about.n_classes >= 2.0 && row.training.final_loss >= 0.95 * row.about.n_classes.ln()
 }
 
 /// Three standard errors of the accuracy of a constant answer.
 fn noise(majority: f64, example: f64) -> f64 {
+    // A Matthews correlation below 0 would make the variance negative.
     let m = majority.clamp(0.0, 1.0);
     3.0 * (m * (1.0 - m) * example).sqrt()
 }

@@ -17,6 +17,7 @@ where
     T: Deserialize<'de>,
     D: Deserializer<'de>,
 {
+    // A map type would sort the keys or need another dependency; the order is part of the output.
     struct Pairs<T>(std::marker::PhantomData<T>);
     impl<'de, T: Deserialize<'de>> serde::de::Visitor<'de> for Pairs<T> {
         type Value = Vec<(String, T)>;

@@ -7,6 +7,7 @@
 pub(crate) struct Rgb(pub(crate) [u8; 3]);
 
 /// RdBu from the largest loss (red) to the largest gain (blue).
+// Red and blue differ for colour-blind readers too, which red and green do not.
 const RD_BU: [u32; 11] = [
     0x67_001f, 0xb2_182b, 0xd6_604d, 0xf4_a582, 0xfd_dbc7, 0xf7_f7f7, 0xd1_e5f0, 0x92_c5de, 0x43_93c3, 0x21_66ac,
     0x05_3061,
@@ -14,6 +15,7 @@ const RD_BU: [u32; 11] = [
 
 /// The colour of `delta` on a scale that is symmetric about 0 and ends at `limit` > 0 on both sides.
 pub(crate) fn diverging(delta: f64, limit: f64) -> Rgb {
+    // Eleven stops: five on each side of the middle one.
     let place = (delta / limit).clamp(-1.0, 1.0).mul_add(5.0, 5.0);
     let lower = (place.floor() as usize).min(RD_BU.len() - 2);
     let (a, b) = (oklab(rgb(RD_BU[lower])), oklab(rgb(RD_BU[lower + 1])));
@@ -36,6 +38,7 @@ impl Rgb {
     /// 4.58 : 1 on every colour.
     pub(crate) fn takes_black(self) -> bool {
         let luminance = self.luminance();
+        // Contrast of black text against contrast of white text, by WCAG's formula.
         (luminance + 0.05) / 0.05 >= 1.05 / (luminance + 0.05)
     }
 
@@ -45,6 +48,7 @@ impl Rgb {
         let nearest = |value: u8| (0..6).min_by_key(|&i| STEPS[i].abs_diff(value)).unwrap_or(0);
         let cube = self.0.map(nearest);
         let grey_level = self.0.iter().map(|&v| u32::from(v)).sum::<u32>() / 3;
+        // The grey ramp has 24 steps of 10 from 8 to 238; 3 centres the rounding.
         let grey = (grey_level.saturating_sub(3) / 10).min(23) as u8;
         let distance =
             |other: [u8; 3]| -> u32 { self.0.iter().zip(other).map(|(&a, b)| u32::from(a.abs_diff(b)).pow(2)).sum() };

@@ -63,6 +63,7 @@ impl Table {
     }
 
     fn push(&mut self, mode: Mode, mut row: Map<String, Value>) {
+        // Long format: pandas filters by mode, which two files would not let it do in one expression.
         row.insert("mode".to_owned(), Value::from(mode.name()));
         for (place, column) in self.columns.iter().enumerate() {
             if place > 0 {

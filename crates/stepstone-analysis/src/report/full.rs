@@ -89,23 +89,23 @@ fn averages(analysis: &Analysis, mode: Mode) -> String {
     let mean = |row: &Average| row.mean.unwrap_or(f64::NEG_INFINITY);
     rows.sort_by(|a, b| mean(b).total_cmp(&mean(a)));
     for row in rows {
-        let rank = row.rank_lo.zip(row.rank_hi).map(|(lo, hi)| format!("{lo} to {hi}"));
+        let rank = row.rank.lo.zip(row.rank.hi).map(|(lo, hi)| format!("{lo} to {hi}"));
         table.push(&[
             escape(&row.intermediate),
             or_dash(row.mean.map(|mean| signed(mean, 1))),
-            interval(row.lo, row.hi, 1),
-            interval(row.gen_lo, row.gen_hi, 1),
+            interval(row.interval.lo, row.interval.hi, 1),
+            interval(row.general.lo, row.general.hi, 1),
             or_dash(row.p_holm.map(p_value)),
             format!("{} of {}", row.wins, row.n_tasks),
             or_dash(rank),
-            or_dash(row.expected_rank.map(|rank| plain(rank, 1))),
+            or_dash(row.rank.expected.map(|rank| plain(rank, 1))),
         ]);
     }
     let names: Vec<String> = averages.common_tasks.iter().map(|task| escape(task)).collect();
     let _ = writeln!(
         table.0,
         "\nOver {}. Ranks hold for all rows at once (Holm over pairs). The second interval takes the targets as a sample of \
-         their kind; it errs to the wide side. Averages mix metrics.",
+         their kind; it errs on the wide side. Averages mix metrics.",
         list(&names)
     );
     table.0
@@ -147,8 +147,8 @@ fn best(analysis: &Analysis, mode: Mode) -> String {
     let _ = writeln!(
         table.0,
         "\nContenders are not significantly below the best mean (Holm within the target); where `{}` is one, no start point \
-         is shown to help. A winner's gain is flattered by having been chosen: read the one after shrinking. P(best) is \
-         under equal prior chances.",
+         is shown to help. A winner's gain is too large because it was chosen for its size: read the gain after shrinking. P(best) \
+         assumes equal prior chances.",
         escape(&analysis.options.baseline)
     );
     table.0
@@ -175,31 +175,33 @@ fn degenerate(analysis: &Analysis) -> String {
 }
 
 /// Pairs that are listed; the others stand in correlations.csv.
+// A table of some 300 pairs is not read; the file correlations.csv has them all.
 const MOST_PAIRS: usize = 30;
 
 fn correlations(analysis: &Analysis, mode: Mode) -> String {
     let correlations = &analysis.modes.of(mode).correlations;
-    let mut pairs: Vec<&Pair> = correlations.pairs.iter().filter(|pair| pair.rho_means.is_some()).collect();
+    let mut pairs: Vec<&Pair> = correlations.pairs.iter().filter(|pair| pair.means.rho.is_some()).collect();
     if pairs.is_empty() {
         return String::new();
     }
-    let key = |pair: &Pair| (pair.p_means.unwrap_or(2.0), -pair.rho_means.unwrap_or(0.0).abs());
+    let key = |pair: &Pair| (pair.means.p.unwrap_or(2.0), -pair.means.rho.unwrap_or(0.0).abs());
     pairs.sort_by(|a, b| key(a).partial_cmp(&key(b)).unwrap_or(std::cmp::Ordering::Equal));
     let said = pairs.iter().filter(|pair| wording(pair, analysis.options.alpha) != Wording::NumberOnly).count();
+    // All pairs that carry a statement, at least ten for context, and no more than a reader looks through.
     pairs.truncate(said.clamp(10, MOST_PAIRS));
     let mut table =
         Table::new(&["pair", "rho of means", "Holm p", "cluster p", "rho of rows", "without one", "in words"]);
     for pair in pairs {
-        let without = pair.loo_min.zip(pair.loo_max).map(|(lo, hi)| {
-            let name = pair.loo_name.as_deref().map_or_else(String::new, |name| format!(" ({})", escape(name)));
+        let without = pair.left_out.min.zip(pair.left_out.max).map(|(lo, hi)| {
+            let name = pair.left_out.name.as_deref().map_or_else(String::new, |name| format!(" ({})", escape(name)));
             format!("{} to {}{name}", plain(lo, 2), plain(hi, 2))
         });
         table.push(&[
             format!("{} \u{2013} {}", escape(&pair.x), escape(&pair.y)),
-            or_dash(pair.rho_means.map(|rho| plain(rho, 2))),
-            or_dash(pair.holm_means.map(p_value)),
-            or_dash(pair.p_perm.map(p_value)),
-            or_dash(pair.rho.map(|rho| plain(rho, 2))),
+            or_dash(pair.means.rho.map(|rho| plain(rho, 2))),
+            or_dash(pair.adjusted.holm_means.map(p_value)),
+            or_dash(pair.permutation.p.map(p_value)),
+            or_dash(pair.rows.rho.map(|rho| plain(rho, 2))),
             or_dash(without),
             wording(pair, analysis.options.alpha).words().unwrap_or("").to_owned(),
         ]);
@@ -244,10 +246,8 @@ fn additivity(analysis: &Analysis, mode: Mode) -> String {
     ] {
         table.push(&[name.to_owned(), plain(squares, 2)]);
     }
-    let noise = fit
-        .noise_share_of_residual
-        .map(|share| format!("; seed noise is {} % of the residual", plain(100.0 * share, 0)));
-    let tukey = fit.tukey_p.map(|p| format!("; Tukey's test p {}", p_value(p)));
+    let noise = fit.noise.share.map(|share| format!("; seed noise is {} % of the residual", plain(100.0 * share, 0)));
+    let tukey = fit.tukey.p.map(|p| format!("; Tukey's test p {}", p_value(p)));
     let _ = writeln!(
         table.0,
         "\nR\u{b2} {} over {} deltas{}{}.",
@@ -265,6 +265,7 @@ fn reliability(analysis: &Analysis, mode: Mode) -> String {
         return String::new();
     }
     let mut table = Table::new(&["task", "one restart", "mean of restarts", "p", "standard error of a score"]);
+    // Estimates below 0 mean "none", and their size has no meaning.
     let icc = |icc: f64| if icc < 0.0 { "< 0".to_owned() } else { plain(icc, 2) };
     for row in rows {
         table.push(&[
@@ -275,7 +276,9 @@ fn reliability(analysis: &Analysis, mode: Mode) -> String {
             or_dash(row.sem.map(|sem| plain(sem, 1))),
         ]);
     }
-    table.0.push_str("\nIntraclass correlation over intermediates; below 0.5 a column cannot carry correlations.\n");
+    table
+        .0
+        .push_str("\nIntraclass correlation over intermediates; below 0.5 a column is too noisy for correlations.\n");
     table.0
 }
 

@@ -10,6 +10,7 @@ use crate::format::{confidence, list, markdown as escape, plain, signed};
 use crate::options::Mode;
 
 /// Columns of one table; a wider matrix becomes several tables.
+// With intervals a column takes about 25 characters, and six of them fit the width of a page.
 const BLOCK: usize = 6;
 
 /// Mean, standard deviation and number of the scores of every start point on every task, in points.
@@ -27,7 +28,7 @@ pub(crate) fn scores(analysis: &Analysis, mode: Mode) -> String {
         for row in &matrix.rows {
             let _ = write!(text, "| {} |", escape(row.intermediate));
             for tile in &row.tiles[block.range.clone()] {
-                let score = tile.difference.map_or_else(dash, |cell| score(cell.n, cell.mean, cell.sd));
+                let score = tile.difference.map_or_else(dash, |cell| score(cell.arms.n, cell.arms.mean, cell.arms.sd));
                 let _ = write!(text, " {score}{} |", remarks(tile));
             }
             text.push('\n');

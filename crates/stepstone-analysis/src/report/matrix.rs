@@ -6,7 +6,7 @@ use crate::cells::{Cell, CellStatus, Difference};
 use crate::observation::Role;
 use crate::options::Mode;
 
-/// What a figure or table of deltas shows.
+/// The rows, columns and marks that every figure and table of deltas shows.
 pub(crate) struct Matrix<'a> {
     pub(crate) analysis: &'a Analysis,
     pub(crate) mode: Mode,
@@ -36,7 +36,7 @@ pub(crate) struct Tile<'a> {
     pub(crate) degenerate: DegenerateMark,
 }
 
-/// What the tests say about a tile.
+/// Result of the tests of a tile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mark {
     /// Not shown to differ.
@@ -47,7 +47,7 @@ pub(crate) enum Mark {
     Shown,
 }
 
-/// What degenerate runs do to a tile.
+/// Influence of degenerate runs on a tile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DegenerateMark {
     /// No degenerate run.
@@ -71,7 +71,7 @@ impl Tile<'_> {
 
     /// True if the delta rests on a single run.
     pub(crate) fn single(&self) -> bool {
-        self.difference.is_some_and(|difference| difference.delta.is_some() && difference.n < 2)
+        self.difference.is_some_and(|difference| difference.delta.is_some() && difference.arms.n < 2)
     }
 }
 
@@ -81,6 +81,7 @@ impl<'a> Matrix<'a> {
         let columns: Vec<&TaskSummary> = analysis.tasks.iter().collect();
         let averages = &analysis.modes.of(mode).averages.rows;
         let mut rows: Vec<Row<'a>> = analysis
+            .names
             .intermediates
             .iter()
             .zip(averages)
@@ -88,7 +89,7 @@ impl<'a> Matrix<'a> {
             .collect();
         // Cells come sorted by role, intermediate and task, so that each lands behind its row's earlier columns.
         for cell in &analysis.cells {
-            let row = analysis.intermediates.binary_search(&cell.intermediate);
+            let row = analysis.names.intermediates.binary_search(&cell.intermediate);
             if let Ok(row) = row {
                 rows[row].tiles.push(tile(cell, mode, analysis.options.alpha));
             }
@@ -119,7 +120,7 @@ impl<'a> Matrix<'a> {
         let of = |n: fn(&Difference) -> usize| {
             range(self.tiles().filter_map(|tile| tile.difference.map(n)).filter(|n| *n > 0).collect())
         };
-        Some([of(|d| d.n)?, of(|d| d.n_base).unwrap_or((0, 0))])
+        Some([of(|d| d.arms.n)?, of(|d| d.arms.n_base).unwrap_or((0, 0))])
     }
 }
 
@@ -128,6 +129,7 @@ fn tile(cell: &Cell, mode: Mode, alpha: f64) -> Tile<'_> {
     let degenerate = if cell.n_degenerate + cell.n_degenerate_base == 0 || cell.status == CellStatus::NoBaseline {
         DegenerateMark::None
     } else {
+        // A delta of exactly 0 has a sign of its own, which a comparison with 0 gives and signum does not.
         let sign = |difference: &Difference| difference.delta.map(|delta| delta.partial_cmp(&0.0));
         let drop = cell.drop.as_ref();
         let same_sign = drop.and_then(sign) == sign(&cell.keep);
@@ -151,6 +153,7 @@ fn limit(cells: &[Cell]) -> f64 {
     let mut sizes: Vec<f64> = cells.iter().filter_map(|cell| cell.keep.delta).map(f64::abs).collect();
     sizes.sort_unstable_by(f64::total_cmp);
     let Some(last) = sizes.len().checked_sub(1) else { return 1.0 };
+    // Not the maximum: a single failed cell would leave all others nearly white.
     let place = 0.95 * last as f64;
     let (low, high) = (sizes[place.floor() as usize], sizes[place.ceil() as usize]);
     round_up(low + place.fract() * (high - low))

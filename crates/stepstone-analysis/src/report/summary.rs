@@ -4,7 +4,8 @@ use super::terminal::{self, Color, Layout, wrap};
 use crate::analysis::Analysis;
 use crate::format::terminal as safe;
 
-/// What `stepstone analyze` prints: findings under the transfer matrix, each with the part of the report it stands on.
+/// The text that `stepstone analyze` prints: the transfer matrix, then the findings with the part of the report that
+/// each is based on.
 pub fn summary(analysis: &Analysis, layout: Layout) -> String {
     let mut text = terminal::transfer(analysis, analysis.options.mode, layout);
     text.push('\n');
@@ -27,6 +28,7 @@ pub fn summary(analysis: &Analysis, layout: Layout) -> String {
 
 /// A paragraph behind a hyphen, indented where it goes on.
 pub fn item(line: &str, width: usize) -> String {
+    // Two characters less: the hyphen and the space, or the indent below them.
     let body = wrap(&safe(line), width.saturating_sub(2));
     format!("- {}\n", body.trim_end().replace('\n', "\n  "))
 }

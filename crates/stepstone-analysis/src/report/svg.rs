@@ -23,7 +23,8 @@ text{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,
 @media (prefers-color-scheme:dark){text{fill:#e6edf3}.bg{fill:#0d1117}.m{fill:#9198a1}.b{fill:#000}.w{fill:#fff}\
 .line{stroke:#6e7681}.ink{fill:#e6edf3}.sink{stroke:#e6edf3}}";
 
-/// Draws the deltas of every cell, coloured about 0, with the baseline's scores above them and the average gain beside
+/// Draws the deltas of every cell, coloured symmetrically around 0, with the baseline's scores above them and the
+/// average gain beside
 /// the targets. `mode` says what is done with degenerate runs; the colours end at the same limit in both modes.
 ///
 /// Needs no network, script or font of its own. The text of every name is escaped.
@@ -96,7 +97,7 @@ fn column_labels(body: &mut String, matrix: &Matrix<'_>, geometry: &Geometry) {
     }
 }
 
-/// What the columns are, under the first of each kind.
+/// Names the groups of columns, below the first column of each.
 fn group_names(body: &mut String, matrix: &Matrix<'_>, geometry: &Geometry) {
     let targets = matrix.targets();
     let groups =

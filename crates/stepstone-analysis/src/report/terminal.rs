@@ -35,6 +35,7 @@ impl Default for Layout {
 
 /// Width of a tile: sign, three digits, point, one decimal and two marks.
 const TILE: usize = 8;
+// With both names at their longest, four columns still fit 80 characters.
 const LONGEST_ROW_NAME: usize = 18;
 const LONGEST_COLUMN_NAME: usize = 12;
 
@@ -97,6 +98,7 @@ fn fit<'b, 'a>(columns: &'b [&'b Column<'a>], width: usize) -> Vec<&'b [&'b Colu
             used += column.width;
             used <= width
         });
+        // At least one column, or a narrow terminal would never get to the end.
         let (block, after) = rest.split_at(fitting.count().max(1));
         blocks.push(block);
         rest = after;
@@ -155,6 +157,7 @@ fn marks(tile: &Tile<'_>) -> String {
 }
 
 fn paint(words: &str, background: Rgb) -> String {
+    // 16 and 231 are black and white in the cube, which themes do not change as they do the first 16 colours.
     let ink = if background.takes_black() { 16 } else { 231 };
     format!("\u{1b}[38;5;{ink};48;5;{}m{words}\u{1b}[0m", background.ansi256())
 }
@@ -179,7 +182,8 @@ fn legend(matrix: &Matrix<'_>, width: usize) -> String {
         signs.push("i incomplete".to_owned());
     }
     let mut text = String::new();
-    let meaning = format!("Points above the mean of `{}`, whose own scores stand first.", safe(matrix.baseline()));
+    let meaning =
+        format!("Points above the mean of `{}`, whose own scores are in the first row.", safe(matrix.baseline()));
     let signs = (!signs.is_empty()).then(|| format!("{}.", signs.join("; ")));
     for line in [meaning].into_iter().chain(signs).chain(words::about(matrix)) {
         text.push_str(&wrap(&line, width));

@@ -41,14 +41,15 @@ fn delta(difference: &Difference, mark: Mark, matrix: &Matrix<'_>) -> Vec<String
         ),
     };
     let delta = signed(difference.delta.unwrap_or(0.0), 1);
-    let mut parts = vec![format!("{delta} points, {interval}, n = {} and {}", difference.n, difference.n_base)];
+    let mut parts =
+        vec![format!("{delta} points, {interval}, n = {} and {}", difference.arms.n, difference.arms.n_base)];
     if let Some((holm, bh)) = difference.p_holm.zip(difference.p_bh) {
         parts.push(format!("{} (Holm {}, BH {})", verdict(difference, mark), p_value(holm), p_value(bh)));
     }
     parts
 }
 
-/// What may be said: never "no effect".
+/// The verdict on a cell. It is never "no effect", since a test cannot show that.
 pub(crate) fn verdict(difference: &Difference, mark: Mark) -> &'static str {
     let better = difference.delta.is_some_and(|delta| delta > 0.0);
     match (mark, better) {
@@ -61,7 +62,7 @@ pub(crate) fn verdict(difference: &Difference, mark: Mark) -> &'static str {
 }
 
 fn without_delta(status: CellStatus, difference: Option<&Difference>, matrix: &Matrix<'_>) -> String {
-    let score = difference.and_then(|difference| difference.mean);
+    let score = difference.and_then(|difference| difference.arms.mean);
     match status {
         CellStatus::Missing => "no run".to_owned(),
         CellStatus::AllDegenerate => "no clean run in one of the arms".to_owned(),
@@ -80,7 +81,7 @@ pub(crate) fn method(method: Method) -> &'static str {
     }
 }
 
-/// What is done with degenerate runs.
+/// Treatment of degenerate runs, in running text.
 pub(crate) fn mode(mode: Mode) -> &'static str {
     match mode {
         Mode::Keep => "degenerate runs kept",
@@ -88,7 +89,7 @@ pub(crate) fn mode(mode: Mode) -> &'static str {
     }
 }
 
-/// What must be known to read a map: restarts, mode, method, families, and what the intervals leave out.
+/// Notes needed to read a map: restarts, mode, method, families, and what the intervals leave out.
 pub(crate) fn about(matrix: &Matrix<'_>) -> Vec<String> {
     let analysis = matrix.analysis;
     let mut lines = Vec::new();
@@ -102,6 +103,7 @@ pub(crate) fn about(matrix: &Matrix<'_>) -> Vec<String> {
     }
     let variance = &analysis.modes.of(matrix.mode).variance;
     let family = |role, size: usize, noun: &str| {
+        // A family without columns is not mentioned.
         let present = matrix.columns.iter().any(|column| column.role == role);
         present.then(|| count(size, &format!("{noun} cell")))
     };

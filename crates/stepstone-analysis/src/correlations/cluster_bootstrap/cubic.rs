@@ -3,7 +3,7 @@
 //! Let L_c(r) = (rows of c below r) - (rows of c above r), for a column and a row r. Twice the centred rank of r in a
 //! resample is sum over c of w_c L_c(r). The sum of products of two columns' ranks is therefore the cubic form
 //! sum over d, c, e of w_d w_c w_e T[d, c, e] with T[d, c, e] = sum over the rows r of d of L_c(r) L'_e(r). T is found
-//! once for a pair; a resample then costs some k^3/6 products whatever the number of rows.
+//! once for a pair; a resample then costs about k^3/6 products, however many rows there are.
 
 use rayon::prelude::*;
 
@@ -17,7 +17,9 @@ const LANES: usize = 8;
 /// True if this way takes fewer steps than walking the rows of every resample.
 pub(super) fn pays(frame: &Frame, resamples: usize) -> bool {
     let (k, rows) = (frame.k(), frame.rows());
+    // Counts are kept in 16 bits, which doubles the numbers per vector register.
     let fits = frame.clusters.iter().all(|cluster| i16::try_from(cluster.len()).is_ok());
+    // The cubic form costs k^3/6 products a resample; walking the rows costs about three steps a row.
     fits && k * k * k / 6 * resamples + k * k * rows < 3 * rows * resamples
 }
 

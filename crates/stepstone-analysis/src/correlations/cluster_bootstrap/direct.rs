@@ -43,6 +43,7 @@ impl Resampled {
         for &group in &column.groups {
             let members = &column.order[start..start + group as usize];
             let equal: u64 = members.iter().map(|&row| u64::from(row_weights[row as usize])).sum();
+            // Twice the average rank is a whole number, also where values tie: sums of products stay exact.
             let rank = (2 * below + equal) as f64 - rows as f64;
             members.iter().for_each(|&row| ranks[row as usize] = rank);
             below += equal;

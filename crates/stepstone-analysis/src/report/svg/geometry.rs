@@ -36,6 +36,7 @@ pub(super) struct Geometry {
 
 impl Geometry {
     pub(super) fn new(matrix: &Matrix<'_>) -> Self {
+        // Widths are estimated for the widest letters: a gap is better than two labels that overlap.
         let length = |name: &str| LETTER * name.chars().count().min(LONGEST_NAME) as f64;
         let longest = |names: &mut dyn Iterator<Item = &str>| names.map(length).fold(0.0, f64::max);
         let rows = longest(&mut matrix.rows.iter().map(|row| row.intermediate).chain([matrix.baseline()]));

@@ -15,6 +15,7 @@ pub(super) struct Legend {
 }
 
 const LINE: f64 = 19.0;
+// An SVG gradient would interpolate in sRGB; stripes show exactly the colours of the tiles.
 const STRIPES: i32 = 40;
 const STRIPE: f64 = 5.0;
 
@@ -118,7 +119,7 @@ fn entries(matrix: &Matrix<'_>) -> Vec<(String, String)> {
     ]
 }
 
-/// What the average column is the average of, where that is not every target.
+/// Says which targets the average covers, if not all of them.
 fn common(matrix: &Matrix<'_>) -> Option<String> {
     let common = matrix.analysis.modes.of(matrix.mode).averages.common_tasks.len();
     let targets = matrix.targets();

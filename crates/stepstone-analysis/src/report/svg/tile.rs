@@ -41,6 +41,7 @@ pub(super) fn draw_delta(body: &mut String, delta: f64, limit: f64) {
             signed(delta, 1)
         ),
     );
+    // The number tells the size, the notch that the colour does not.
     if delta.abs() > limit {
         let (middle, above) = (width / 2.0, height - 5.0);
         put(
