@@ -179,6 +179,19 @@ mod tests {
         assert_eq!(gradient_norm(&threads, &[f32::INFINITY, 1.0]), f64::INFINITY);
     }
 
+    #[test]
+    fn scaling_multiplies_every_element() {
+        for len in SIZES {
+            let gradients = random(1, len);
+            let got = same_bits(|threads| {
+                let mut gradients = gradients.clone();
+                scale(threads, &mut gradients, 0.3);
+                gradients
+            });
+            assert_eq!(got, gradients.iter().map(|g| g * 0.3).collect::<Vec<_>>(), "{len}");
+        }
+    }
+
     /// The definition, in f64.
     fn by_definition(options: &AdamW, decays: &[bool], state: &mut [Vec<f64>; 4]) {
         let [params, grads, m, v] = state;

@@ -38,4 +38,23 @@ mod tests {
         assert_eq!(d_x, [4.0, 5.0, 1.0, 1.0, 7.0, 9.0]);
         gather(2, &[], &[], &mut []);
     }
+
+    #[test]
+    fn what_is_gathered_is_scattered_to_the_same_rows_at_odd_sizes() {
+        for columns in [1usize, 7, 31] {
+            for rows in [0u32, 1, 7, 31] {
+                let x: Vec<f32> = (0..31 * columns).map(|i| i as f32).collect();
+                // 5 and 31 have no common factor, so no row comes twice.
+                let picked: Vec<u32> = (0..rows).map(|i| i * 5 % 31).collect();
+                let mut out = vec![f32::NAN; picked.len() * columns];
+                gather(columns, &x, &picked, &mut out);
+                let mut back = vec![0.0; x.len()];
+                scatter_add(columns, &out, &picked, &mut back);
+                for (i, (back, x)) in back.iter().zip(&x).enumerate() {
+                    let want = if picked.contains(&((i / columns) as u32)) { *x } else { 0.0 };
+                    assert_eq!(*back, want, "{rows} rows of {columns}, element {i}");
+                }
+            }
+        }
+    }
 }

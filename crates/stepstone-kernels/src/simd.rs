@@ -113,3 +113,48 @@ pub(crate) fn subtract_and_sum_squares(values: &mut [f32], shift: f32) -> f32 {
     }
     lanes.iter().sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{close, random, wide};
+
+    const SIZES: [usize; 8] = [0, 1, 7, 15, 16, 17, 31, 97];
+
+    /// The definition of the order: lane i % 16 takes value i, then the lanes are added in order.
+    fn by_lanes(terms: impl Iterator<Item = f32>) -> f32 {
+        let mut lanes = [0.0f32; LANES];
+        terms.enumerate().for_each(|(i, term)| lanes[i % LANES] += term);
+        lanes.iter().sum()
+    }
+
+    #[test]
+    fn sums_follow_the_order_of_lanes_with_every_instruction_set() {
+        for set in InstructionSet::available() {
+            for len in SIZES {
+                let (a, b) = (random(1, len), random(2, len));
+                let got = vectorize(set, || [sum(&a), dot(&a, &b)]);
+                let products = a.iter().zip(&b).map(|(a, b)| a * b);
+                let want = [by_lanes(a.iter().copied()), by_lanes(products)];
+                assert_eq!(got, want, "{set:?}, {len} values");
+                assert_eq!(vectorize(set, || sum_and_dot(&a, &b)), want, "{set:?}, {len} values, in one pass");
+            }
+        }
+    }
+
+    #[test]
+    fn squares_are_summed_after_the_shift() {
+        for set in InstructionSet::available() {
+            for len in SIZES {
+                let values = random(3, len);
+                let mut shifted = values.clone();
+                let squares = vectorize(set, || subtract_and_sum_squares(&mut shifted, 0.25));
+                let want: Vec<f32> = values.iter().map(|v| v - 0.25).collect();
+                assert_eq!(shifted, want, "{set:?}, {len} values");
+                let want = wide(&want).iter().map(|v| v * v).sum::<f64>();
+                // A lane sums up to seven squares below 25, and sixteen lanes follow.
+                close("squares", &[squares], &[want], 23.0 * 25.0 * f64::from(f32::EPSILON) * (1.0 + want));
+            }
+        }
+    }
+}
