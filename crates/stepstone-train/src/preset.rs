@@ -178,7 +178,7 @@ mod tests {
     use crate::recipe::Recipe;
 
     /// Task, role, training examples that the study counted; then learning rate, dropout, batch, most epochs, steps
-    /// between validations, and the steps T that follow by its rule: paper.md 4.3 of the specification.
+    /// between validations, and the steps T that follow by its rule (docs/decisions/acl2020.md).
     type Published = (&'static str, Role, usize, f64, f64, usize, f64, u64, u64);
     const PUBLISHED: [Published; 17] = [
         ("commonsenseqa", Intermediate, 9741, 3e-6, 0.2, 4, 10.0, 5000, 25_000),

@@ -6,6 +6,7 @@ mod bad_input;
 mod bad_output;
 mod bench;
 mod predict;
+mod quotes;
 mod study;
 mod tasks;
 mod train;

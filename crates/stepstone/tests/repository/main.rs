@@ -1,7 +1,10 @@
-//! The repository itself: arrows between crates, tidiness, licences and sources of dependencies.
+//! The repository itself: arrows between crates and files, tidiness, licences and sources of dependencies.
 
+mod circles;
+mod dependencies;
 mod floors;
 mod licences;
+mod rust_source;
 mod tidy;
 
 use std::path::{Path, PathBuf};
