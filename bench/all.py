@@ -1,4 +1,4 @@
-"""Every benchmark of the engine, each beside its peers in turns; writes docs/benchmarks.md.
+"""Runs every benchmark of the engine in turns with its peers; writes docs/benchmarks.md.
 
     python3 bench/all.py                     # everything, about a quarter of an hour on two quiet cores
     python3 bench/all.py --share 0.1 S       # a trial: a tenth of the rounds, one encoder, to standard output
@@ -50,7 +50,7 @@ def build(native: bool) -> str:
 
 
 def in_turns(commands: dict[str, str], rounds: int) -> tuple[dict[str, Server], dict[str, int]]:
-    """All servers after that many rounds, and the peak resident MiB of each."""
+    """Runs that many rounds; returns all servers and the peak resident MiB of each."""
     servers = {name: Server(name, command) for name, command in commands.items()}
     try:
         for server in servers.values():
@@ -98,7 +98,7 @@ def against_peers(program: str, python: str, shape: str, rounds: int, inference:
 
 
 def two_at_once(program: str, shape: str, rounds: int) -> str:
-    """Two steps after another on two threads, over the same two at once on one thread each."""
+    """Ratio of the time of two consecutive steps on two threads to that of two parallel steps on one thread each."""
     command = f"{program} bench {shape} --serve training --threads"
     wide, *narrow = servers = [Server(count, f"{command} {count}") for count in "211"]
     try:
@@ -142,7 +142,7 @@ def machine() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shapes", nargs="*", metavar="SHAPE", default=list(ROUNDS), help="S, M, B; all by default")
-    parser.add_argument("--share", type=float, default=1.0, help="share of the rounds; below 1 the page is printed, not written")
+    parser.add_argument("--share", type=float, default=1.0, help="share of the rounds; below 1, print the page instead of writing it")
     parser.add_argument("--python", help="interpreter with tools/requirements.txt")
     arguments = parser.parse_args()
     for shape in arguments.shapes:

@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import time
 
-# Lets the idle threads of the server before stop spinning.
+# Until then the idle threads of the previous server have stopped spinning.
 PAUSE_SECONDS = 0.01
 
 
@@ -54,7 +54,7 @@ class Server:
 
 
 def quantile(values: list[float], fraction: float) -> float:
-    """The value above which all but `fraction` of the values lie; never interpolated."""
+    """The smallest value that at least `fraction` of the values do not exceed; not interpolated."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(fraction * len(ordered)))]
 
@@ -105,7 +105,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("servers", nargs="+", metavar="NAME=COMMAND", help="the first is the reference")
     parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="start no further round after this")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="start no new round after this time")
     arguments = parser.parse_args()
     for server in arguments.servers:
         if "=" not in server:

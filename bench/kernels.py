@@ -21,7 +21,7 @@ def rates(text: str) -> dict[tuple[str, ...], tuple[float, float]]:
     """Path in divan's tree to the fastest and the median rate, in items a second."""
     found, path = {}, []
     for line in text.splitlines():
-        # A node stands 3 columns to the right of its parent; a rate stands alone on the line after its node.
+        # A node is indented 3 columns more than its parent; its rate is alone on the next line.
         node = re.match(r"^([│ ]*)[├╰]─ (\S+(?: \S+\))?)", line)
         if node:
             path = path[: len(node[1]) // 3] + [node[2]]

@@ -29,7 +29,7 @@ def in_order(batches: int) -> list[list[int]]:
 
 
 def grouped(batches: int) -> list[list[int]]:
-    """As many batches of sequences of similar length, spread evenly from the longest to the shortest."""
+    """The same number of batches, each of sequences of similar length, spread evenly from the longest to the shortest."""
     lengths = sorted(read(), reverse=True)
     groups = [lengths[start : start + SEQUENCES_PER_BATCH] for start in range(0, len(lengths), SEQUENCES_PER_BATCH)]
     stride = len(groups) / batches

@@ -46,7 +46,7 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Variant:
-    """What a user may switch on to be faster."""
+    """Options with which a user can speed PyTorch up."""
 
     grouped: bool = False
     fused_adamw: bool = False

@@ -88,7 +88,7 @@ def problems(arguments: argparse.Namespace, model, tokenizer) -> list[str]:
     peer_score = score(logits.argmax(dim=1).tolist(), gold)
     print(f"rows {len(rows)}  largest logit difference {difference:.2e}")
     print(f"accuracy: stepstone {own_score:.6f}, transformers {peer_score:.6f}")
-    # Written so that a NaN is a failure too.
+    # This form of the comparison also fails for NaN.
     if not difference <= arguments.bound:
         found.append(f"a logit differs by {difference:.2e}, bound {arguments.bound:.0e}")
     if own_score != peer_score:
@@ -107,7 +107,7 @@ def main() -> None:
     arguments = parser.parse_args()
     tokenizer = AutoTokenizer.from_pretrained(arguments.export)
     model, missing = load_model(arguments.export)
-    # A missing head would be filled with random numbers, with no more than a warning.
+    # transformers fills a missing head with random numbers and only warns.
     found = [f"the export lacks {name}" for name in missing]
     found += problems(arguments, model, tokenizer)
     for problem in found:

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# RTE with one encoder: three seeds of stepstone, three of transformers by the same recipe, and both means.
+# Compares RTE means of one encoder: three seeds of stepstone and three of transformers by the same recipe.
 #
 #   tools/compare_rte.sh MODEL DATA OUT [FLAG VALUE]...
 #
-# The flags go to both sides (--threads, --max-steps, --max-length, ...); without any the preset `default` holds on both.
-# PYTHON names the interpreter with tools/requirements.txt. Broken off, the same command goes on where it was.
+# The flags go to both sides (--threads, --max-steps, --max-length, ...); without flags both use the preset `default`.
+# PYTHON names the interpreter with tools/requirements.txt. After an interruption, the same command resumes.
 set -euo pipefail
 if (($# < 3)); then
     sed -n '2,7s/^# \{0,1\}//p' "$0" >&2

@@ -17,7 +17,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Restart:
-    """One run: what both sides must agree in, and its score."""
+    """One run: its score, and the settings that both sides must share."""
 
     recipe: tuple[tuple[str, object], ...]
     seed: int
@@ -51,7 +51,7 @@ def peers(path: Path) -> list[Restart]:
 
 
 def standard_error(restarts: list[Restart]) -> float:
-    """Of the mean, from the spread of the restarts."""
+    """Standard error of the mean, from the spread of the restarts."""
     return statistics.stdev(restart.score for restart in restarts) / math.sqrt(len(restarts))
 
 

@@ -9,7 +9,7 @@ import torch
 
 @dataclass(frozen=True)
 class Task:
-    """Where a task's texts stand and what its classes are called, in class order."""
+    """The columns of a task's texts and the names of its classes, in class order."""
 
     texts: tuple[str, ...]
     labels: tuple[str, ...]
@@ -33,7 +33,7 @@ COPA_QUESTIONS = {"cause": "What was the cause of this?", "effect": "What happen
 
 
 def read_rows(data: Path, task_name: str, split: str) -> list[Row]:
-    """The rows of a split, which of COPA is `superglue_copa/<split>.jsonl`, its dev split being `val`."""
+    """The rows of a split. COPA's are in `superglue_copa/<split>.jsonl`, and its dev split is `val`."""
     if task_name == "copa":
         return read_copa(data / "superglue_copa" / ("val.jsonl" if split == "dev" else f"{split}.jsonl"))
     return read_tsv(data, task_name, split)

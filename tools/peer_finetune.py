@@ -29,11 +29,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder that holds <task>/train.tsv and dev.tsv")
     parser.add_argument("--task", choices=("rte", "sst2"), default="rte")
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--epochs", type=float, help="3, raised until 1,500 steps, at most 20")
+    parser.add_argument("--epochs", type=float, help="default: 3, raised to reach 1,500 steps, at most 20")
     parser.add_argument("--max-steps", type=int, help="steps, instead of epochs")
     parser.add_argument("--max-length", type=int, default=256)
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--learning-rate", type=float, help="2e-5; 5e-5 if hidden_size < 768")
+    parser.add_argument("--learning-rate", type=float, help="default: 2e-5; 5e-5 if hidden_size < 768")
     parser.add_argument("--evaluations", type=int, default=10)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, required=True, help="file that gets one JSON line per run")
@@ -60,7 +60,7 @@ def decay_groups(model) -> list[dict]:
 
 
 def shuffled_batches(examples: int, batch_size: int, steps: int, seed: int):
-    """`steps` lists of example indices; every epoch is a new permutation, its last batch may be short."""
+    """`steps` lists of example indices; every epoch is a new permutation, and its last batch may be short."""
     generator = torch.Generator().manual_seed(seed)
     produced = 0
     while True:
@@ -73,7 +73,7 @@ def shuffled_batches(examples: int, batch_size: int, steps: int, seed: int):
 
 
 def total_steps(examples: int, batch_size: int, epochs: float | None) -> int:
-    """Optimizer steps of a run; without `epochs` those of the preset: 3, raised until 1,500 steps, at most 20."""
+    """Optimizer steps of a run; by default 3 epochs, raised to reach 1,500 steps, at most 20 epochs."""
     steps_per_epoch = math.ceil(examples / batch_size)
     if epochs is None:
         epochs = min(max(math.ceil(1500 / steps_per_epoch), 3), 20)

@@ -47,14 +47,14 @@ def clean(value):
 
 
 def exact(value, peer):
-    """An mpmath value as the nearest double, after a look that SciPy means the same thing (it keeps ten digits)."""
+    """An mpmath value as the nearest double, after checking that SciPy agrees to ten digits."""
     nearest, peer = float(value), float(peer)
     assert abs(peer - nearest) <= 1e-10 * abs(nearest) or abs(nearest) < 1e-300, (nearest, peer)
     return nearest if abs(nearest) > 1e-300 else 0.0
 
 
 def t_upper(t, df):
-    """P(T > t); the complement is taken where it loses nothing."""
+    """P(T > t), by the complement where that loses no digits."""
     t, df = mp.mpf(t), mp.mpf(df)
     tail = mp.betainc(df / 2, mp.mpf(1) / 2, 0, df / (df + t * t), regularized=True) / 2
     return tail if t >= 0 else 1 - tail
@@ -99,7 +99,7 @@ def make_special():
     def lower_beta(a, b, x):
         return mp.betainc(mp.mpf(a), mp.mpf(b), 0, mp.mpf(x), regularized=True)
 
-    # SciPy's tail at (1e-6, 1 df) is the one point of the grid that is too far off to serve as a check.
+    # Only at (1e-6, 1 df) is SciPy's tail too inaccurate to serve as a check.
     scipy_t = lambda t, df: t_upper(t, df) if (t, df) == (1e-6, 1) else stats.t.sf(t, df)
     return {
         "t": [[t, df, exact(t_upper(t, df), scipy_t(t, df))] for df in degrees for t in points + [-1.5, -7]],

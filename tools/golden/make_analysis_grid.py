@@ -1,4 +1,4 @@
-"""Writes a made-up grid of the ACL 2020 study's shape, and what SciPy and statsmodels say about it.
+"""Writes a made-up grid of the ACL 2020 study's shape, and its results by SciPy and statsmodels.
 
 Usage: python tools/golden/make_analysis_grid.py crates/stepstone-analysis/tests/golden
 

@@ -25,7 +25,7 @@ MAX_TENSOR_NORM = 0.1
 
 
 def bert_adam():
-    """The class alone: the package's other modules want libraries that are not needed."""
+    """Only the class: the package's other modules import libraries that we do not need."""
     package = importlib.util.find_spec("pytorch_pretrained_bert").submodule_search_locations[0]
     spec = importlib.util.spec_from_file_location("bert_adam", Path(package) / "optimization.py")
     module = importlib.util.module_from_spec(spec)

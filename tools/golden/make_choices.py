@@ -38,7 +38,7 @@ def make(family: str, folder: Path, seed: int) -> None:
     """Writes inputs and golden values of one family."""
     encoder = load_float64(folder).base_model
     model = transformers.AutoModelForMultipleChoice.from_config(encoder.config).double().eval()
-    # All but the pooler, which RoBERTa's classifier has not and which is set anew below.
+    # All but the pooler: RoBERTa's classifier has none, and it is set anew below.
     model.base_model.load_state_dict(encoder.state_dict(), strict=False)
     own = {name: value for name, value in model.named_parameters() if "pooler" in name or "classifier" in name}
     random_head(torch.nn.ParameterList(own.values()), seed + 1)

@@ -1,4 +1,4 @@
-"""Makes the tokenizer fixtures: small trained vocabularies, and what Python makes of texts with them.
+"""Makes the tokenizer fixtures: small trained vocabularies, and the tokens of texts by the Python libraries.
 
 A lower-casing WordPiece vocabulary, one that keeps case, and a byte-level BPE. `golden.json` lists folders as users
 have them (tokenizer.json alone; vocab.txt with or without tokenizer_config.json; vocab.json and merges.txt), and for

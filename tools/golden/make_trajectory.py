@@ -27,7 +27,7 @@ RECIPE = {
     "max_grad_norm": 1.0,
     "clipped_max_grad_norm": 0.35,
 }
-# Two f64 evaluations of one formula, in another order of operations, over 20 steps.
+# Two f64 evaluations of one formula in different orders of operations, over 20 steps.
 FORMULA_BOUND = 1e-12
 
 
@@ -99,7 +99,7 @@ def run(model, batches: list[dict], max_grad_norm: float) -> tuple[dict[str, tor
 
 @torch.no_grad()
 def golden_of(model, last_batch: dict, losses: list[float], norms: list[float]) -> dict[str, torch.Tensor]:
-    """What a trajectory leaves behind; `last_logits` belong to the last batch after the last step."""
+    """The results of a trajectory; `last_logits` are those of the last batch after the last step."""
     golden = {f"parameter.{name}": parameter for name, parameter in model.named_parameters()}
     golden["losses"] = torch.tensor(losses, dtype=torch.float64)
     golden["gradient_norms"] = torch.tensor(norms, dtype=torch.float64)

@@ -29,7 +29,7 @@ SHAPE = {
 
 
 def config_of(family: str):
-    """Three heads of width 8, a feed-forward width that is no multiple of 16, the epsilon of each family."""
+    """Three heads of width 8, a feed-forward width that is not a multiple of 16, and the epsilon of each family."""
     if family == "bert":
         return BertConfig(**SHAPE, max_position_embeddings=40, type_vocab_size=2, layer_norm_eps=1e-12)
     # The position table starts at the padding id + 1 = 2, so 42 rows hold 40 tokens.
@@ -92,7 +92,7 @@ def provenance(script: str) -> dict[str, str]:
 
 
 def write_tensors(path: Path, tensors: dict[str, torch.Tensor], made: dict[str, str]) -> None:
-    """A safetensors file; the provenance is one metadata entry, for the order of several would change by run."""
+    """A safetensors file; the provenance is one metadata entry, because the order of several would change between runs."""
     # Copies: safetensors refuses tensors that share memory.
     plain = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
     path.write_bytes(safetensors.torch.save(plain, {"made": json.dumps(made)}))
