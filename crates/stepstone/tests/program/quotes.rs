@@ -18,7 +18,8 @@ fn pages() -> Vec<PathBuf> {
 
 /// What the block below `marker` should hold: the command's output, indented.
 fn block(marker: &str) -> String {
-    let (command, until) = marker.split_once(" | until ").map_or((marker, None), |(command, text)| (command, Some(text)));
+    let (command, until) =
+        marker.split_once(" | until ").map_or((marker, None), |(command, text)| (command, Some(text)));
     let arguments: Vec<&str> = command.split_whitespace().skip(1).collect();
     let place = tempfile::tempdir().expect("temporary folder");
     let output = stepstone(place.path(), &arguments);

@@ -145,9 +145,8 @@ impl Crate {
     fn circles(&self) -> Vec<String> {
         let uses = self.uses();
         let reach: BTreeMap<_, _> = uses.keys().map(|module| (*module, reachable(&uses, module))).collect();
-        let in_circle = |module: &ModulePath, other: &ModulePath| {
-            reach[module].contains(other) && reach[other].contains(module)
-        };
+        let in_circle =
+            |module: &ModulePath, other: &ModulePath| reach[module].contains(other) && reach[other].contains(module);
         let name = |module: &ModulePath| self.0[module].file.file_name().unwrap_or_default().display().to_string();
         let of = |module: &ModulePath| -> Vec<String> {
             uses[module].iter().filter(|other| in_circle(module, other)).map(name).collect()
@@ -187,15 +186,36 @@ fn no_files_of_a_crate_use_each_other_in_a_circle() {
 
 #[test]
 fn circles_are_found_and_declarations_are_not_uses() {
-    let table: [(&str, &[(&str, &str)], usize); 8] = [
+    type Files = &'static [(&'static str, &'static str)];
+    let table: [(&str, Files, usize); 8] = [
         ("declarations", &[("lib", "mod a; mod b;"), ("a", "use crate::b::B;"), ("b", "")], 0),
-        ("two files", &[("lib", "mod a; mod b;"), ("a", "use crate::b::{B, C};"), ("b", "fn f() { super::a::g() }")], 2),
-        ("through the root", &[("lib", "mod a; mod b; pub use a::A;"), ("a", "use crate::b;"), ("b", "use crate::A;")], 2),
+        (
+            "two files",
+            &[("lib", "mod a; mod b;"), ("a", "use crate::b::{B, C};"), ("b", "fn f() { super::a::g() }")],
+            2,
+        ),
+        (
+            "through the root",
+            &[("lib", "mod a; mod b; pub use a::A;"), ("a", "use crate::b;"), ("b", "use crate::A;")],
+            2,
+        ),
         ("the root's own item", &[("lib", "mod a; pub use a::A; pub struct B;"), ("a", "use crate::B;")], 2),
-        ("a re-export, used by its child", &[("lib", "mod a;"), ("a", "mod c; pub use c::C;"), ("a/c", "use super::A;")], 2),
+        (
+            "a re-export, used by its child",
+            &[("lib", "mod a;"), ("a", "mod c; pub use c::C;"), ("a/c", "use super::A;")],
+            2,
+        ),
         ("a child's function", &[("lib", "mod a;"), ("a", "mod c; fn f() { c::g() }"), ("a/c", "use super::*;")], 2),
-        ("tests", &[("lib", "mod a; mod b;"), ("a", "use crate::b::B;"), ("b", "#[cfg(test)] mod t { use crate::a; }")], 0),
-        ("comments", &[("lib", "mod a; mod b;"), ("a", "use crate::b as x;"), ("b", "// crate::a::A\n\"crate::a\"")], 0),
+        (
+            "tests",
+            &[("lib", "mod a; mod b;"), ("a", "use crate::b::B;"), ("b", "#[cfg(test)] mod t { use crate::a; }")],
+            0,
+        ),
+        (
+            "comments",
+            &[("lib", "mod a; mod b;"), ("a", "use crate::b as x;"), ("b", "// crate::a::A\n\"crate::a\"")],
+            0,
+        ),
     ];
     for (name, files, want) in table {
         let place = tempfile::tempdir().expect("temporary folder");

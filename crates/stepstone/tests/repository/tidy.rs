@@ -95,9 +95,7 @@ fn wide_structs(path: &str, text: &str) -> Vec<String> {
         let exempt = WIDER.iter().any(|(file, wider)| (*file, *wider) == (path, &name));
         let line = code[..start].lines().count();
         if fields > FIELDS && !exempt {
-            found.push(format!(
-                "{line}: `{name}` has {fields} fields, over {FIELDS}; nest those that belong together"
-            ));
+            found.push(format!("{line}: `{name}` has {fields} fields, over {FIELDS}; nest those that belong together"));
         }
     }
     found
@@ -202,7 +200,8 @@ fn each_rule_finds_its_breach() {
     let home = format!("let path = \"{}/me/data\";", "/home");
     let arguments = format!("//! A.\n#[expect(clippy::{}, reason = \"many\")]\n", "too_many_arguments");
     let wide = |fields: usize| {
-        let fields: String = (0..fields).map(|i| format!("    pub f{i}: Vec<(u8, [a::B; 2])>,\n")).collect();
+        let fields: Vec<String> = (0..fields).map(|i| format!("    pub f{i}: Vec<(u8, [a::B; 2])>,\n")).collect();
+        let fields = fields.concat();
         format!("//! A.\nstruct Unit;\n#[derive(Debug)]\npub struct Wide<'a> {{\n{fields}}}\n")
     };
     let table: [(&str, String, Option<&str>); 15] = [
