@@ -39,11 +39,11 @@ fn block(marker: &str) -> String {
 fn renewed(page: &str) -> String {
     let (mut out, mut lines) = (String::new(), page.lines().peekable());
     while let Some(line) = lines.next() {
-        out += &format!("{line}\n");
+        out.extend([line, "\n"]);
         let marker = line.strip_prefix("<!-- quoted: ").and_then(|rest| rest.strip_suffix(" -->"));
         if let Some(marker) = marker {
             while lines.next_if(|line| line.is_empty() || line.starts_with("    ")).is_some() {}
-            out += &format!("\n{}\n", block(marker));
+            out.extend(["\n", &block(marker), "\n"]);
         }
     }
     out
