@@ -54,7 +54,7 @@ impl Store {
         RunFolder::new(&self.path.join(id))
     }
 
-    /// How far a run is. Whether its model is still there is not asked; see [`crate::state`].
+    /// How far a run is. Whether its model is still there is not asked; see [`crate::state()`].
     pub fn state(&self, id: &str, leases: &mut Leases) -> RunState {
         let found = self.on_disk(id);
         if matches!(found, RunState::Done(_) | RunState::Foreign(_)) {
