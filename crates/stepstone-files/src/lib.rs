@@ -1,9 +1,14 @@
-//! Files that are either whole or absent: written beside their place, synced, and renamed into it.
+//! Files that are either whole or absent: written beside their place, synced, and renamed into it. Files that are not
+//! what their names say.
+
+mod foreign;
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::Path;
+
+pub use foreign::Foreign;
 
 /// Writes `bytes` to `path`; until that is done, `path` is what it was.
 ///

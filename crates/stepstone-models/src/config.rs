@@ -1,9 +1,48 @@
 //! `config.json` of a BERT or RoBERTa encoder.
 
-use crate::error::ModelError;
-use crate::head::Answers;
+use crate::error::{MODEL_FOLDER, ModelError};
 use serde_json::{Map, Value};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+/// The keys of config.json that say something of the encoder itself. A saved model keeps these alone: the others speak of
+/// an earlier head (`num_labels`, `problem_type`), an earlier file (`torch_dtype`, `quantization_config`) or a program
+/// (`auto_map`, `use_cache`), and transformers obeys each of them.
+const ENCODER_KEYS: [&str; 19] = [
+    "model_type",
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "classifier_dropout",
+    "max_position_embeddings",
+    "position_embedding_type",
+    "type_vocab_size",
+    "layer_norm_eps",
+    "initializer_range",
+    "pad_token_id",
+    "bos_token_id",
+    "eos_token_id",
+    "tokenizer_class",
+];
+
+/// Names of encoder families that people try and that are not read yet, by `model_type`.
+const UNREAD_FAMILIES: [(&str, &str); 10] = [
+    ("albert", "ALBERT"),
+    ("camembert", "CamemBERT"),
+    ("deberta", "DeBERTa"),
+    ("deberta-v2", "DeBERTa"),
+    ("distilbert", "DistilBERT"),
+    ("electra", "ELECTRA"),
+    ("modernbert", "ModernBERT"),
+    ("mpnet", "MPNet"),
+    ("xlm-roberta", "XLM-RoBERTa"),
+    ("xlnet", "XLNet"),
+];
 
 /// The encoder families that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +70,7 @@ pub struct EncoderConfig {
     pub classifier_dropout: Option<f32>,
     pub initializer_range: f32,
     pub pad_token_id: u32,
-    /// The file as it was, so that a saved model keeps the keys that are not read here.
+    /// The file as it was.
     pub json: Map<String, Value>,
 }
 
@@ -41,16 +80,6 @@ impl Family {
         match self {
             Self::Bert => "bert.",
             Self::Roberta => "roberta.",
-        }
-    }
-
-    /// The `transformers` class with the head for these answers.
-    pub fn architecture(self, answers: Answers) -> &'static str {
-        match (self, answers) {
-            (Self::Bert, Answers::Classes(_)) => "BertForSequenceClassification",
-            (Self::Bert, Answers::Choices(_)) => "BertForMultipleChoice",
-            (Self::Roberta, Answers::Classes(_)) => "RobertaForSequenceClassification",
-            (Self::Roberta, Answers::Choices(_)) => "RobertaForMultipleChoice",
         }
     }
 
@@ -67,17 +96,35 @@ impl EncoderConfig {
     /// Reads `folder/config.json`.
     ///
     /// # Errors
-    /// If it is missing, is no JSON object, or holds a value that no supported encoder can have.
+    /// If folder or file is missing, is not a JSON object, or holds a value that no supported encoder can have.
     pub fn read(folder: &Path) -> Result<Self, ModelError> {
+        match std::fs::metadata(folder) {
+            Ok(found) if !found.is_dir() => return Err(ModelError::not_a_folder(folder)),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Err(ModelError::no_folder(folder));
+            }
+            Ok(_) | Err(_) => {}
+        }
         let path = folder.join("config.json");
-        let hint = "a model is a Hugging Face folder with config.json, model.safetensors and tokenizer files";
-        let bytes = std::fs::read(&path).map_err(|source| ModelError::read(&path, source, hint))?;
-        let json = serde_json::from_slice::<Map<String, Value>>(&bytes).map_err(|error| ModelError::Corrupt {
-            path: path.clone(),
-            found: error.to_string(),
-            expected: "a JSON object".into(),
-        })?;
+        let bytes = std::fs::read(&path).map_err(|source| ModelError::read(&path, source, MODEL_FOLDER))?;
+        let json = serde_json::from_slice(&bytes)
+            .map_err(|error| ModelError::corrupt(&path, &bytes, error.to_string(), "a JSON object"))?;
         Self::check(Keys { path, json })
+    }
+
+    /// The config that stands in these keys of a config.json; absent ones have the defaults of `transformers`.
+    ///
+    /// # Errors
+    /// If a value is one that no supported encoder can have.
+    pub fn from_json(json: Map<String, Value>) -> Result<Self, ModelError> {
+        Self::check(Keys { path: "config.json".into(), json })
+    }
+
+    /// The keys of config.json that a saved model keeps, in their order. A key of `null` means its default, but
+    /// transformers takes `null` for few keys.
+    pub(crate) fn encoder_keys(&self) -> Map<String, Value> {
+        let kept = |(key, value): &(&String, &Value)| ENCODER_KEYS.contains(&key.as_str()) && !value.is_null();
+        self.json.iter().filter(kept).map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
     /// Longest sequence, in tokens, that has a position row for each token.
@@ -94,17 +141,9 @@ impl EncoderConfig {
     }
 
     fn check(keys: Keys) -> Result<Self, ModelError> {
-        let family = match keys.json.get("model_type").and_then(Value::as_str) {
-            Some("bert") => Family::Bert,
-            Some("roberta") => Family::Roberta,
-            _ => return Err(keys.wrong("model_type", "`bert` or `roberta`")),
-        };
+        let family = keys.family()?;
         let roberta = family == Family::Roberta;
-        keys.one_of("hidden_act", "gelu")?;
-        keys.one_of("position_embedding_type", "absolute")?;
-        if keys.json.get("is_decoder").is_some_and(|v| v != &Value::Bool(false)) {
-            return Err(keys.wrong("is_decoder", "false: this is no encoder"));
-        }
+        keys.only_supported()?;
         let config = Self {
             family,
             vocab_size: keys.size("vocab_size", if roberta { 50265 } else { 30522 })?,
@@ -145,11 +184,41 @@ struct Keys {
 }
 
 impl Keys {
-    fn size(&self, key: &str, default: usize) -> Result<usize, ModelError> {
+    fn family(&self) -> Result<Family, ModelError> {
+        match self.json.get("model_type").and_then(Value::as_str) {
+            Some("bert") => Ok(Family::Bert),
+            Some("roberta") => Ok(Family::Roberta),
+            other => {
+                let unread = UNREAD_FAMILIES.iter().find(|(model_type, _)| Some(*model_type) == other);
+                let hint = match (unread, other) {
+                    (Some((_, name)), _) => format!("{name} encoders are not read yet; BERT and RoBERTa encoders are"),
+                    (None, Some(_)) => "BERT and RoBERTa encoders are read, and no others yet".into(),
+                    (None, None) => "add `\"model_type\": \"bert\"` or `\"roberta\"`, whichever the encoder is".into(),
+                };
+                Err(self.wrong_key("model_type", "`bert` or `roberta`", Some(hint.into())))
+            }
+        }
+    }
+
+    /// Settings that change what an encoder computes, and have one supported value.
+    fn only_supported(&self) -> Result<(), ModelError> {
+        self.one_of("hidden_act", "gelu")?;
+        self.one_of("position_embedding_type", "absolute")?;
+        if self.json.get("is_decoder").is_some_and(|v| v != &Value::Bool(false)) {
+            return Err(self.wrong("is_decoder", "false: decoders are not supported"));
+        }
+        let pruned = self.json.get("pruned_heads").and_then(Value::as_object);
+        if pruned.is_some_and(|layers| !layers.is_empty()) {
+            return Err(self.wrong("pruned_heads", "`{}`: encoders without some of their heads are not supported"));
+        }
+        Ok(())
+    }
+
+    fn size(&self, key: &'static str, default: usize) -> Result<usize, ModelError> {
         self.whole(key, default, 1)
     }
 
-    fn whole(&self, key: &str, default: usize, least: u64) -> Result<usize, ModelError> {
+    fn whole(&self, key: &'static str, default: usize, least: u64) -> Result<usize, ModelError> {
         const LARGEST: u64 = 100_000_000;
         match self.json.get(key) {
             None | Some(Value::Null) => Ok(default),
@@ -160,7 +229,7 @@ impl Keys {
         }
     }
 
-    fn number(&self, key: &str, default: f64, range: std::ops::Range<f64>) -> Result<f64, ModelError> {
+    fn number(&self, key: &'static str, default: f64, range: std::ops::Range<f64>) -> Result<f64, ModelError> {
         match self.json.get(key) {
             None | Some(Value::Null) => Ok(default),
             Some(value) => match value.as_f64() {
@@ -170,7 +239,7 @@ impl Keys {
         }
     }
 
-    fn one_of(&self, key: &str, only: &str) -> Result<(), ModelError> {
+    fn one_of(&self, key: &'static str, only: &str) -> Result<(), ModelError> {
         match self.json.get(key) {
             None | Some(Value::Null) => Ok(()),
             Some(value) if value == only => Ok(()),
@@ -178,8 +247,12 @@ impl Keys {
         }
     }
 
-    fn wrong(&self, key: &str, expected: &str) -> ModelError {
+    fn wrong(&self, key: &'static str, expected: &str) -> ModelError {
+        self.wrong_key(key, expected, None)
+    }
+
+    fn wrong_key(&self, key: &'static str, expected: &str, hint: Option<Box<str>>) -> ModelError {
         let found = self.json.get(key).map_or_else(|| "absent".to_owned(), |value| format!("`{value}`"));
-        ModelError::Config { path: self.path.clone(), key: key.into(), found, expected: expected.into() }
+        ModelError::Config { path: self.path.clone(), key, found, expected: expected.into(), hint }
     }
 }

@@ -2,19 +2,26 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use stepstone_files::Foreign;
 
-/// An error names the file, what was found and what was expected.
+/// What a model folder holds, as a hint.
+pub(crate) const MODEL_FOLDER: &str =
+    "a model is a Hugging Face folder with config.json, model.safetensors and tokenizer files";
+/// What to do about weights that do not fit.
+pub(crate) const ONE_MODEL: &str = "config.json and the weights must come from the same model";
+
+/// An error names the file, what was found and what was expected; its hint says what to do.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum ModelError {
     #[error("{} does not exist", path.display())]
     Missing { path: PathBuf, hint: String },
     #[error("{}: {found}, expected {expected}", path.display())]
-    Corrupt { path: PathBuf, found: String, expected: String },
+    Corrupt { path: PathBuf, found: String, expected: String, hint: String },
     #[error("{}: key `{key}` is {found}, expected {expected}", path.display())]
-    Config { path: PathBuf, key: String, found: String, expected: String },
+    Config { path: PathBuf, key: &'static str, found: String, expected: String, hint: Option<Box<str>> },
     #[error("{}: tensor `{tensor}` {found}, expected {expected}", path.display())]
-    Tensor { path: PathBuf, tensor: String, found: String, expected: String },
+    Tensor { path: PathBuf, tensor: Box<str>, found: String, expected: String, hint: Box<str> },
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("cannot write {}", path.display())]
@@ -27,11 +34,11 @@ impl ModelError {
     /// What to do about it, where there is something to say.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Missing { hint, .. } => Some(hint.clone()),
-            Self::Corrupt { .. } => Some("copy or download the file again and compare its checksum".into()),
-            Self::Tensor { .. } => Some("config.json and the weights must come from the same model".into()),
+            Self::Missing { hint, .. } | Self::Corrupt { hint, .. } => Some(hint.clone()),
+            Self::Tensor { hint, .. } => Some(hint.to_string()),
+            Self::Config { hint, .. } => hint.as_deref().map(String::from),
             Self::NotEmpty { .. } => Some("name a folder that does not exist yet".into()),
-            Self::Config { .. } | Self::Read { .. } | Self::Write { .. } => None,
+            Self::Read { .. } | Self::Write { .. } => None,
         }
     }
 
@@ -41,5 +48,35 @@ impl ModelError {
             io::ErrorKind::NotFound => Self::Missing { path: path.into(), hint: hint.into() },
             _ => Self::Read { path: path.into(), source },
         }
+    }
+
+    /// A file of these bytes is not what it should be. A file of another kind is named as such; `found` describes a
+    /// damaged one.
+    pub(crate) fn corrupt(path: &Path, bytes: &[u8], found: String, expected: &str) -> Self {
+        let again = "copy or download the file again and compare its checksum";
+        let (found, hint) = match Foreign::of(bytes) {
+            _ if bytes.is_empty() => ("an empty file".into(), again),
+            Some(kind @ (Foreign::GitLfsPointer | Foreign::Html | Foreign::Xml | Foreign::Zip | Foreign::Pickle)) => {
+                (kind.to_string(), kind.remedy().unwrap_or(again))
+            }
+            Some(Foreign::Utf16 | Foreign::Parquet | Foreign::Bzip2 | Foreign::Xz) | None => (found, again),
+        };
+        Self::Corrupt { path: path.into(), found, expected: expected.into(), hint: hint.into() }
+    }
+
+    /// There is no folder of this name. A name that could be one of the hub gets told that nothing is downloaded.
+    pub(crate) fn no_folder(path: &Path) -> Self {
+        let place = match std::path::absolute(path) {
+            Ok(absolute) if path.is_relative() => format!("looked at {}; ", absolute.display()),
+            Ok(_) | Err(_) => String::new(),
+        };
+        let hub_name = path.is_relative() && path.components().count() <= 2 && !path.starts_with(".");
+        let hub = if hub_name { "models are not downloaded from the hub: download it first; " } else { "" };
+        Self::Missing { path: path.into(), hint: format!("{place}{hub}{MODEL_FOLDER}") }
+    }
+
+    pub(crate) fn not_a_folder(path: &Path) -> Self {
+        let (found, expected) = ("is a file".into(), "the folder of a model".into());
+        Self::Corrupt { path: path.into(), found, expected, hint: MODEL_FOLDER.into() }
     }
 }

@@ -1,4 +1,4 @@
-//! Heads on the first token: one of several classes, or one of several choices.
+//! Heads on the first token: one of several classes, or one of several choices; and the `transformers` classes they make.
 
 use crate::config::{EncoderConfig, Family};
 use crate::encoder::Linear;
@@ -90,6 +90,18 @@ impl Head {
             Answers::Classes(_) => scores,
             Answers::Choices(choices) => tape.choices(scores, choices),
         }
+    }
+}
+
+/// The `transformers` class of an encoder of this family with this head; of the encoder alone for a `linear` head, which no
+/// class has.
+pub(crate) fn architecture(kind: HeadKind, family: Family, answers: Answers) -> &'static str {
+    match (kind, family, answers) {
+        (HeadKind::Linear, _, _) => family.encoder_architecture(),
+        (HeadKind::Hf, Family::Bert, Answers::Classes(_)) => "BertForSequenceClassification",
+        (HeadKind::Hf, Family::Bert, Answers::Choices(_)) => "BertForMultipleChoice",
+        (HeadKind::Hf, Family::Roberta, Answers::Classes(_)) => "RobertaForSequenceClassification",
+        (HeadKind::Hf, Family::Roberta, Answers::Choices(_)) => "RobertaForMultipleChoice",
     }
 }
 

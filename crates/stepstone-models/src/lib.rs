@@ -5,6 +5,7 @@ mod config;
 mod encoder;
 mod error;
 mod head;
+mod random;
 mod save;
 mod weights;
 
@@ -13,5 +14,6 @@ pub use config::{EncoderConfig, Family};
 pub use encoder::{Encoder, Rates};
 pub use error::ModelError;
 pub use head::{Answers, Head, HeadKind, is_head_tensor};
+pub use random::{new_values, write_random_encoder};
 pub use save::{Folder, NamedTensor, write_safetensors};
 pub use weights::Weights;

@@ -2,6 +2,7 @@
 
 use crate::config::EncoderConfig;
 use crate::error::ModelError;
+use crate::head::{Answers, HeadKind, architecture};
 use safetensors::tensor::{Dtype, View};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
@@ -60,11 +61,13 @@ pub fn write_safetensors(
 /// What a saved folder holds.
 #[derive(Debug)]
 pub struct Folder<'a> {
-    /// The encoder's config; unknown keys are kept.
+    /// The encoder's config.
     pub config: &'a EncoderConfig,
-    /// Class name for `architectures`.
-    pub architecture: &'a str,
-    /// Labels in class-id order; empty for an encoder alone.
+    /// Which head the model has.
+    pub head: HeadKind,
+    /// What it decides among.
+    pub answers: Answers,
+    /// Names of classes in class-id order; choices have none.
     pub labels: &'a [String],
     /// `model.safetensors`.
     pub tensors: &'a [NamedTensor<'a>],
@@ -99,21 +102,116 @@ impl Folder<'_> {
         fs::rename(&temporary, dir).map_err(|source| failed(dir, source))
     }
 
+    /// config.json: the encoder's own keys, and those of this head.
     fn json(&self) -> Map<String, Value> {
-        let mut json = self.config.json.clone();
-        json.insert("architectures".into(), json!([self.architecture]));
+        let mut json = self.config.encoder_keys();
+        let class = architecture(self.head, self.config.family, self.answers);
+        json.insert("architectures".into(), json!([class]));
         // The tensors are F32 now, whatever the origin's were.
-        json.shift_remove("torch_dtype");
         json.insert("dtype".into(), json!("float32"));
-        if !self.labels.is_empty() {
-            let id2label: Map<String, Value> =
-                self.labels.iter().enumerate().map(|(id, label)| (id.to_string(), json!(label))).collect();
-            let label2id: Map<String, Value> =
-                self.labels.iter().enumerate().map(|(id, label)| (label.clone(), json!(id))).collect();
-            json.insert("id2label".into(), id2label.into());
-            json.insert("label2id".into(), label2id.into());
-            json.insert("problem_type".into(), json!("single_label_classification"));
+        match self.answers {
+            Answers::Choices(_) => return json, // one score a choice: transformers asks for no names
+            Answers::Classes(_) => {}
+        }
+        let ids = || self.labels.iter().enumerate();
+        let id2label: Map<String, Value> = ids().map(|(id, label)| (id.to_string(), json!(label))).collect();
+        let label2id: Map<String, Value> = ids().map(|(id, label)| (label.clone(), json!(id))).collect();
+        json.insert("id2label".into(), id2label.into());
+        json.insert("label2id".into(), label2id.into());
+        match self.head {
+            HeadKind::Hf => {
+                json.insert("problem_type".into(), json!("single_label_classification"));
+            }
+            // The encoder alone has no problem to solve; names of classes stay, for whoever adds the head.
+            HeadKind::Linear => {}
         }
         json
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A config whose folder held this before: a head for sentiment, for instance.
+    fn config(family: &str, before: &Value) -> EncoderConfig {
+        let mut json = json!({"model_type": family, "vocab_size": 10, "hidden_size": 4, "num_hidden_layers": 1,
+            "num_attention_heads": 2, "intermediate_size": 8, "max_position_embeddings": 6, "hidden_act": "gelu"});
+        json.as_object_mut().expect("an object").extend(before.as_object().expect("an object").clone());
+        EncoderConfig::from_json(json.as_object().expect("an object").clone()).expect("a possible config")
+    }
+
+    fn saved(config: &EncoderConfig, head: HeadKind, answers: Answers) -> Map<String, Value> {
+        let labels: Vec<String> = (0..answers.count()).map(|id| format!("label {id}")).collect();
+        Folder { config, head, answers, labels: &labels, tensors: &[], tokenizer_files: &[] }.json()
+    }
+
+    #[test]
+    fn nothing_of_an_earlier_head_file_or_program_stays_in_config_json() {
+        let table = [
+            json!({}),
+            json!({"num_labels": 5, "_num_labels": 5}),
+            json!({"id2label": {"0": "a", "1": "b", "2": "c"}, "label2id": {"a": 0, "b": 1, "c": 2}}),
+            json!({"problem_type": "regression", "finetuning_task": "stsb", "task_specific_params": {"x": 1}}),
+            json!({"problem_type": "multi_label_classification", "architectures": ["BertForMaskedLM"]}),
+            json!({"torch_dtype": "float16", "dtype": "bfloat16", "quantization_config": {"bits": 4}}),
+            json!({"_name_or_path": "elsewhere", "auto_map": {"AutoModel": "code.Model"}, "custom_pipelines": {}}),
+            json!({"is_decoder": false, "add_cross_attention": true, "is_encoder_decoder": true}),
+            json!({"return_dict": false, "output_hidden_states": true, "torchscript": true, "pruned_heads": {}}),
+            json!({"attn_implementation": "flash_attention_2", "chunk_size_feed_forward": 3, "vocab_size": null}),
+        ];
+        let heads = [
+            (HeadKind::Hf, Answers::Classes(2)),
+            (HeadKind::Hf, Answers::Choices(3)),
+            (HeadKind::Linear, Answers::Classes(2)),
+            (HeadKind::Linear, Answers::Choices(3)),
+        ];
+        for (head, answers) in heads {
+            for family in ["bert", "roberta"] {
+                let clean = saved(&config(family, &json!({})), head, answers);
+                for before in &table {
+                    let mut found = saved(&config(family, before), head, answers);
+                    if before.get("vocab_size").is_some() {
+                        assert_eq!(found.insert("vocab_size".into(), json!(10)), None, "null stays out");
+                    }
+                    assert_eq!(found, clean, "{head:?} {answers:?} {family} after {before}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn config_json_says_what_the_head_needs_and_no_more() {
+        let names = |head, answers| {
+            let json = saved(&config("bert", &json!({"num_labels": 7})), head, answers);
+            let of_head = ["architectures", "id2label", "label2id", "problem_type"];
+            let found = of_head.into_iter().filter_map(|key| json.get(key).map(Value::to_string));
+            found.collect::<Vec<String>>().join(" ")
+        };
+        let labels = r#"{"0":"label 0","1":"label 1"} {"label 0":0,"label 1":1}"#;
+        let table = [
+            (
+                HeadKind::Hf,
+                Answers::Classes(2),
+                format!(r#"["BertForSequenceClassification"] {labels} "single_label_classification""#),
+            ),
+            (HeadKind::Hf, Answers::Choices(2), r#"["BertForMultipleChoice"]"#.into()),
+            (HeadKind::Linear, Answers::Classes(2), format!(r#"["BertModel"] {labels}"#)),
+            (HeadKind::Linear, Answers::Choices(2), r#"["BertModel"]"#.into()),
+        ];
+        for (head, answers, want) in table {
+            assert_eq!(names(head, answers), want, "{head:?} {answers:?}");
+        }
+    }
+
+    #[test]
+    fn the_encoders_own_keys_stay_as_they_were() {
+        let own = json!({"layer_norm_eps": 1e-5, "hidden_dropout_prob": 0.2, "type_vocab_size": 1, "pad_token_id": 1,
+            "bos_token_id": 0, "eos_token_id": 2, "tokenizer_class": "BertTokenizer", "classifier_dropout": 0.3,
+            "initializer_range": 0.01, "attention_probs_dropout_prob": 0.0, "position_embedding_type": "absolute"});
+        let found = saved(&config("roberta", &own), HeadKind::Hf, Answers::Classes(2));
+        for (key, value) in own.as_object().expect("an object") {
+            assert_eq!(found.get(key), Some(value), "{key}");
+        }
     }
 }

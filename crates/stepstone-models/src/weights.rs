@@ -1,12 +1,13 @@
 //! Weights of a Hugging Face folder: safetensors in F32, F16 or BF16, single or sharded, under canonical names.
 
 use crate::config::EncoderConfig;
-use crate::error::ModelError;
+use crate::error::{MODEL_FOLDER, ModelError, ONE_MODEL};
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Component, Path, PathBuf};
+use stepstone_files::Foreign;
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -58,57 +59,75 @@ impl Weights {
         self.tensors.contains_key(name)
     }
 
-    /// The names of all tensors, sorted.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.keys().map(String::as_str)
-    }
-
-    /// Shape of a tensor.
-    pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.tensors.get(name).map(|entry| entry.shape.as_slice())
-    }
-
     /// Copies a tensor into `out`, as f32.
     ///
     /// # Errors
     /// If it is missing, has another shape than `shape` or an unsupported type, or holds a value that is not finite.
     pub fn read(&self, name: &str, shape: &[usize], out: &mut [f32]) -> Result<(), ModelError> {
         let entry = self.entry(name, shape)?;
-        let wrong = |found: String, expected: String| ModelError::Tensor {
-            path: self.files[entry.file].0.clone(),
-            tensor: entry.on_disk.clone(),
-            found,
-            expected,
-        };
         let bytes = &self.files[entry.file].1[entry.data.clone()];
         match entry.dtype {
             Dtype::F32 => convert(bytes, out, f32::from_le_bytes),
             Dtype::F16 => convert(bytes, out, |b| half::f16::from_le_bytes(b).to_f32()),
             Dtype::BF16 => convert(bytes, out, |b| half::bf16::from_le_bytes(b).to_f32()),
-            other => return Err(wrong(format!("is {other:?}"), "F32, F16 or BF16".into())),
+            other => return Err(self.wrong_type(entry, other)),
         }
         match out.iter().position(|v| !v.is_finite()) {
-            Some(at) => Err(wrong(format!("holds {} at element {at}", out[at]), "finite numbers".into())),
+            Some(at) => {
+                let found = format!("holds {} at element {at}", out[at]);
+                let hint = "the training that wrote it diverged, or the file is damaged: take an earlier checkpoint, \
+                            or copy the file again";
+                Err(self.wrong(entry, found, "finite numbers".into(), hint))
+            }
             None => Ok(()),
         }
     }
 
-    /// The tensor of this name, if it has this shape.
+    fn wrong(&self, entry: &Entry, found: String, expected: String, hint: &str) -> ModelError {
+        let (path, tensor) = (self.files[entry.file].0.clone(), entry.on_disk.as_str().into());
+        ModelError::Tensor { path, tensor, found, expected, hint: hint.into() }
+    }
+
+    fn wrong_type(&self, entry: &Entry, dtype: Dtype) -> ModelError {
+        let hint = match dtype {
+            Dtype::F64 => "convert the weights once: `model.float().save_pretrained(FOLDER)` in transformers",
+            _ => "quantised weights are not read: take the files that the encoder's authors published",
+        };
+        self.wrong(entry, format!("is {dtype:?}"), "F32, F16 or BF16".into(), hint)
+    }
+
+    /// The tensor of this name, if it has this shape and a type that is read. The type is looked at first: tensors of
+    /// quantised weights may have other shapes, too, and the type is the cause.
     fn entry(&self, name: &str, shape: &[usize]) -> Result<&Entry, ModelError> {
         let Some(entry) = self.tensors.get(name) else {
             let path = self.files.first().map_or_else(|| self.config_path.clone(), |(path, _)| path.clone());
-            let found = "is missing".to_owned();
-            return Err(ModelError::Tensor { path, tensor: name.into(), found, expected: format!("shape {shape:?}") });
-        };
-        if entry.shape != shape {
+            let (found, expected) = ("is missing".to_owned(), format!("shape {shape:?}"));
             return Err(ModelError::Tensor {
-                path: self.files[entry.file].0.clone(),
-                tensor: entry.on_disk.clone(),
-                found: format!("has shape {:?}", entry.shape),
-                expected: format!("{shape:?} by config.json"),
+                path,
+                tensor: name.into(),
+                found,
+                expected,
+                hint: self.missing_hint(name).into(),
             });
+        };
+        if !matches!(entry.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
+            return Err(self.wrong_type(entry, entry.dtype));
+        }
+        if entry.shape != shape {
+            let (found, expected) = (format!("has shape {:?}", entry.shape), format!("{shape:?} by config.json"));
+            return Err(self.wrong(entry, found, expected, ONE_MODEL));
         }
         Ok(entry)
+    }
+
+    /// Encoders inside larger models, and those saved from a wrapper such as `DataParallel`, have names with a prefix.
+    fn missing_hint(&self, name: &str) -> String {
+        match self.tensors.keys().find(|found| found.ends_with(&format!(".{name}"))) {
+            Some(found) => {
+                format!("the file holds `{found}`: save the encoder alone, without what stands before its names")
+            }
+            None => ONE_MODEL.into(),
+        }
     }
 
     /// Compares each size of the config with one tensor that shows it, so that nobody takes memory for a wrong one.
@@ -129,15 +148,11 @@ impl Weights {
     /// Refuses weights with more than `layers` layers.
     fn check_layers(&self, layers: usize) -> Result<(), ModelError> {
         let next = format!("encoder.layer.{layers}.");
-        let Some((tensor, entry)) = self.tensors.iter().find(|(name, _)| name.starts_with(&next)) else {
+        let Some((_, entry)) = self.tensors.iter().find(|(name, _)| name.starts_with(&next)) else {
             return Ok(());
         };
-        Err(ModelError::Tensor {
-            path: self.files[entry.file].0.clone(),
-            tensor: tensor.clone(),
-            found: format!("belongs to layer {layers}"),
-            expected: format!("layers 0 to {} by num_hidden_layers of config.json", layers.saturating_sub(1)),
-        })
+        let expected = format!("layers 0 to {} by num_hidden_layers of config.json", layers.saturating_sub(1));
+        Err(self.wrong(entry, format!("belongs to layer {layers}"), expected, ONE_MODEL))
     }
 
     /// blake3 over the bytes of config.json and of each weights file, in order; 64 hex digits.
@@ -160,16 +175,18 @@ impl Weights {
         // SAFETY: the map is only ever read as bytes, so any content is valid. A file that another process shortens
         // under us would raise SIGBUS, as it does for every user of safetensors; checkpoints are replaced by rename.
         let map = unsafe { Mmap::map(&file) }.map_err(|source| ModelError::Read { path: path.clone(), source })?;
-        let corrupt = |found: String| ModelError::Corrupt {
-            path: path.clone(),
-            found,
-            expected: "a whole safetensors file".into(),
-        };
-        let parsed = SafeTensors::deserialize(&map).map_err(|error| match error {
-            SafeTensorError::MetadataIncompleteBuffer => {
-                corrupt(format!("{} bytes, not as many as its header names", map.len()))
-            }
-            other => corrupt(other.to_string()),
+        let parsed = SafeTensors::deserialize(&map).map_err(|error| {
+            let found = match error {
+                SafeTensorError::MetadataIncompleteBuffer => {
+                    format!("{} bytes, not as many as its header names", map.len())
+                }
+                SafeTensorError::HeaderTooSmall | SafeTensorError::InvalidHeaderLength => {
+                    format!("{} bytes, fewer than its header has", map.len())
+                }
+                SafeTensorError::HeaderTooLarge => "its first 8 bytes are not the length of a header".into(),
+                other => other.to_string(),
+            };
+            not_safetensors(&path, &map, found)
         })?;
         let mut tensors = Vec::new();
         for (on_disk, view) in parsed.tensors() {
@@ -181,7 +198,14 @@ impl Weights {
             let entry = Entry { file: self.files.len(), on_disk, dtype, shape, data };
             if let Some(other) = self.tensors.insert(name.clone(), entry) {
                 let found = format!("stands there twice, also as `{}`", other.on_disk);
-                return Err(ModelError::Tensor { path, tensor: name, found, expected: "each once".into() });
+                let hint = "remove the file that does not belong to the model, or save the model again".into();
+                return Err(ModelError::Tensor {
+                    path,
+                    tensor: name.into(),
+                    found,
+                    expected: "each once".into(),
+                    hint,
+                });
             }
         }
         self.files.push((path, map));
@@ -214,18 +238,34 @@ fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, ModelError> {
     if index.exists() {
         return shards(folder, &index);
     }
-    let hint = if bin.exists() {
-        format!(
-            "there is only {BIN}; convert it once: python -c \"import sys, torch; from safetensors.torch import \
-             save_file; d = sys.argv[1]; save_file({{k: v.clone().contiguous() for k, v in \
-             torch.load(d + '/{BIN}', map_location='cpu', weights_only=True).items()}}, d + '/{SINGLE}', \
-             {{'format': 'pt'}})\" {}",
-            folder.display()
-        )
-    } else {
-        "a model is a Hugging Face folder with config.json, model.safetensors and tokenizer files".into()
-    };
+    let hint = if bin.exists() { format!("there is only {BIN}; {}", conversion(&bin)) } else { MODEL_FOLDER.into() };
     Err(ModelError::Missing { path: single, hint })
+}
+
+/// How to make safetensors of a file that PyTorch wrote.
+fn conversion(bin: &Path) -> String {
+    format!(
+        "convert it once: python -c \"import sys, torch; from safetensors.torch import save_file; \
+         save_file({{k: v.clone().contiguous() for k, v in torch.load(sys.argv[1], map_location='cpu', \
+         weights_only=True).items()}}, sys.argv[2], {{'format': 'pt'}})\" {} {}",
+        bin.display(),
+        bin.with_file_name(SINGLE).display()
+    )
+}
+
+/// The error for a file that is not a whole safetensors file. PyTorch's own formats, zip and pickle, are bad data only by
+/// the file's name.
+fn not_safetensors(path: &Path, bytes: &[u8], found: String) -> ModelError {
+    let expected = "a whole safetensors file";
+    match Foreign::of(bytes) {
+        Some(kind @ (Foreign::Zip | Foreign::Pickle)) => ModelError::Corrupt {
+            path: path.into(),
+            found: format!("{kind}, as PyTorch writes it"),
+            expected: expected.into(),
+            hint: format!("name it {BIN}, then {}", conversion(&path.with_file_name(BIN))),
+        },
+        _ => ModelError::corrupt(path, bytes, found, expected),
+    }
 }
 
 fn shards(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, ModelError> {
@@ -233,9 +273,8 @@ fn shards(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, ModelError> {
     struct Index {
         weight_map: BTreeMap<String, String>,
     }
-    let corrupt =
-        |found: String, expected: &str| ModelError::Corrupt { path: index.into(), found, expected: expected.into() };
     let bytes = std::fs::read(index).map_err(|source| ModelError::Read { path: index.into(), source })?;
+    let corrupt = |found: String, expected: &str| ModelError::corrupt(index, &bytes, found, expected);
     let parsed: Index =
         serde_json::from_slice(&bytes).map_err(|e| corrupt(e.to_string(), "an index with `weight_map`"))?;
     let names: BTreeSet<String> = parsed.weight_map.into_values().collect();

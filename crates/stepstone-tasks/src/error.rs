@@ -1,6 +1,6 @@
 //! What can be wrong with data files.
 
-use crate::foreign::{Compression, Damage, Foreign};
+use crate::foreign::{Compression, Damage, Foreign, remedy};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -62,7 +62,7 @@ impl DataError {
                 Some("copy the official files of the task into the folder".into())
             }
             Self::Packed { .. } => Some("copy or download it again, and compare it with its published checksum".into()),
-            Self::NotText { found, .. } => Some(found.remedy().into()),
+            Self::NotText { found, .. } => Some(remedy(*found).into()),
             Self::NotUtf8 { .. } => {
                 Some("if it is in an older encoding, convert it: `iconv -f WINDOWS-1252 -t UTF-8 FILE`".into())
             }

@@ -1,6 +1,7 @@
-//! What a file is by its first bytes, whatever its name says.
+//! Files that do not hold text as it is: compressed ones, and other kinds.
 
 use std::fmt;
+pub use stepstone_files::Foreign;
 
 /// Compressions that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,72 +48,16 @@ impl fmt::Display for Damage {
     }
 }
 
-/// A kind of file that holds no rows of text, though it may bear the name of one that does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Foreign {
-    Utf16,
-    GitLfsPointer,
-    Html,
-    Xml,
-    Parquet,
-    Zip,
-    Bzip2,
-    Xz,
-}
-
-impl Foreign {
-    /// By magic bytes; pages also by their first tag, in either case and after white space.
-    pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
-        const MAGIC: [(&[u8], Foreign); 8] = [
-            (&[0xff, 0xfe], Foreign::Utf16),
-            (&[0xfe, 0xff], Foreign::Utf16),
-            (b"version https://git-lfs", Foreign::GitLfsPointer),
-            (b"PAR1", Foreign::Parquet),
-            (b"PK\x03\x04", Foreign::Zip),
-            (b"PK\x05\x06", Foreign::Zip),
-            (b"BZh", Foreign::Bzip2),
-            (b"\xfd7zXZ\0", Foreign::Xz),
-        ];
-        const TAGS: [(&[u8], Foreign); 3] =
-            [(b"<!doctype html", Foreign::Html), (b"<html", Foreign::Html), (b"<?xml", Foreign::Xml)];
-        if let Some((_, found)) = MAGIC.iter().find(|(magic, _)| bytes.starts_with(magic)) {
-            return Some(*found);
+/// How to get at the rows of a file that is not text.
+pub(crate) fn remedy(found: Foreign) -> &'static str {
+    match found {
+        Foreign::Utf16 => "convert it: `iconv -f UTF-16 -t UTF-8 FILE`",
+        Foreign::Parquet => "Parquet is not read yet: convert it to the task's own layout",
+        Foreign::Zip => "unpack it: `unzip FILE`",
+        Foreign::Bzip2 => "unpack it: `bunzip2 FILE`; gzip and zstd are read as they are",
+        Foreign::Xz => "unpack it: `unxz FILE`; gzip and zstd are read as they are",
+        Foreign::GitLfsPointer | Foreign::Html | Foreign::Xml | Foreign::Pickle => {
+            found.remedy().unwrap_or("name the file that holds the rows")
         }
-        // Without its byte-order mark, UTF-16 shows as every other byte being zero.
-        if let [0, 1..=255, 0, 1..=255, ..] | [1..=255, 0, 1..=255, 0, ..] = bytes {
-            return Some(Self::Utf16);
-        }
-        let page = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
-        let begins = |tag: &[u8]| page.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag));
-        TAGS.iter().find(|(tag, _)| begins(tag)).map(|(_, found)| *found)
-    }
-
-    /// How to get at the rows.
-    pub(crate) fn remedy(self) -> &'static str {
-        match self {
-            Self::Utf16 => "convert it: `iconv -f UTF-16 -t UTF-8 FILE`",
-            Self::GitLfsPointer => "run `git lfs pull` in the repository it came from, then copy the file again",
-            Self::Html | Self::Xml => "an error page was saved in place of the file: download it again",
-            Self::Parquet => "Parquet is not read yet: convert it to the task's own layout",
-            Self::Zip => "unpack it: `unzip FILE`",
-            Self::Bzip2 => "unpack it: `bunzip2 FILE`; gzip and zstd are read as they are",
-            Self::Xz => "unpack it: `unxz FILE`; gzip and zstd are read as they are",
-        }
-    }
-}
-
-impl fmt::Display for Foreign {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Utf16 => "UTF-16 text",
-            Self::GitLfsPointer => "a git-lfs pointer",
-            Self::Html => "an HTML page",
-            Self::Xml => "an XML page",
-            Self::Parquet => "a Parquet file",
-            Self::Zip => "a zip archive",
-            Self::Bzip2 => "bzip2 data",
-            Self::Xz => "xz data",
-        })
     }
 }

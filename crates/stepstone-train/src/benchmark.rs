@@ -4,10 +4,11 @@
 //! much as MNLI's), random ids. A training step makes the calls that the trainer makes: pack, forward, backward, clip, AdamW.
 
 use crate::error::TrainError;
+use serde_json::json;
 use stepstone_engine::{
     AdamW, Arena, Batch, CpuDevice, Device, InstructionSet, Scalars, Sequence, Threads, Times, Update, fma_rate, rng,
 };
-use stepstone_models::{Answers, Classifier, EncoderConfig, Family, HeadKind, InferencePass, TrainingPass};
+use stepstone_models::{Answers, Classifier, EncoderConfig, HeadKind, InferencePass, TrainingPass, new_values};
 
 /// The list that `bench/peer_step.py` reads too.
 const LENGTHS: &str = include_str!("lengths.txt");
@@ -15,7 +16,6 @@ const SEQUENCES_PER_BATCH: usize = 32;
 const LABELS: usize = 3;
 /// Ids below this are special tokens in both vocabularies.
 const FIRST_ORDINARY_ID: u32 = 5;
-const DROPOUT: f32 = 0.1;
 const SEED: u64 = 1;
 /// Counter streams of what is random here; parameters take one stream each from the last one on.
 const IDS: u32 = 1;
@@ -35,36 +35,15 @@ pub enum Shape {
 
 impl Shape {
     fn config(self) -> EncoderConfig {
-        let bert = |layers, hidden, heads| EncoderConfig {
-            family: Family::Bert,
-            vocab_size: 30_522,
-            hidden_size: hidden,
-            num_hidden_layers: layers,
-            num_attention_heads: heads,
-            intermediate_size: 4 * hidden,
-            max_position_embeddings: 512,
-            type_vocab_size: 2,
-            layer_norm_eps: 1e-12,
-            hidden_dropout_prob: DROPOUT,
-            attention_probs_dropout_prob: DROPOUT,
-            classifier_dropout: None,
-            initializer_range: 0.02,
-            pad_token_id: 0,
-            json: serde_json::Map::new(),
+        let json = match self {
+            Self::S => json!({"model_type": "bert", "num_hidden_layers": 4, "hidden_size": 256,
+                "num_attention_heads": 4, "intermediate_size": 1024}),
+            Self::M => json!({"model_type": "bert", "num_hidden_layers": 6, "hidden_size": 384,
+                "num_attention_heads": 12, "intermediate_size": 1536}),
+            Self::B => json!({"model_type": "roberta", "max_position_embeddings": 514, "type_vocab_size": 1,
+                "layer_norm_eps": 1e-5}),
         };
-        match self {
-            Self::S => bert(4, 256, 4),
-            Self::M => bert(6, 384, 12),
-            Self::B => EncoderConfig {
-                family: Family::Roberta,
-                vocab_size: 50_265,
-                max_position_embeddings: 514,
-                type_vocab_size: 1,
-                layer_norm_eps: 1e-5,
-                pad_token_id: 1,
-                ..bert(12, 768, 12)
-            },
-        }
+        EncoderConfig::from_json(json.as_object().cloned().unwrap_or_default()).expect("these values are possible")
     }
 
     /// Batches of one pass.
@@ -102,17 +81,7 @@ impl Benchmark {
         let model = Classifier::new(&config, HeadKind::Hf, Answers::Classes(LABELS));
         let mut device = CpuDevice::new(model.layout.len, pool);
         for (number, part) in model.layout.parts().enumerate() {
-            let stream = PARAMETERS + number as u32;
-            let weight = |i| {
-                let bound = f64::from(config.initializer_range) * 3.0f64.sqrt();
-                (bound * (2.0 * rng::uniform(SEED, stream, i as u64) - 1.0)) as f32
-            };
-            let gain = part.name.ends_with("LayerNorm.weight");
-            let data: Vec<f32> = match (gain, part.shape.len()) {
-                (true, _) => vec![1.0; part.param.len()],
-                (false, 1) => vec![0.0; part.param.len()],
-                (false, _) => (0..part.param.len()).map(weight).collect(),
-            };
+            let data = new_values(part, config.initializer_range, SEED, PARAMETERS + number as u32);
             device.load(Arena::Parameters, part.param.offset, &data);
         }
         Ok(Self {

@@ -5,7 +5,7 @@ use crate::run::Run;
 use std::path::Path;
 use stepstone_engine::{Arena, Device, Part, rng};
 use stepstone_models::{
-    Answers, Classifier, EncoderConfig, Folder, HeadKind, NamedTensor, Weights, is_head_tensor, write_safetensors,
+    Classifier, EncoderConfig, Folder, HeadKind, NamedTensor, Weights, is_head_tensor, new_values, write_safetensors,
 };
 
 /// Counter stream of new tensors; the tensor's place in the layout is added.
@@ -32,35 +32,31 @@ pub(crate) fn load(
 ) -> Result<Vec<String>, TrainError> {
     let mut new = Vec::new();
     for (number, part) in model.layout.parts().enumerate() {
-        let mut data = vec![0.0; part.param.len()];
         let missing_pooler = part.name.starts_with("pooler.") && !weights.contains(&part.name);
-        match heads {
+        let data = match heads {
             Heads::New { seed } if is_head_tensor(&part.name) || missing_pooler => {
-                initialize(part, config, head, seed, INITIAL_STREAM + number as u32, &mut data);
                 new.push(part.name.clone());
+                initial(part, config, head, seed, INITIAL_STREAM + number as u32)
             }
-            Heads::New { .. } | Heads::Loaded => weights.read(&part.name, &part.shape, &mut data)?,
-        }
+            Heads::New { .. } | Heads::Loaded => {
+                let mut data = vec![0.0; part.param.len()];
+                weights.read(&part.name, &part.shape, &mut data)?;
+                data
+            }
+        };
         device.load(Arena::Parameters, part.param.offset, &data);
     }
     Ok(new)
 }
 
-/// Weights N(0, initializer_range) and biases 0 as transformers; the `linear` head uniform in +-1/sqrt(fan in), weight
-/// and bias, as the paper's framework.
-fn initialize(part: &Part, config: &EncoderConfig, head: HeadKind, seed: u64, stream: u32, data: &mut [f32]) {
-    let bound = 1.0 / (config.hidden_size as f64).sqrt();
-    for (i, value) in data.iter_mut().enumerate() {
-        *value = match head {
-            HeadKind::Linear if is_head_tensor(&part.name) => {
-                (bound * (2.0 * rng::uniform(seed, stream, i as u64) - 1.0)) as f32
-            }
-            HeadKind::Linear | HeadKind::Hf if part.shape.len() == 1 => 0.0,
-            HeadKind::Linear | HeadKind::Hf => {
-                (f64::from(config.initializer_range) * rng::normal(seed, stream, i as u64)) as f32
-            }
-        };
+/// As `transformers` draws them; the `linear` head uniform in +-1/sqrt(fan in), weight and bias, as the paper's framework.
+fn initial(part: &Part, config: &EncoderConfig, head: HeadKind, seed: u64, stream: u32) -> Vec<f32> {
+    if head == HeadKind::Linear && is_head_tensor(&part.name) {
+        let bound = 1.0 / (config.hidden_size as f64).sqrt();
+        let value = |i| (bound * (2.0 * rng::uniform(seed, stream, i as u64) - 1.0)) as f32;
+        return (0..part.param.len()).map(value).collect();
     }
+    new_values(part, config.initializer_range, seed, stream)
 }
 
 /// Writes `parameters` as a Hugging Face folder. A `linear` head is no class of transformers: it goes into [`HEAD_FILE`]
@@ -80,17 +76,8 @@ pub(crate) fn save(dir: &Path, run: &Run, model: &Classifier, parameters: &[f32]
     });
     let trained = model.layout.parts().filter(|part| !apart(part)).map(tensor);
     let tensors: Vec<NamedTensor> = trained.chain(carried).collect();
-    let architecture = match head {
-        HeadKind::Hf => config.family.architecture(model.answers),
-        HeadKind::Linear => config.family.encoder_architecture(),
-    };
-    let labels: &[String] = match model.answers {
-        Answers::Classes(_) => &run.data.labels,
-        Answers::Choices(_) => &[],
-    };
-    let tokenizer_files = &run.tokenizer_files;
-    let folder = Folder { config, architecture, labels, tensors: &tensors, tokenizer_files };
-    folder.save(dir)?;
+    let (answers, labels, tokenizer_files) = (model.answers, &run.data.labels, &run.tokenizer_files);
+    Folder { config, head, answers, labels, tensors: &tensors, tokenizer_files }.save(dir)?;
     if head == HeadKind::Linear {
         let tensors: Vec<NamedTensor> = model.layout.parts().filter(apart).map(tensor).collect();
         write_safetensors(&dir.join(HEAD_FILE), &tensors, ("format", "pt".into()))?;

@@ -4,9 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use stepstone_engine::rng;
-use stepstone_models::{
-    Answers, Classifier, EncoderConfig, HeadKind, ModelError, NamedTensor, is_head_tensor, write_safetensors,
-};
+use stepstone_models::{EncoderConfig, ModelError, write_random_encoder};
 
 /// Seed of everything that is made here.
 const SEED: u64 = 20;
@@ -73,7 +71,7 @@ pub(crate) fn make(folder: &Path) -> Result<(), ModelError> {
     made(&encoder)?;
     written(&encoder.join("config.json"), CONFIG)?;
     written(&encoder.join("vocab.txt"), &vocabulary().join("\n"))?;
-    write_weights(&encoder)?;
+    write_random_encoder(&encoder, &EncoderConfig::read(&encoder)?, SEED)?;
     for (task, header, line) in TASKS {
         let data = folder.join("data").join(task);
         made(&data)?;
@@ -90,30 +88,6 @@ pub(crate) fn make(folder: &Path) -> Result<(), ModelError> {
 fn vocabulary() -> Vec<&'static str> {
     let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
     [&special[..], &OTHERS, &GOOD, &BAD, &NOUNS, &VERBS].concat()
-}
-
-/// Every tensor of the encoder from N(0, initializer_range), biases 0, gains 1.
-fn write_weights(folder: &Path) -> Result<(), ModelError> {
-    let config = EncoderConfig::read(folder)?;
-    let model = Classifier::new(&config, HeadKind::Hf, Answers::Classes(2));
-    let mut data = vec![0.0; model.layout.len];
-    for (number, part) in model.layout.parts().enumerate() {
-        for (i, value) in data[part.param.range()].iter_mut().enumerate() {
-            *value = match part.shape.len() {
-                1 if part.name.ends_with("LayerNorm.weight") => 1.0,
-                1 => 0.0,
-                _ => (f64::from(config.initializer_range) * rng::normal(SEED, number as u32, i as u64)) as f32,
-            };
-        }
-    }
-    let encoder = model.layout.parts().filter(|part| !is_head_tensor(&part.name));
-    let tensor = |part: &stepstone_engine::Part| NamedTensor {
-        name: part.name.clone(),
-        shape: part.shape.clone(),
-        data: &data[part.param.range()],
-    };
-    let tensors: Vec<NamedTensor> = encoder.map(tensor).collect();
-    write_safetensors(&folder.join("model.safetensors"), &tensors, ("format", "pt".into()))
 }
 
 /// Folder, header line, and the line of a row.

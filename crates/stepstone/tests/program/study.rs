@@ -343,7 +343,7 @@ fn bad_studies_get_their_documented_exit_code() {
         ("unknown task", edited("\"rte\"", "\"rt\""), 78, "study.toml:10:11: there is no task `rt`"),
         ("impossible value", edited("= 16", "= 4000"), 78, "`max_length` is 4000"),
         ("no data", edited("\"data\"", "\"nowhere\""), 66, "nowhere does not exist"),
-        ("no encoder", edited("\"model\"", "\"nowhere\""), 66, "nowhere/config.json does not exist"),
+        ("no encoder", edited("\"model\"", "\"nowhere\""), 66, "nowhere does not exist"),
         ("out below a file", stepstone(place.path(), &["run", "study.toml", "--out", "file/x"]), 73, "file/x"),
         ("read-only disk", stepstone(place.path(), &["run", "study.toml", "--out", "/proc/x"]), 73, "/proc/x"),
         ("init twice", stepstone(place.path(), &["init", "."]), 73, "study.toml already exists"),
