@@ -17,10 +17,10 @@ pub enum StudyError {
     #[error("{}:{line}:{column}: {problem}", path.display())]
     File { path: PathBuf, line: usize, column: usize, problem: String, hint: Option<String> },
     #[error("the recipe of {task} is impossible")]
-    Recipe { task: String, source: Box<TrainError> },
+    Recipe { task: String, table: String, source: Box<TrainError> },
     #[error("{} has been edited since this worker started", path.display())]
     Edited { path: PathBuf },
-    #[error("run {found} is not run {planned} that the study planned: its data or its encoder has changed")]
+    #[error("the data or the encoder of run {planned} has changed since the study was planned: it is run {found} now")]
     Changed { planned: String, found: String },
     #[error("cannot create {}", path.display())]
     Create { path: PathBuf, source: io::Error },
@@ -39,17 +39,15 @@ pub enum StudyError {
 }
 
 impl StudyError {
-    /// What to do about it, where there is something to say.
+    /// What to do about it, where there is something to say that holds for every command.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Train(error) => error.hint(),
-            Self::Recipe { .. } => Some("`stepstone plan FILE --resolved` shows where each value comes from".into()),
+            Self::Recipe { source, .. } => source.hint(),
             Self::Missing { .. } => Some("`stepstone init` writes a study file to start from".into()),
             Self::File { hint, .. } | Self::Process { hint, .. } => hint.clone(),
-            Self::Edited { .. } => {
-                Some("start it again: it then works by the edited file; finished runs are kept".into())
-            }
-            Self::Changed { .. } => Some("start again: the study is then planned with what is there now".into()),
+            Self::Edited { .. } => Some("start it again to work by the edited file; finished runs are kept".into()),
+            Self::Changed { .. } => Some("start it again to plan the study with the files that are there now".into()),
             Self::Busy { .. } => Some("wait until it has ended, or name another folder".into()),
             Self::Exists { .. } => Some("name another folder, or remove it".into()),
             Self::Memory { .. } => {

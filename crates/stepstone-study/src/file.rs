@@ -135,6 +135,12 @@ impl Study {
     }
 }
 
+/// The table of the file that a value of the recipe comes from, or `[recipe]` if no layer sets it.
+pub fn table_of(key: &str, layers: &[Layer]) -> String {
+    let sets = |layer: &&Layer| serde_json::json!(layer.overrides).get(key).is_some_and(|value| !value.is_null());
+    layers.iter().rev().find(sets).map_or_else(|| table_name(None, None), |layer| layer.source.to_string())
+}
+
 /// How a table of recipe values is written in the file.
 fn table_name(task: Option<&str>, role: Option<Role>) -> String {
     let head = task.map_or_else(|| "recipe".to_owned(), |task| format!("task.{task}"));
@@ -240,7 +246,7 @@ impl Reader<'_> {
             }
         }
         if tasks.iter().all(|(_, role)| *role == Role::Intermediate) {
-            return Err(self.error(at, "[tasks] names no target and no probe, expected one at least".into(), None));
+            return Err(self.error(at, "[tasks] names no target and no probe, expected at least one".into(), None));
         }
         Ok(tasks)
     }
@@ -308,7 +314,8 @@ impl Reader<'_> {
             if let Some((mut inner, at)) = self.table(&mut table, &role.to_string())? {
                 let plays = |task: &str| tasks.iter().any(|(name, r)| name == task && *r == role);
                 if let Some(task) = task.filter(|task| !plays(task)) {
-                    let problem = format!("task `{task}` is no {role} in this study, so these values act on nothing");
+                    let problem =
+                        format!("task `{task}` is not listed as {role} in [tasks], so these values have no effect");
                     return Err(self.error(at, problem, None));
                 }
                 let overrides = self.overrides(&mut inner, task, Some(role))?;
@@ -449,7 +456,7 @@ mod tests {
             ("[recipe]\nmax-seq-length = 1", "10:1: unknown key `max-seq-length`", "did you mean `max_length`?"),
             ("[task.rt]\nepochs = 1", "9:7: unknown key `rt` in [task]", "did you mean `rte`?"),
             ("[task.rte]\nepochs = \"many\"", "10:10: `epochs`: invalid type", ""),
-            ("[task.rte.probe]\nepochs = 1", "9:1: task `rte` is no probe in this study", ""),
+            ("[task.rte.probe]\nepochs = 1", "9:1: task `rte` is not listed as probe in [tasks]", ""),
         ];
         for (text, problem, hint) in more {
             let error = read(&format!("{STUDY}{text}")).expect_err(text);

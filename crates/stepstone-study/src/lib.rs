@@ -20,10 +20,10 @@ mod worker;
 
 pub use cost::{Cost, CostSource};
 pub use error::StudyError;
-pub use file::{Study, StudyPaths};
+pub use file::{Study, StudyPaths, table_of};
 pub use job::{Job, JobProgress, Report, STOP};
 pub use lease::{EXPIRY, Holder, Leases};
-pub use local::{LocalEnd, WorkerReport, watch_workers};
+pub use local::{WorkerError, WorkerReport, watch_workers};
 pub use observations::observations;
 pub use plan::{NONE, Plan, PlannedRun, PlannedTask};
 pub use progress::{Counts, Tally};

@@ -6,7 +6,7 @@ use crate::worker::Event;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
@@ -21,21 +21,25 @@ const TICK: Duration = Duration::from_millis(100);
 pub enum WorkerReport {
     /// Something happened to a run.
     Event(Event),
-    /// The worker cannot go on; ready to be printed.
-    Error(String),
+    /// The worker cannot go on.
+    Error(WorkerError),
 }
 
-/// How the workers ended.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LocalEnd {
-    /// The first message of a worker that could not go on.
-    pub error: Option<String>,
-    /// Exit codes; None for a worker that was killed.
-    pub codes: Vec<Option<i32>>,
+/// Why a worker cannot go on, in the parts that a message is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerError {
+    /// Its exit code.
+    pub code: u8,
+    /// What could not be done.
+    pub what: String,
+    /// Why, outermost cause first.
+    pub causes: Vec<String>,
+    /// What to do about it.
+    pub hint: Option<String>,
 }
 
-/// Starts `slots` workers by `command`, hands on what they do, and returns when the last has ended. When `stop` is set
-/// they are asked to save and end.
+/// Starts `slots` workers by `command`, hands on what they do, and returns when the last has ended: the first error of a
+/// worker that could not go on, if any. When `stop` is set they are asked to save and end.
 ///
 /// # Errors
 /// If a worker cannot be started.
@@ -44,18 +48,18 @@ pub fn watch_workers(
     slots: usize,
     stop: &AtomicBool,
     report: &mut dyn FnMut(Option<Event>),
-) -> Result<LocalEnd, StudyError> {
+) -> Result<Option<WorkerError>, StudyError> {
     let (sender, receiver) = mpsc::channel();
     let mut workers = Vec::new();
     for _ in 0..slots {
         workers.push(start(command, sender.clone())?);
     }
     drop(sender);
-    let (mut end, mut told) = (LocalEnd::default(), false);
+    let (mut error, mut told) = (None, false);
     loop {
         match receiver.recv_timeout(TICK) {
             Ok(WorkerReport::Event(event)) => report(Some(event)),
-            Ok(WorkerReport::Error(message)) => end.error = end.error.or(Some(message)),
+            Ok(WorkerReport::Error(found)) => error = error.or(Some(found)),
             Err(RecvTimeoutError::Timeout) => report(None),
             Err(RecvTimeoutError::Disconnected) => break,
         }
@@ -67,9 +71,9 @@ pub fn watch_workers(
         }
     }
     for (mut child, _) in workers {
-        end.codes.push(child.wait().ok().as_ref().and_then(ExitStatus::code));
+        let _ = child.wait(); // it has closed its output, so it has ended or is about to
     }
-    Ok(end)
+    Ok(error)
 }
 
 fn start(command: &[PathBuf], sender: Sender<WorkerReport>) -> Result<(Child, ChildStdin), StudyError> {

@@ -1,11 +1,11 @@
 //! Every run of a study, with its id, before the first has started.
 
 use crate::error::StudyError;
-use crate::file::Study;
+use crate::file::{Study, table_of};
 use crate::store::Store;
 use std::collections::BTreeMap;
 use stepstone_tasks::{Task, TaskData};
-use stepstone_train::{EncoderIdentity, Layer, Lengths, Recipe, Role, RunRecord, RunRequest, StartPoint};
+use stepstone_train::{EncoderIdentity, Layer, Lengths, Recipe, Role, RunRecord, RunRequest, StartPoint, TrainError};
 
 /// The name of the row that starts from the pretrained encoder.
 pub const NONE: &str = "none";
@@ -148,7 +148,6 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn task(&mut self, name: &str, role: Role) -> Result<(), StudyError> {
-        let at = |source| StudyError::Recipe { task: format!("{name} as {role}"), source: Box::new(source) };
         let task = stepstone_tasks::find(name).map_err(|error| StudyError::Train(error.into()))?;
         let data = match self.data.remove(name) {
             Some(data) => data,
@@ -156,9 +155,18 @@ impl Builder<'_> {
                 .map_err(|error| StudyError::Train(error.into()))?,
         };
         let layers = self.study.layers(name, role);
+        // An error that names no key is not the recipe's fault.
+        let at = |source: TrainError| match source.key() {
+            Some(key) => StudyError::Recipe {
+                task: format!("{name} as {role}"),
+                table: table_of(key, &layers),
+                source: Box::new(source),
+            },
+            None => source.into(),
+        };
         let recipe = self.encoder.recipe((task, role), data.train.len(), self.study.preset, &layers).map_err(at)?;
         let capped = |len: usize, cap: Option<usize>| cap.map_or(len, |cap| len.min(cap));
-        let lengths = self.encoder.lengths(&data, recipe.inputs.max_length)?;
+        let lengths = self.encoder.lengths(&data, recipe.inputs.max_length).map_err(at)?;
         self.tasks.push(PlannedTask {
             task,
             role,

@@ -340,7 +340,7 @@ fn unexplained(status: ExitStatus, quoted: &str) -> (String, Option<String>) {
 }
 
 const BUG: &str = "this is a bug of stepstone: please report it with this message";
-const MEMORY: &str = "if memory ran out: fewer --slots, a smaller batch_size or max_length";
+const MEMORY: &str = "if memory ran out: train fewer runs at once, or lower batch_size or max_length";
 
 /// The name of a signal and what to do about its usual cause. Numbers are Linux's on x86-64 and aarch64.
 fn signal_cause(signal: i32, quoted: &str) -> (&'static str, Option<&'static str>) {

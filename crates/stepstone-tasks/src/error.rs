@@ -56,7 +56,7 @@ impl DataError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoData { task, .. } | Self::NoFolder { task, .. } => {
-                Some(format!("--data names a folder that holds one folder per task, such as `{task}/`"))
+                Some(format!("name the folder that holds one folder per task, such as `{task}/`"))
             }
             Self::NoFile { .. } | Self::NoRows { .. } => {
                 Some("copy the official files of the task into the folder".into())

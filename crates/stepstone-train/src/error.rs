@@ -59,7 +59,17 @@ pub enum TrainError {
 }
 
 impl TrainError {
-    /// What to do about it, where there is something to say.
+    /// The key of the recipe that is to be changed, if it is one. Where a user sets it depends on the command.
+    pub fn key(&self) -> Option<&'static str> {
+        match self {
+            Self::Recipe { key, .. } => Some(key),
+            Self::Tokenizer(TokenizerError::TooShort { .. }) => Some("max_length"),
+            Self::NotFinite { .. } => Some("learning_rate"),
+            _ => None,
+        }
+    }
+
+    /// What to do about it, where there is something to say that holds for every command.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Model(ModelError::Write { source, .. }) | Self::Write { source, .. } => {
@@ -70,14 +80,15 @@ impl TrainError {
             Self::Data(error) => error.hint(),
             Self::Task(error) => Some(error.hint()),
             Self::Tokenizer(error) => error.hint(),
-            Self::Recipe { key, .. } => Some(format!("set it with --{}", key.replace('_', "-"))),
             Self::Vocabulary { .. } => Some("tokenizer files and weights must come from the same model".into()),
-            Self::NotFinite { .. } => Some("try a smaller learning_rate; log.jsonl holds the steps before".into()),
+            Self::NotFinite { .. } => {
+                Some("a smaller learning rate may help, and log.jsonl holds the steps before".into())
+            }
             Self::Logits { .. } => {
                 Some("its weights are too large: train another run, with a smaller learning_rate".into())
             }
             Self::OtherRun { path, .. } => {
-                Some(format!("name another folder with --out, or remove {} if nobody needs it", path.display()))
+                Some(format!("name another folder, or remove {} if nobody needs it", path.display()))
             }
             Self::BadRun { .. } | Self::DamagedModel(_) => {
                 Some("give the command that trained it once more: it makes again what is damaged".into())
@@ -86,8 +97,8 @@ impl TrainError {
                 "use the stepstone that wrote it; to train the run again with this one, remove {}",
                 path.parent().unwrap_or(path).display()
             )),
-            Self::Lost { .. } | Self::Rows { .. } | Self::Read { .. } => None,
-            Self::Threads { .. } => Some("try fewer with --threads".into()),
+            Self::Recipe { .. } | Self::Lost { .. } | Self::Rows { .. } | Self::Read { .. } => None,
+            Self::Threads { .. } => Some("try fewer threads".into()),
             Self::MissingRun { .. } | Self::NoRun { .. } => {
                 Some("name the folder that `stepstone train` printed, or the beginning of its id".into())
             }

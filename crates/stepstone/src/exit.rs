@@ -1,40 +1,51 @@
 //! Exit codes and the one form in which every error is printed.
 
+use crate::remedy::{self, Setting};
 use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::Path;
 use stepstone_analysis::{InputError, Problem};
 use stepstone_models::ModelError;
-use stepstone_study::StudyError;
+use stepstone_study::{StudyError, WorkerError};
 use stepstone_tasks::{DataError, TokenizerError};
-use stepstone_train::TrainError;
+use stepstone_train::{Layer, TrainError};
 
-/// Done.
 pub(crate) const OK: u8 = 0;
-/// A run failed.
 pub(crate) const FAILED: u8 = 1;
-/// Wrong usage.
 pub(crate) const USAGE: u8 = 64;
-/// Bad data: a bad row, an unknown label, corrupt or mismatched weights.
 pub(crate) const DATA: u8 = 65;
-/// An input is missing.
 pub(crate) const NO_INPUT: u8 = 66;
-/// The system refused something.
 pub(crate) const SYSTEM: u8 = 71;
-/// An output cannot be created.
 pub(crate) const CANNOT_CREATE: u8 = 73;
-/// Reading or writing failed, for example on a full disk.
 pub(crate) const IO: u8 = 74;
-/// The state is saved, work is left.
 pub(crate) const WORK_LEFT: u8 = 75;
-/// No permission to read.
 pub(crate) const PERMISSION: u8 = 77;
-/// An impossible value of a setting.
 pub(crate) const CONFIG: u8 = 78;
 
+/// What each code means. `stepstone --help` shows this table, and the README repeats it.
+const TABLE: [(u8, &str); 11] = [
+    (OK, "done"),
+    (FAILED, "a run failed"),
+    (USAGE, "wrong usage"),
+    (DATA, "bad data"),
+    (NO_INPUT, "input missing"),
+    (SYSTEM, "refused by the system"),
+    (CANNOT_CREATE, "output cannot be created"),
+    (IO, "reading or writing failed"),
+    (WORK_LEFT, "state saved, work left"),
+    (PERMISSION, "no permission to read"),
+    (CONFIG, "impossible value or unknown key"),
+];
+
+/// The exit codes, for `--help`.
+pub(crate) fn table() -> String {
+    let lines: Vec<String> = TABLE.iter().map(|(code, meaning)| format!("  {code:>2}  {meaning}")).collect();
+    format!("Exit codes:\n{}", lines.join("\n"))
+}
+
 /// An error on its way to the terminal.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     /// The process's exit code.
     pub(crate) code: u8,
@@ -59,14 +70,19 @@ impl Failure {
         Self { code: SYSTEM, what: "cannot listen for signals".into(), causes: vec![error.to_string()], hint: None }
     }
 
-    /// A run or a use of one failed.
-    pub(crate) fn new(what: String, error: &TrainError) -> Self {
-        Self { code: code(error), what, causes: causes(error), hint: error.hint() }
+    /// A run or a use of one failed. `setting` is where the command's user sets a value of the recipe.
+    pub(crate) fn new(what: String, error: &TrainError, setting: &Setting) -> Self {
+        Self { code: code(error), what, causes: causes(error), hint: remedy::of_run(error, setting) }
     }
 
     /// A study cannot be planned, run or read.
     pub(crate) fn study(what: String, error: &StudyError) -> Self {
-        Self { code: study_code(error), what, causes: causes(error), hint: error.hint() }
+        Self { code: study_code(error), what, causes: causes(error), hint: remedy::of_study(error, &[]) }
+    }
+
+    /// A run of a study failed; `layers` are the tables that its recipe comes from.
+    pub(crate) fn job(what: String, error: &StudyError, layers: &[Layer]) -> Self {
+        Self { hint: remedy::of_study(error, layers), ..Self::study(what, error) }
     }
 
     /// An observations file cannot be analysed.
@@ -90,14 +106,44 @@ impl Failure {
         Self { code: write_code(error), what, causes: vec![error.to_string()], hint: None }
     }
 
-    /// A worker could not go on; `message` is its own, ready to be printed.
-    pub(crate) fn worker(code: u8, message: String) -> Self {
-        Self { code, what: message, causes: Vec::new(), hint: None }
+    /// Standard input could not be read.
+    #[expect(clippy::needless_pass_by_value, reason = "map_err hands the error over")]
+    pub(crate) fn input(error: io::Error) -> Self {
+        let what = "cannot read standard input".to_owned();
+        Self { code: read_code(&error), what, causes: vec![error.to_string()], hint: None }
+    }
+
+    /// A folder for results holds something else, of which `found` is one name.
+    pub(crate) fn occupied(what: String, folder: &Path, found: &Path) -> Self {
+        let (folder, found) = (folder.display(), found.display());
+        let cause = format!("{folder} holds `{found}`, expected an empty or new folder, or an earlier result");
+        let hint = "name another folder: nothing is written among files of others".to_owned();
+        Self { code: CANNOT_CREATE, what, causes: vec![cause], hint: Some(hint) }
     }
 
     /// The causes in one line.
     pub(crate) fn reason(&self) -> String {
         self.causes.join(": ")
+    }
+
+    /// What to do about it, where there is something to say.
+    pub(crate) fn hint(&self) -> Option<String> {
+        self.hint.clone()
+    }
+}
+
+/// A worker's failure on its way to the process that watches it, and back.
+impl From<Failure> for WorkerError {
+    fn from(failure: Failure) -> Self {
+        let Failure { code, what, causes, hint } = failure;
+        Self { code, what, causes, hint }
+    }
+}
+
+impl From<WorkerError> for Failure {
+    fn from(error: WorkerError) -> Self {
+        let WorkerError { code, what, causes, hint } = error;
+        Self { code, what, causes, hint }
     }
 }
 
@@ -114,12 +160,15 @@ impl fmt::Display for Failure {
     }
 }
 
-/// An error and what caused it, outermost first.
+/// An error and what caused it, outermost first. An error that has said its cause already is not repeated.
 fn causes(error: &dyn Error) -> Vec<String> {
     let mut causes = vec![error.to_string()];
     let mut source = error.source();
     while let Some(cause) = source {
-        causes.push(cause.to_string());
+        let text = cause.to_string();
+        if causes.last().is_none_or(|said| !said.contains(&text)) {
+            causes.push(text);
+        }
         source = cause.source();
     }
     causes
@@ -229,5 +278,51 @@ fn write_code(error: &io::Error) -> u8 {
         | io::ErrorKind::NotADirectory
         | io::ErrorKind::NotFound => CANNOT_CREATE,
         _ => IO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_has_the_table_of_exit_codes() {
+        let readme = include_str!("../../../README.md").split_whitespace().collect::<Vec<_>>().join(" ");
+        let codes: Vec<String> = TABLE.iter().map(|(code, meaning)| format!("{code} {meaning}")).collect();
+        let sentence = format!("Exit codes: {}.", codes.join("; "));
+        assert!(readme.contains(&sentence), "README.md lacks: {sentence}");
+    }
+
+    #[test]
+    fn a_failure_of_a_worker_arrives_as_it_was_and_says_error_once() {
+        let cause = io::Error::from(io::ErrorKind::StorageFull);
+        let failure = Failure::write(Path::new("runs/log.jsonl"), &cause);
+        let arrived = Failure::from(WorkerError::from(failure.clone()));
+        assert_eq!(arrived, failure);
+        assert_eq!(arrived.to_string().matches("error:").count(), 1, "{arrived}");
+    }
+
+    #[test]
+    fn a_cause_that_has_been_said_is_not_repeated() {
+        #[derive(Debug)]
+        struct Said(io::Error);
+        impl fmt::Display for Said {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "cannot read a.csv: {}", self.0)
+            }
+        }
+        impl Error for Said {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                Some(&self.0)
+            }
+        }
+        let said = Said(io::Error::other("the disk is gone"));
+        assert_eq!(causes(&said), ["cannot read a.csv: the disk is gone"]);
+    }
+
+    #[test]
+    fn a_pipe_that_its_reader_has_closed_is_no_failure() {
+        assert_eq!(Failure::output(io::ErrorKind::BrokenPipe.into()).code, OK);
+        assert_eq!(Failure::output(io::ErrorKind::StorageFull.into()).code, IO);
     }
 }

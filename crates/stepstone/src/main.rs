@@ -2,17 +2,22 @@
 
 mod commands;
 mod demo;
+mod destination;
 mod exit;
+mod flags;
 mod progress;
+mod remedy;
 mod stop;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::env;
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// Intermediate-task transfer learning: fine-tune encoders on tasks, in f32 on this machine's cores.
+/// Find out which intermediate task an encoder should be fine-tuned on before a target task.
 #[derive(Parser)]
-#[command(name = "stepstone", version, about, max_term_width = 100)]
+#[command(name = "stepstone", version, about, term_width = 80, after_long_help = exit::table())]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -39,8 +44,20 @@ enum Command {
     TrainJob,
 }
 
+fn command() -> clap::Command {
+    flags::with_negative_numbers(Arguments::command())
+}
+
+/// Reads the command line. Help and version come back as an error, too, as clap has it.
+fn parse(words: &[OsString]) -> Result<Arguments, clap::Error> {
+    let command = command();
+    let words = flags::in_our_words(words, &command);
+    let matches = command.clone().try_get_matches_from(&words);
+    Arguments::from_arg_matches(&matches.map_err(|error| flags::explain(error, &command, &words))?)
+}
+
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match parse(&env::args_os().collect::<Vec<_>>()) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are answers, not errors; a closed pipe is not ours to report.
@@ -72,6 +89,54 @@ fn main() -> ExitCode {
         Err(failure) => {
             let _ = write!(io::stderr(), "{failure}"); // nobody is left to be told
             ExitCode::from(failure.code)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every command with its words, the inner ones of `tasks` included.
+    fn commands(command: &clap::Command, words: &str, found: &mut Vec<(String, clap::Command)>) {
+        for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
+            let words = format!("{words} {}", inner.get_name());
+            match inner.has_subcommands() {
+                true => commands(inner, &words, found),
+                false => found.push((words, inner.clone())),
+            }
+        }
+    }
+
+    fn all() -> Vec<(String, clap::Command)> {
+        let mut found = Vec::new();
+        commands(&command(), "stepstone", &mut found);
+        found
+    }
+
+    #[test]
+    fn the_example_of_every_command_is_a_command_line_that_is_understood() {
+        for (words, command) in all() {
+            let help = command.get_long_about().map(ToString::to_string).unwrap_or_default();
+            let examples: Vec<&str> = help.lines().filter_map(|line| line.strip_prefix("Example: ")).collect();
+            assert_eq!(examples.len(), 1, "{words}: {help}");
+            assert!(examples[0].starts_with(&words), "{words}: {}", examples[0]);
+            let typed: Vec<OsString> =
+                examples[0].split(" > ").next().unwrap_or_default().split_whitespace().map(OsString::from).collect();
+            if let Err(error) = parse(&typed) {
+                panic!("{}: {error}", examples[0]);
+            }
+        }
+    }
+
+    #[test]
+    fn help_fits_80_columns() {
+        for (words, _) in all() {
+            let typed: Vec<OsString> = words.split(' ').chain(["--help"]).map(OsString::from).collect();
+            let help = parse(&typed).err().map(|help| help.to_string()).unwrap_or_default();
+            assert!(help.contains("Usage: "), "{words}: {help}");
+            let long = help.lines().find(|line| line.chars().count() > 80);
+            assert_eq!(long, None, "{words}");
         }
     }
 }

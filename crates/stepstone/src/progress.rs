@@ -1,83 +1,113 @@
-//! Progress of a run or of a study: a live line on a terminal, a plain line every 30 seconds elsewhere.
+//! Progress on standard error: live lines on a terminal, a plain line every 30 seconds elsewhere.
 
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
-use stepstone_study::Counts;
+use stepstone_study::{Counts, JobProgress};
 use stepstone_train::Progress;
 
-/// Shows progress on standard error; what cannot be shown is not worth failing for.
-pub(crate) struct ProgressLine {
-    live: bool,
-    last: Option<Instant>,
-    score: Option<f64>,
-}
+/// Time between two plain lines: a log of a day stays short enough to read.
+const PAUSE: Duration = Duration::from_secs(30);
+/// Runs that get a live line of their own. With the line of the whole study they fit on 24 rows, and leave room for
+/// what was said before.
+const MOST_RUNS: usize = 12;
+/// Live lines are drawn at most this often a second: faster than this nobody reads, and training waits for it.
+const DRAWS_PER_SECOND: u8 = 5;
 
-impl ProgressLine {
-    pub(crate) fn new() -> Self {
-        Self { live: io::stderr().is_terminal(), last: None, score: None }
-    }
-
-    pub(crate) fn show(&mut self, progress: &Progress) {
-        self.score = progress.score.or(self.score);
-        let pause = Duration::from_millis(if self.live { 200 } else { 30_000 });
-        if progress.score.is_none() && self.last.is_some_and(|last| last.elapsed() < pause) {
-            return;
-        }
-        self.last = Some(Instant::now());
-        let line = line(progress, self.score);
-        let _ = if self.live { write!(io::stderr(), "\r\x1b[K{line}") } else { writeln!(io::stderr(), "{line}") };
-    }
-
-    /// Ends the live line.
-    pub(crate) fn finish(&self) {
-        if self.live && self.last.is_some() {
-            let _ = writeln!(io::stderr());
-        }
-    }
-}
-
-/// Shows how far a study is, and what happens to its runs.
-pub(crate) struct StudyLine {
-    live: bool,
+/// Live lines of running runs above one line of the whole. What cannot be shown is not worth failing for.
+pub(crate) struct Board {
+    /// None where nobody watches.
+    screen: Option<MultiProgress>,
+    runs: BTreeMap<String, ProgressBar>,
+    whole: Option<ProgressBar>,
+    /// When the last plain line was written.
     last: Option<Instant>,
 }
 
-impl StudyLine {
+impl Board {
+    /// Draws live lines if standard error is a terminal that can take a line back.
     pub(crate) fn new() -> Self {
-        Self { live: io::stderr().is_terminal(), last: None }
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let live = io::stderr().is_terminal() && !dumb;
+        Self::on(live.then(|| ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND)))
     }
 
-    /// A line that stays.
-    pub(crate) fn say(&mut self, line: &str) {
-        let clear = if self.live { "\r\x1b[K" } else { "" };
-        let _ = writeln!(io::stderr(), "{clear}{line}");
-        if self.live {
-            self.last = None;
+    fn on(target: Option<ProgressDrawTarget>) -> Self {
+        let screen = target.map(MultiProgress::with_draw_target);
+        Self { screen, runs: BTreeMap::new(), whole: None, last: None }
+    }
+
+    /// Writes a line that stays, above the live ones.
+    pub(crate) fn say(&self, line: &str) {
+        let _ = match &self.screen {
+            Some(screen) => screen.println(line),
+            None => writeln!(io::stderr(), "{line}"),
+        };
+    }
+
+    /// Says that a run has started: by a live line, or by a line of its own where there is none.
+    pub(crate) fn start_run(&mut self, id: &str, title: &str) {
+        match self.screen {
+            Some(_) => self.show_run(id, &format!("  starts  {title}")),
+            None => self.say(&format!("{title}: started ({id})")),
         }
     }
 
-    pub(crate) fn show(&mut self, counts: Counts, seconds_left: f64) {
-        let pause = Duration::from_millis(if self.live { 500 } else { 30_000 });
-        if self.last.is_some_and(|last| last.elapsed() < pause) {
-            return;
+    /// Shows how far a run is; on a terminal only.
+    pub(crate) fn show_run(&mut self, id: &str, line: &str) {
+        let Some(screen) = &self.screen else { return };
+        if !self.runs.contains_key(id) {
+            if self.runs.len() >= MOST_RUNS {
+                return;
+            }
+            let bar = blank();
+            let bar = match &self.whole {
+                Some(whole) => screen.insert_before(whole, bar),
+                None => screen.add(bar),
+            };
+            self.runs.insert(id.to_owned(), bar);
         }
-        self.last = Some(Instant::now());
-        let Counts { total, done, running, failed, .. } = counts;
-        let failed = if failed == 0 { String::new() } else { format!(", {failed} failed") };
-        let line =
-            format!("{done} of {total} runs done, {running} running{failed}; about {} left", duration(seconds_left));
-        let _ = if self.live { write!(io::stderr(), "\r\x1b[K{line}") } else { writeln!(io::stderr(), "{line}") };
+        self.runs[id].set_message(line.to_owned());
     }
 
-    /// Ends the live line.
-    pub(crate) fn finish(&self) {
-        if self.live && self.last.is_some() {
-            let _ = write!(io::stderr(), "\r\x1b[K");
+    /// Takes the live line of a run away.
+    pub(crate) fn end_run(&mut self, id: &str) {
+        if let (Some(screen), Some(bar)) = (&self.screen, self.runs.remove(id)) {
+            screen.remove(&bar);
+        }
+    }
+
+    /// Shows how far the whole is. Elsewhere than on a terminal the line is written at once if it is `due`, and
+    /// otherwise 30 seconds after the one before.
+    pub(crate) fn show_whole(&mut self, due: bool, line: impl FnOnce() -> String) {
+        if let Some(screen) = &self.screen {
+            self.whole.get_or_insert_with(|| screen.add(blank())).set_message(line());
+        } else if due || self.last.is_none_or(|last| last.elapsed() >= PAUSE) {
+            self.last = Some(Instant::now());
+            self.say(&line());
         }
     }
 }
 
-fn line(progress: &Progress, score: Option<f64>) -> String {
+impl Drop for Board {
+    /// Takes every live line away, so that what follows starts on a clean line.
+    fn drop(&mut self) {
+        if let Some(screen) = &self.screen {
+            let _ = screen.clear();
+        }
+    }
+}
+
+/// A line that is cut to the width of the terminal.
+fn blank() -> ProgressBar {
+    // The template is a constant; a wrong one would show in the tests below.
+    let style = ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+    ProgressBar::no_length().with_style(style)
+}
+
+/// How far a run is, with the last score that is known.
+pub(crate) fn of_run(progress: &Progress, score: Option<f64>) -> String {
     let score = score.map_or(String::new(), |score| format!("  dev {score:.4}"));
     format!(
         "step {}/{}  loss {:.4}{score}  {:.0} tokens/s  {} left",
@@ -89,6 +119,20 @@ fn line(progress: &Progress, score: Option<f64>) -> String {
     )
 }
 
+/// How far a run of a study is. Its name comes last, where a narrow terminal cuts.
+pub(crate) fn of_job(title: &str, progress: &JobProgress) -> String {
+    let JobProgress { step, total_steps, seconds_left } = progress;
+    let width = total_steps.to_string().len();
+    format!("  step {step:>width$}/{total_steps}  {:>12} left  {title}", duration(*seconds_left))
+}
+
+/// How far a study is.
+pub(crate) fn of_study(counts: Counts, seconds_left: f64) -> String {
+    let Counts { total, done, running, failed, .. } = counts;
+    let failed = if failed == 0 { String::new() } else { format!(", {failed} failed") };
+    format!("{done} of {total} runs done, {running} running{failed}; about {} left", duration(seconds_left))
+}
+
 /// Seconds for people: `3 min 20 s`.
 pub(crate) fn duration(seconds: f64) -> String {
     let seconds = seconds.max(0.0).round() as u64;
@@ -96,5 +140,85 @@ pub(crate) fn duration(seconds: f64) -> String {
         (0, 0, s) => format!("{s} s"),
         (0, m, s) => format!("{m} min {s:02} s"),
         (h, m, _) => format!("{h} h {m:02} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use indicatif::InMemoryTerm;
+
+    /// A board on a terminal of 80 columns, drawn without a limit of rate.
+    fn terminal() -> (Board, InMemoryTerm) {
+        let screen = InMemoryTerm::new(24, 80);
+        let target = ProgressDrawTarget::term_like(Box::new(screen.clone()));
+        (Board::on(Some(target)), screen)
+    }
+
+    fn job(step: u64) -> JobProgress {
+        JobProgress { step, total_steps: 300, seconds_left: 75.0 }
+    }
+
+    #[test]
+    fn every_run_has_a_line_above_the_line_of_the_study_and_messages_stand_above_both() {
+        let (mut board, screen) = terminal();
+        let counts = Counts { total: 12, done: 1, running: 2, failed: 1, ..Counts::default() };
+        board.show_whole(false, || of_study(counts, 200.0));
+        board.show_run("a", &of_job("sst2 -> rte, restart 0", &job(7)));
+        board.show_run("b", &of_job("none -> rte, restart 1", &job(120)));
+        board.say("sst2, restart 0: done");
+        insta::assert_snapshot!(screen.contents(), @r"
+        sst2, restart 0: done
+          step   7/300    1 min 15 s left  sst2 -> rte, restart 0
+          step 120/300    1 min 15 s left  none -> rte, restart 1
+        1 of 12 runs done, 2 running, 1 failed; about 3 min 20 s left
+        ");
+        board.end_run("a");
+        assert!(!screen.contents().contains("restart 0\n  step"), "{}", screen.contents());
+        drop(board);
+        assert_eq!(screen.contents(), "sst2, restart 0: done", "what stays is what was said");
+    }
+
+    #[test]
+    fn long_names_are_cut_to_the_width_and_many_runs_to_the_height() {
+        let (mut board, screen) = terminal();
+        for run in 0..40 {
+            board.show_run(&format!("{run}"), &of_job(&"long".repeat(40), &job(run)));
+        }
+        board.show_whole(false, || "the whole".to_owned());
+        let contents = screen.contents();
+        assert!(contents.lines().all(|line| line.chars().count() <= 80), "{contents}");
+        assert_eq!(contents.lines().count(), MOST_RUNS + 1, "{contents}");
+        assert!(contents.contains("step   0/300") && contents.ends_with("the whole"), "{contents}");
+    }
+
+    #[test]
+    fn elsewhere_a_line_of_the_whole_is_due_at_once_and_then_every_half_minute() {
+        let mut board = Board::on(None);
+        let mut asked = 0;
+        for due in [false, false, true, false] {
+            board.show_whole(due, || {
+                asked += 1;
+                "line".to_owned()
+            });
+        }
+        assert_eq!(asked, 2);
+        board.show_run("a", "on a terminal only");
+        assert!(board.runs.is_empty());
+    }
+
+    #[test]
+    fn durations_have_the_two_units_that_matter() {
+        let table = [
+            (-3.0, "0 s"),
+            (59.4, "59 s"),
+            (59.6, "1 min 00 s"),
+            (200.0, "3 min 20 s"),
+            (3600.0 * 30.0 + 61.0, "30 h 01 min"),
+            (f64::NAN, "0 s"),
+        ];
+        for (seconds, want) in table {
+            assert_eq!(duration(seconds), want, "{seconds}");
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! Signals: a write beyond the file-size limit fails instead of killing. The first Ctrl-C or SIGTERM asks for a clean stop; the second kills.
+//! Signals: a write beyond the file-size limit fails instead of killing. The first Ctrl-C or SIGTERM asks for a clean stop;
+//! the second ends the process at once.
 
 use std::io;
 use std::sync::Arc;

@@ -25,8 +25,7 @@ impl TokenizerError {
             Self::Missing { .. } => Some("copy the tokenizer files of the model into the folder".into()),
             Self::Corrupt { .. } => Some("copy or download the file again and compare its checksum".into()),
             Self::Setting { remedy, .. } => Some(remedy.clone()),
-            Self::TooShort { .. } => Some("set it with --max-length".into()),
-            Self::Read { .. } => None,
+            Self::TooShort { .. } | Self::Read { .. } => None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `stepstone analyze`: observations.csv to statistics, tables and findings.
 
 use crate::commands::report::color;
+use crate::destination;
 use crate::exit::{self, Failure};
 use std::fs;
 use std::io::Write;
@@ -14,15 +15,11 @@ use stepstone_files::write_atomically;
 
 /// Say which intermediate tasks help, how sure that is, and why.
 ///
-/// FILE has one line per run and metric; needed are the columns intermediate, seed, task, role and score. The row
-/// `none` holds the runs that start from the pretrained encoder. docs/observations.md describes every column.
+/// FILE has one line per run and metric. It needs the columns intermediate, seed, task, role and score. The row `none`
+/// holds the runs that start from the pretrained encoder. docs/observations.md describes every column.
 ///
 /// Example: stepstone analyze observations.csv --out results
-///
-/// Exit codes: 0 done; 64 wrong usage; 65 bad data, with file and line; 66 no such file;
-/// 73 cannot create the folder; 74 reading or writing failed; 77 no permission to read.
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Args {
     /// Observations, as CSV
     file: PathBuf,
@@ -35,7 +32,7 @@ pub(crate) struct Args {
     /// Interval and test of a difference: moderated or welch
     #[arg(long, default_value = "moderated", value_parser = method)]
     method: Method,
-    /// Family of correlation tests that the text goes by: means, distinct or acl2020
+    /// Family of correlation tests that the text reports: means, distinct or acl2020
     #[arg(long, default_value = "means", value_parser = family)]
     family: Family,
     /// Level of the tests; intervals cover 1 - ALPHA
@@ -44,7 +41,7 @@ pub(crate) struct Args {
     /// What the figures show: keep or drop degenerate runs (both are always computed)
     #[arg(long, default_value = "keep", value_parser = mode)]
     mode: Mode,
-    /// Say how far another study of the same tasks agrees: its observations.csv, or the analysis.json of one study
+    /// Compare with another study of the same tasks: its observations.csv, or the analysis.json of one study
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
     /// Name of the row that starts from the pretrained encoder [default: none]
@@ -80,6 +77,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let analyses: Vec<Analysis> = observations.studies.iter().map(|study| analyze(study, &options)).collect();
     let agreement = args.against.as_deref().map(|file| compare(args, &analyses, file, &options)).transpose()?;
     if let Some(dir) = &args.out {
+        destination::check(&format!("cannot analyze {}", args.file.display()), dir, destination::of_analysis)?;
         write_all(dir, &analyses, agreement.as_ref())?;
     }
     let text = match &agreement {

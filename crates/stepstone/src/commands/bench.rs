@@ -1,6 +1,8 @@
 //! `stepstone bench`: tokens per second on this machine, and where the time goes.
 
 use crate::exit::{self, Failure};
+use crate::flags;
+use crate::remedy::Setting;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,16 +19,15 @@ use stepstone_train::{Benchmark, Shape, TrainError};
 ///
 /// Example: stepstone bench M --threads 2
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Args {
     /// Encoder to measure
     #[arg(value_enum, default_value_t = Size::M, ignore_case = true)]
     size: Size,
     /// Threads [default: all cores]
-    #[arg(long)]
+    #[arg(long, value_parser = flags::count())]
     threads: Option<usize>,
     /// Numbers in a vector: 16 with AVX-512, 8 with AVX2 [default: the most that this machine has]
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = flags::count())]
     lanes: Option<usize>,
     /// Seconds to measure training for, and again for inference; at least three batches each
     #[arg(long, default_value_t = 5.0)]
@@ -95,9 +96,9 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
         Size::M => Shape::M,
         Size::B => Shape::B,
     };
-    let failed = |error: TrainError| Failure::new("cannot measure".into(), &error);
+    let failed = |error: TrainError| Failure::new("cannot measure".into(), &error, &Setting::Nowhere);
     let time = Duration::try_from_secs_f64(args.seconds).map_err(|_| {
-        Failure::usage(format!("--seconds {} is no time", args.seconds), "give a number of seconds from 0 on".into())
+        Failure::usage(format!("--seconds {} is not a duration", args.seconds), "give 0 or more seconds".into())
     })?;
     let instructions = instructions(args.lanes)?;
     let mut benchmark = Benchmark::new(shape, threads, instructions).map_err(failed)?;
@@ -135,7 +136,7 @@ fn instructions(lanes: Option<usize>) -> Result<InstructionSet, Failure> {
     available.iter().find(|set| set.lanes() == lanes).copied().ok_or_else(|| {
         let counts: Vec<String> = available.iter().map(|set| set.lanes().to_string()).collect();
         Failure::usage(
-            format!("--lanes {lanes}: no such vectors here"),
+            format!("this machine has no vectors of {lanes} numbers"),
             format!("this machine has {}", counts.join(", ")),
         )
     })
@@ -227,14 +228,14 @@ fn table(report: &Report) -> String {
 
 /// The protocol: see bench/README.md.
 fn serve(benchmark: &mut Benchmark, work: Work, out: &mut impl Write) -> Result<u8, Failure> {
-    let failed = |error: TrainError| Failure::new("cannot measure".into(), &error);
+    let failed = |error: TrainError| Failure::new("cannot measure".into(), &error, &Setting::Nowhere);
     for number in 0..=WARMUP {
         work_on(benchmark, work, number).map_err(failed)?;
     }
     let tokens: Vec<String> = benchmark.tokens().iter().map(usize::to_string).collect();
     writeln!(out, "ready {}", tokens.join(" ")).and_then(|()| out.flush()).map_err(Failure::output)?;
     for line in io::stdin().lock().lines() {
-        let line = line.map_err(|error| Failure::data("cannot read standard input".into(), error.to_string()))?;
+        let line = line.map_err(Failure::input)?;
         let number: usize = line.trim().parse().map_err(|_| {
             Failure::data(
                 "cannot go on".into(),

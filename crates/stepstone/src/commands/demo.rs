@@ -3,26 +3,25 @@
 use crate::commands::run;
 use crate::commands::study::StudyArgs;
 use crate::demo;
-use crate::exit::Failure;
+use crate::exit::{self, Failure};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use stepstone_study::{EXPIRY, StudyError};
 
 /// Run a whole study in a minute: a small random encoder, three made-up tasks, a report.
 ///
-/// Nothing is downloaded. The encoder is random and the tasks are made up, so no transfer can be seen; what can be seen is
-/// each step of a study and every file that it leaves.
+/// Nothing is downloaded. The encoder is random and the tasks are made up, so the demo shows no transfer. It shows each
+/// step of a study and every file that a study leaves.
 ///
 /// Example: stepstone demo
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Args {
-    /// Folder to make
+    /// Folder to create
     #[arg(long, default_value = "stepstone-demo")]
     out: PathBuf,
 }
 
-/// Makes the world, runs its study, and says what to look at.
+/// Makes encoder and data, runs the study over them, and says what to look at.
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let folder = &args.out;
     let failure = |error: StudyError| Failure::study("cannot make the demo".into(), &error);
@@ -33,7 +32,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     demo::make(folder).map_err(|error| failure(StudyError::Train(error.into())))?;
     let study = folder.join("study.toml");
     say(&format!(
-        "A random encoder (2 layers of 64) and three made-up tasks, named like real ones, lie in {}.\n\
+        "A random encoder (2 layers of 64) and three made-up tasks, named like real ones, are in {}.\n\
          This is what `stepstone run {}` does with them:\n",
         folder.display(),
         study.display()
@@ -42,6 +41,9 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let arguments = run::Args { study, slots: None, resume_seconds: 60, lease_seconds: EXPIRY.as_secs() };
     let code = run::run(&arguments, out)?;
     out.flush().map_err(Failure::output)?;
+    if code != exit::OK {
+        return Ok(code); // the run has said what is left or what failed
+    }
     say("\nNo transfer can be seen here: the encoder knows nothing, and the tasks have nothing in common but words.");
     say("Next: `stepstone init` writes a study file for an encoder and tasks of your own.");
     Ok(code)

@@ -18,14 +18,13 @@ const COMMENT_COLUMN: usize = 35;
 ///
 /// Example: stepstone init my-study
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Args {
-    /// Folder of the file
+    /// Folder to write it to
     #[arg(default_value = ".")]
     dir: PathBuf,
 }
 
-/// Writes the file and says where.
+/// Writes the file, and prints its path.
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let path = args.dir.join("study.toml");
     write(&path).map_err(|error| Failure::study("cannot write a study file".into(), &error))?;

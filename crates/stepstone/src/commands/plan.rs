@@ -3,6 +3,7 @@
 use crate::commands::all_cores;
 use crate::commands::study::StudyArgs;
 use crate::exit::{self, Failure};
+use crate::flags;
 use crate::progress::duration;
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -13,15 +14,14 @@ use stepstone_train::Role;
 ///
 /// Example: stepstone plan studies/tiny.toml --resolved
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Args {
     #[command(flatten)]
     study: StudyArgs,
     /// Show every value of each recipe and where it came from
     #[arg(long)]
     resolved: bool,
-    /// Runs at once [default: as many one-thread runs as cores, fewer if runs or memory are short]
-    #[arg(long)]
+    /// Runs to train at once [default: one per core; fewer if few are left or memory is short]
+    #[arg(long, value_parser = flags::count())]
     slots: Option<usize>,
     /// Print one JSON object
     #[arg(long)]

@@ -1,6 +1,8 @@
 //! `stepstone predict`: labels and probabilities for new inputs.
 
 use crate::exit::{self, Failure};
+use crate::flags;
+use crate::remedy::Setting;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use stepstone_train::find_run;
@@ -11,14 +13,13 @@ use stepstone_train::find_run;
 ///
 /// Example: stepstone predict 0123 new.tsv > labels.jsonl
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Args {
     /// Folder of a finished run, or the beginning of its id in runs/
     run: PathBuf,
     /// Rows to label
     file: PathBuf,
     /// Threads [default: all cores]
-    #[arg(long)]
+    #[arg(long, value_parser = flags::count())]
     threads: Option<usize>,
 }
 
@@ -27,7 +28,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let threads = args.threads.unwrap_or_else(super::all_cores);
     let predictions = find_run(&args.run, Path::new(super::STORE))
         .and_then(|run| stepstone_train::predict(&run, &args.file, threads))
-        .map_err(|error| Failure::new(format!("cannot label {}", args.file.display()), &error))?;
+        .map_err(|error| Failure::new(format!("cannot label {}", args.file.display()), &error, &Setting::Nowhere))?;
     for prediction in predictions {
         let line = serde_json::to_string(&prediction).map_err(|error| Failure::output(error.into()))?;
         writeln!(out, "{line}").map_err(Failure::output)?;

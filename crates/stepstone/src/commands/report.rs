@@ -14,11 +14,10 @@ use stepstone_study::{EXPIRY, Leases, Plan, observations};
 
 /// Write observations.csv, report.md and transfer.svg of a study, and show the transfer matrix.
 ///
-/// Works at any time: what is not done yet is marked as incomplete.
+/// Works at any time; what is not done yet is marked as incomplete.
 ///
 /// Example: stepstone report studies/tiny.toml
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Args {
     #[command(flatten)]
     study: StudyArgs,
@@ -26,7 +25,7 @@ pub(crate) struct Args {
 
 /// Writes the files, and the matrix to `out`.
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
-    let plan = args.study.plan("cannot report")?;
+    let plan = args.study.plan_to_write("cannot report")?;
     write_results(&plan, out)?;
     Ok(exit::OK)
 }
@@ -38,7 +37,8 @@ pub(crate) fn write_results(plan: &Plan, out: &mut impl Write) -> Result<(), Fai
     claim_folder(plan)?;
     let path = write(plan, "observations.csv", &text)?;
     if rows.iter().all(|row| row.score.is_none()) {
-        return Ok(()); // nothing is done yet, so there is nothing to say
+        let (runs, file) = (plan.runs.len(), path.display());
+        return writeln!(out, "none of {runs} runs is done yet; {file} lists them").map_err(Failure::output);
     }
     let observed = parse(&path, text.as_bytes())
         .map_err(|error| Failure::observations(format!("cannot report {}", plan.study.name), &error))?;
@@ -50,7 +50,7 @@ pub(crate) fn write_results(plan: &Plan, out: &mut impl Write) -> Result<(), Fai
         let layout = Layout { color: color(), ..Layout::default() };
         write!(out, "{}", report::summary(&analysis, layout)).map_err(Failure::output)?;
     }
-    writeln!(out, "\nobservations.csv, report.md and transfer.svg lie in {}", plan.study.out.display())
+    writeln!(out, "\nobservations.csv, report.md and transfer.svg are in {}", plan.study.out.display())
         .map_err(Failure::output)
 }
 
@@ -77,7 +77,7 @@ fn write(plan: &Plan, name: &str, text: &str) -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
-/// Colours for a terminal that has not asked for none.
+/// Colours, if standard output is a terminal and NO_COLOR is not set.
 pub(crate) fn color() -> Color {
     let set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
     let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");

@@ -2,36 +2,36 @@
 
 use crate::commands::report::write_results;
 use crate::commands::study::StudyArgs;
-use crate::commands::worker::line;
+use crate::commands::worker::show;
 use crate::commands::{all_cores, this_program};
 use crate::exit::{self, Failure};
-use crate::progress::{StudyLine, duration};
+use crate::flags;
+use crate::progress::{Board, duration, of_study};
 use crate::stop;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use stepstone_study::{
-    Cost, Counts, EXPIRY, Event, Leases, LocalEnd, Plan, RunState, Slots, StudyError, Tally, watch_workers,
+    Cost, Counts, EXPIRY, Leases, Plan, RunState, Slots, StudyError, Tally, WorkerError, watch_workers,
 };
 
 /// Train every run of a study that is not done yet, and write its report.
 ///
-/// Ctrl-C saves what is running and stops (exit code 75); the same command goes on. Runs that have failed are tried
-/// again. Several of these, and `stepstone worker` on other machines, share the work.
+/// Ctrl-C saves the state of every running run and stops (exit code 75); the same command continues. Failed runs are
+/// tried again. `stepstone worker` on other machines can share the work.
 ///
 /// Example: stepstone run studies/tiny.toml
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) study: StudyArgs,
-    /// Runs at once [default: as many one-thread runs as cores, fewer if runs or memory are short]
-    #[arg(long)]
+    /// Runs to train at once [default: one per core; fewer if few are left or memory is short]
+    #[arg(long, value_parser = flags::count())]
     pub(crate) slots: Option<usize>,
-    /// Least seconds between two resume points of a run
-    #[arg(long, default_value_t = 60)]
+    /// Minimum seconds between two resume points of a run
+    #[arg(long, default_value_t = 60, value_parser = flags::seconds())]
     pub(crate) resume_seconds: u64,
-    /// Seconds without a heartbeat after which a run is taken from another machine
+    /// Seconds without a heartbeat after which a run is taken over from another machine
     #[arg(long, default_value_t = EXPIRY.as_secs(), hide = true)]
     pub(crate) lease_seconds: u64,
 }
@@ -39,26 +39,34 @@ pub(crate) struct Args {
 /// Runs the study; progress goes to standard error, the report to `out`.
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let failure = |error: StudyError| Failure::study(format!("cannot run {}", args.study.study.display()), &error);
-    let plan = args.study.plan("cannot run")?;
+    let plan = args.study.plan_to_write("cannot run")?;
     let (store, mut leases) = (plan.store(), Leases::new(EXPIRY));
     store.create().map_err(failure)?;
     try_failed_again(&plan, &mut leases).map_err(failure)?;
     let mut tally = Tally::read(&plan, &store, &mut leases);
     let Counts { total, done, .. } = tally.counts();
-    let mut end = LocalEnd::default();
+    let mut error = None;
     let stop = stop::flag().map_err(Failure::system)?;
     if done < total {
         let slots = Slots::choose(&plan, total - done, all_cores(), args.slots).map_err(failure)?;
         let cost = Cost::measure(&plan, &store, slots.threads).map_err(failure)?;
         say(&format!("{total} runs, {done} done; {}", promise(&plan, &tally, &cost, slots)));
         let command = worker_command(args, slots).map_err(Failure::system)?;
-        end = watch(&plan, &mut tally, &cost, slots, &command, &stop).map_err(failure)?;
+        error = watch(&plan, &mut tally, &cost, slots, &command, &stop).map_err(failure)?;
     }
-    write_results(&plan, out)?;
-    outcome(&plan, end, stop.load(Ordering::Relaxed))
+    let stopped = stop.load(Ordering::Relaxed);
+    if stopped {
+        write_results(&plan, &mut io::sink())?; // who stops a study asks for no matrix of half of it
+    } else {
+        write_results(&plan, out)?;
+    }
+    match error {
+        Some(error) => Err(error.into()),
+        None => Ok(outcome(&plan, stopped)),
+    }
 }
 
-/// What is left and how long it takes, about.
+/// What is left and about how long it takes.
 fn promise(plan: &Plan, tally: &Tally<'_>, cost: &Cost, slots: Slots) -> String {
     let done: Vec<bool> = tally.states.iter().map(|state| matches!(state, RunState::Done(_))).collect();
     let seconds = cost.wall_seconds(plan, &done, slots);
@@ -66,7 +74,7 @@ fn promise(plan: &Plan, tally: &Tally<'_>, cost: &Cost, slots: Slots) -> String 
     format!("about {} with {} at once, {threads} each", duration(seconds), slots.count)
 }
 
-/// A failed run waits again. A folder that this version must not touch stays as it is.
+/// Lets failed runs wait again. A folder that this version must not touch stays as it is.
 fn try_failed_again(plan: &Plan, leases: &mut Leases) -> Result<(), StudyError> {
     let store = plan.store();
     for run in &plan.runs {
@@ -84,19 +92,19 @@ fn watch(
     slots: Slots,
     command: &[PathBuf],
     stop: &AtomicBool,
-) -> Result<LocalEnd, StudyError> {
-    let (store, mut leases, mut progress) = (plan.store(), Leases::new(EXPIRY), StudyLine::new());
-    let end = watch_workers(command, slots.count, stop, &mut |event| {
+) -> Result<Option<WorkerError>, StudyError> {
+    let (store, mut leases, mut board, mut told) = (plan.store(), Leases::new(EXPIRY), Board::new(), false);
+    watch_workers(command, slots.count, stop, &mut |event| {
         if let Some(event) = event {
             tally.apply(&event, &store, &mut leases);
-            if let Some(line) = line(plan, &event).filter(|_| !matches!(event, Event::Started { .. })) {
-                progress.say(&line);
-            }
+            show(&mut board, plan, &event);
         }
-        progress.show(tally.counts(), tally.seconds_left(cost, slots));
-    });
-    progress.finish();
-    end
+        if stop.load(Ordering::Relaxed) && !told {
+            told = true;
+            board.say("stopping once every run has saved its state; press Ctrl-C again to stop at once");
+        }
+        board.show_whole(false, || of_study(tally.counts(), tally.seconds_left(cost, slots)));
+    })
 }
 
 fn worker_command(args: &Args, slots: Slots) -> io::Result<Vec<PathBuf>> {
@@ -112,12 +120,8 @@ fn worker_command(args: &Args, slots: Slots) -> io::Result<Vec<PathBuf>> {
     Ok(command)
 }
 
-/// What is left to say once the workers have ended.
-fn outcome(plan: &Plan, end: LocalEnd, stopped: bool) -> Result<u8, Failure> {
-    if let Some(message) = end.error {
-        let code = end.codes.into_iter().flatten().find(|code| ![0, 1, 75].contains(code)).unwrap_or(1);
-        return Err(Failure::worker(code as u8, message));
-    }
+/// Says what is left once the workers have ended.
+fn outcome(plan: &Plan, stopped: bool) -> u8 {
     let tally = Tally::read(plan, &plan.store(), &mut Leases::new(EXPIRY));
     let counts = tally.counts();
     for (run, state) in plan.runs.iter().zip(&tally.states) {
@@ -141,15 +145,15 @@ fn outcome(plan: &Plan, end: LocalEnd, stopped: bool) -> Result<u8, Failure> {
     let left = counts.waiting + counts.running;
     if left > 0 {
         let why = if stopped { "stopped" } else { "the workers have ended" };
-        say(&format!("{why}; {left} runs are left; the same command goes on"));
+        say(&format!("{why}; {left} of {} runs are left; the same command continues", counts.total));
     }
-    Ok(if left > 0 {
+    if left > 0 {
         exit::WORK_LEFT
     } else if counts.failed > 0 {
         exit::FAILED
     } else {
         exit::OK
-    })
+    }
 }
 
 fn say(line: &str) {

@@ -11,7 +11,6 @@ use stepstone_train::FailureRecord;
 ///
 /// Example: stepstone status studies/tiny.toml
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Args {
     #[command(flatten)]
     study: StudyArgs,
@@ -22,7 +21,7 @@ pub(crate) struct Args {
 
 /// Writes the state to `out`. Exit code: 0 all done, 1 some failed, 75 work left.
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
-    let plan = args.study.plan("cannot look at")?;
+    let plan = args.study.plan("cannot show the status of")?;
     let tally = Tally::read(&plan, &plan.store(), &mut Leases::new(EXPIRY));
     let counts = tally.counts();
     let written =

@@ -1,5 +1,6 @@
 //! What the commands on a study share: its file, the paths that replace those of the file, and its results.
 
+use crate::destination;
 use crate::exit::Failure;
 use std::path::PathBuf;
 use stepstone_study::{Plan, Study, StudyPaths};
@@ -26,6 +27,13 @@ impl StudyArgs {
         let paths = StudyPaths { model: self.model.clone(), data: self.data.clone(), out: self.out.clone() };
         let plan = Study::read(&self.study, &paths).and_then(Plan::new);
         plan.map_err(|error| Failure::study(format!("{what} {}", self.study.display()), &error))
+    }
+
+    /// The same for a command that writes results: their folder must not hold something else.
+    pub(crate) fn plan_to_write(&self, what: &str) -> Result<Plan, Failure> {
+        let plan = self.plan(what)?;
+        destination::check(&format!("{what} {}", self.study.display()), &plan.study.out, destination::of_study)?;
+        Ok(plan)
     }
 
     /// The same arguments, for another process.

@@ -1,6 +1,8 @@
 //! `stepstone tasks`: the catalogue, and what a model sees of a task.
 
 use crate::exit::{self, Failure};
+use crate::flags;
+use crate::remedy::Setting;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -8,7 +10,7 @@ use stepstone_models::EncoderConfig;
 use stepstone_tasks::{Example, Files, Task, TaskHead, Text, Tokenizer, find, load, tasks};
 use stepstone_train::{TrainError, tokenizer_family};
 
-/// The tasks that stepstone knows: list them, or show one example as a model sees it
+/// List the tasks that stepstone knows, or show one example as a model sees it
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -21,11 +23,10 @@ enum Command {
     Show(ShowArgs),
 }
 
-/// List all tasks: head, metric, labels, and the folder that their files are looked for in.
+/// List all tasks with their metrics and labels.
 ///
 /// Example: stepstone tasks list
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 struct ListArgs {
     /// Print one JSON object
     #[arg(long)]
@@ -36,7 +37,6 @@ struct ListArgs {
 ///
 /// Example: stepstone tasks show copa --data data --example 3 --model models/all-MiniLM-L6-v2
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 struct ShowArgs {
     /// Name of the task
     task: String,
@@ -44,7 +44,7 @@ struct ShowArgs {
     #[arg(long)]
     data: PathBuf,
     /// Number of the example in its split, from 0
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = flags::index())]
     example: usize,
     /// Split
     #[arg(long, default_value = "train", value_parser = ["train", "dev"])]
@@ -53,7 +53,7 @@ struct ShowArgs {
     #[arg(long)]
     model: Option<PathBuf>,
     /// Tokens of an input; longer ones are cut
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, value_parser = flags::index())]
     max_length: usize,
     /// Print one JSON object
     #[arg(long)]
@@ -98,12 +98,15 @@ fn write_list(out: &mut impl Write) -> io::Result<()> {
     for task in sorted {
         writeln!(out, "{:<13}  {:<20}  {}", task.name, task.metric.name(), labels(task))?;
     }
-    writeln!(out, "\nEach in a folder of its name, with its official files.\n--json adds folders, licences and papers.")
+    writeln!(
+        out,
+        "\nEach task has a folder of its name, with its official files.\n--json adds folders, licences and papers."
+    )
 }
 
 fn show(args: &ShowArgs, out: &mut impl Write) -> Result<u8, Failure> {
     let what = || format!("cannot show task {}", args.task);
-    let failure = |error: TrainError| Failure::new(what(), &error);
+    let failure = |error: TrainError| Failure::new(what(), &error, &Setting::Flag);
     let task = find(&args.task).map_err(|error| failure(error.into()))?;
     let data = load(task, &args.data, &Files::default()).map_err(|error| failure(error.into()))?;
     let examples = if args.split == "dev" { &data.dev } else { &data.train };

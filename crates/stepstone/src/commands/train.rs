@@ -1,8 +1,11 @@
 //! `stepstone train`: one run, without a study.
 
 use crate::commands::recipe_flags::RecipeFlags;
+use crate::destination;
 use crate::exit::{self, Failure};
-use crate::progress::ProgressLine;
+use crate::flags;
+use crate::progress::{Board, of_run};
+use crate::remedy::Setting;
 use crate::stop;
 use serde_json::json;
 use std::io::{self, Write};
@@ -15,11 +18,10 @@ use stepstone_train::{Control, Layer, Outcome, Role, Run, RunRequest, Scores, So
 /// Fine-tune an encoder on one task.
 ///
 /// The run folder (runs/ID unless --out names another) gets run.json, log.jsonl, predictions.jsonl, model/ and, last,
-/// scores.json. Stopped with Ctrl-C or killed, the same command goes on where it was.
+/// scores.json. After Ctrl-C or a kill, the same command continues from the last resume point.
 ///
 /// Example: stepstone train --model models/all-MiniLM-L6-v2 --task rte --data data --seed 0
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Args {
     /// Hugging Face folder of a BERT or RoBERTa encoder
     #[arg(long)]
@@ -31,7 +33,7 @@ pub(crate) struct Args {
     #[arg(long)]
     data: PathBuf,
     /// Restart number
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = flags::seed())]
     seed: u64,
     /// Run folder [default: runs/ID]
     #[arg(long)]
@@ -39,11 +41,11 @@ pub(crate) struct Args {
     /// Print the scores as one JSON object
     #[arg(long)]
     json: bool,
-    /// Threads [default: all cores]; they never change a result
-    #[arg(long)]
+    /// Threads; any number gives the same result [default: all cores]
+    #[arg(long, value_parser = flags::count())]
     threads: Option<usize>,
-    /// Least seconds between two resume points
-    #[arg(long, default_value_t = 60)]
+    /// Minimum seconds between two resume points
+    #[arg(long, default_value_t = 60, value_parser = flags::seconds())]
     resume_seconds: u64,
     #[command(flatten)]
     recipe: RecipeFlags,
@@ -51,8 +53,8 @@ pub(crate) struct Args {
 
 /// Trains, shows progress on standard error, and writes the scores to `out`.
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
-    let failure =
-        |error: TrainError| Failure::new(format!("cannot train {} from {}", args.task, args.model.display()), &error);
+    let what = || format!("cannot train {} from {}", args.task, args.model.display());
+    let failure = |error: TrainError| Failure::new(what(), &error, &Setting::Flag);
     let request = RunRequest {
         start: StartPoint::encoder(&args.model),
         task: args.task.clone(),
@@ -67,6 +69,9 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
         threads: args.threads.unwrap_or_else(super::all_cores),
     };
     let run = Run::prepare(&request).map_err(failure)?;
+    if let Some(folder) = &args.out {
+        destination::check(&what(), folder, destination::of_run)?;
+    }
     if run.truncated > 0.0 {
         let _ = writeln!(io::stderr(), "{:.1} % of the training inputs are cut at max_length", 100.0 * run.truncated);
     }
@@ -80,12 +85,15 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     }
     let held = |error: StudyError| Failure::study(format!("cannot train {}", args.task), &error);
     let lease = Leases::new(EXPIRY).take_or_watch(run.folder.path(), &stop).map_err(held)?;
-    let mut line = ProgressLine::new();
+    let (mut board, mut score) = (Board::new(), None);
     let outcome = lease.hold(EXPIRY, |still_ours| {
         let control = Control { stop: &stop, resume_interval: Duration::from_secs(args.resume_seconds), still_ours };
-        run.train(&control, &mut |progress| line.show(progress))
+        run.train(&control, &mut |progress| {
+            score = progress.score.or(score);
+            board.show_whole(progress.score.is_some(), || of_run(progress, score));
+        })
     });
-    line.finish();
+    drop(board);
     match outcome {
         Ok(Outcome::Done(_)) => lease.remove(),
         Ok(Outcome::Stopped { .. }) | Err(_) => {

@@ -16,8 +16,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub(crate) fn run(out: &mut impl Write) -> Result<u8, Failure> {
     let stop = stop::flag().map_err(Failure::system)?;
     let mut line = String::new();
-    io::stdin().read_line(&mut line).map_err(Failure::output)?;
-    let job: Job = serde_json::from_str(&line).map_err(|error| Failure::output(error.into()))?;
+    io::stdin().read_line(&mut line).map_err(Failure::input)?;
+    let job: Job = serde_json::from_str(&line)
+        .map_err(|error| Failure::data("standard input names no run to train".into(), error.to_string()))?;
     follow(Arc::clone(&stop));
     let mut last: Option<Instant> = None;
     let outcome = job.train(&stop, &mut |progress| {
@@ -30,8 +31,8 @@ pub(crate) fn run(out: &mut impl Write) -> Result<u8, Failure> {
         Ok(Outcome::Done(_)) => Ok(exit::OK),
         Ok(Outcome::Stopped { .. }) => Ok(exit::WORK_LEFT),
         Err(error) => {
-            let failure = Failure::study(format!("run {} failed", job.id), &error);
-            write(out, &Report::Error { reason: failure.reason(), hint: error.hint() });
+            let failure = Failure::job(format!("run {} failed", job.id), &error, &job.request.layers);
+            write(out, &Report::Error { reason: failure.reason(), hint: failure.hint() });
             Ok(failure.code)
         }
     }

@@ -3,6 +3,8 @@
 use crate::commands::study::StudyArgs;
 use crate::commands::{all_cores, train_job_command};
 use crate::exit::{self, Failure};
+use crate::flags;
+use crate::progress::{Board, of_job};
 use crate::stop;
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;
@@ -10,24 +12,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use stepstone_study::{Ended, Event, Leases, Plan, STOP, Tally, WorkerReport, WorkerSettings, work};
 
-/// Take ready runs of a study, one after the other, until none is left.
+/// Train the runs of a study that are ready, one after the other, until none is left.
 ///
-/// Any number of workers, on any machines that share the study's folder, serve one study at once. Runs that have failed
-/// are left to `stepstone run`, which tries them again.
+/// Any number of workers can serve one study at once, on any machines that share its folder. They leave failed runs to
+/// `stepstone run`, which tries them again.
 ///
 /// Example: stepstone worker studies/tiny.toml --threads 4
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Args {
     #[command(flatten)]
     study: StudyArgs,
-    /// Threads of a run [default: all cores]; they never change a result
-    #[arg(long)]
+    /// Threads of a run; any number gives the same result [default: all cores]
+    #[arg(long, value_parser = flags::count())]
     threads: Option<usize>,
-    /// Least seconds between two resume points of a run
-    #[arg(long, default_value_t = 60)]
+    /// Minimum seconds between two resume points of a run
+    #[arg(long, default_value_t = 60, value_parser = flags::seconds())]
     resume_seconds: u64,
-    /// Seconds without a heartbeat after which a run is taken from another machine
+    /// Seconds without a heartbeat after which a run is taken over from another machine
     #[arg(long, default_value_t = stepstone_study::EXPIRY.as_secs(), hide = true)]
     lease_seconds: u64,
     /// Started by `stepstone run`: reports as JSON lines, stops by standard input
@@ -35,20 +36,21 @@ pub(crate) struct Args {
     watched: bool,
 }
 
-/// Works; says on standard error, or to its watcher, what it does.
+/// Works, and reports on standard error or to its watcher.
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let worked = train(args, out);
     match worked {
         Err(failure) if args.watched => {
-            report(out, &WorkerReport::Error(failure.to_string()));
-            Ok(failure.code)
+            let code = failure.code;
+            report(out, &WorkerReport::Error(failure.into()));
+            Ok(code)
         }
         other => other,
     }
 }
 
 fn train(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
-    let plan = args.study.plan("cannot work on")?;
+    let plan = args.study.plan_to_write("cannot work on")?;
     let stop = stop::flag().map_err(Failure::system)?;
     if args.watched {
         follow(Arc::clone(&stop));
@@ -60,13 +62,15 @@ fn train(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
         resume_seconds: args.resume_seconds,
         lease_expiry,
     };
+    let mut board = Board::new();
     let ended = work(&plan, &settings, &stop, &mut |event| {
         if args.watched {
             report(out, &WorkerReport::Event(event));
-        } else if let Some(line) = line(&plan, &event) {
-            let _ = writeln!(io::stderr(), "{line}"); // nobody to tell is no reason to stop
+        } else {
+            show(&mut board, &plan, &event);
         }
     });
+    drop(board);
     let ended =
         ended.map_err(|error| Failure::study(format!("cannot go on with {}", args.study.study.display()), &error))?;
     let counts = Tally::read(&plan, &plan.store(), &mut Leases::new(lease_expiry)).counts();
@@ -80,20 +84,26 @@ fn train(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     })
 }
 
-/// What happened, for people.
-pub(crate) fn line(plan: &Plan, event: &Event) -> Option<String> {
-    let title = |id: &String| {
-        let run = plan.runs.iter().find(|run| run.record.id == *id);
-        run.map_or_else(|| id.clone(), |run| plan.title(run))
+/// Shows what happened: a run in hand as a live line, its end as a line that stays.
+pub(crate) fn show(board: &mut Board, plan: &Plan, event: &Event) {
+    let (Event::Started { id }
+    | Event::Progress { id, .. }
+    | Event::Done { id }
+    | Event::Failed { id, .. }
+    | Event::Stopped { id }
+    | Event::Lost { id }) = event;
+    let run = plan.runs.iter().find(|run| run.record.id == *id);
+    let title = run.map_or_else(|| id.clone(), |run| plan.title(run));
+    let end = match event {
+        Event::Started { .. } => return board.start_run(id, &title),
+        Event::Progress { progress, .. } => return board.show_run(id, &of_job(&title, progress)),
+        Event::Done { .. } => "done".to_owned(),
+        Event::Failed { reason, .. } => format!("failed: {reason}"),
+        Event::Stopped { .. } => "stopped, its state is saved".to_owned(),
+        Event::Lost { .. } => "taken over by another worker; nothing more is written".to_owned(),
     };
-    Some(match event {
-        Event::Started { id } => format!("{}: started ({id})", title(id)),
-        Event::Done { id } => format!("{}: done", title(id)),
-        Event::Failed { id, reason } => format!("{}: failed: {reason}", title(id)),
-        Event::Stopped { id } => format!("{}: stopped, its state is saved", title(id)),
-        Event::Lost { id } => format!("{}: taken over by another worker; nothing more is written", title(id)),
-        Event::Progress { .. } => return None,
-    })
+    board.end_run(id);
+    board.say(&format!("{title}: {end}"));
 }
 
 fn report(out: &mut impl Write, report: &WorkerReport) {

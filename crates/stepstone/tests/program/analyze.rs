@@ -304,12 +304,13 @@ fn a_file_that_cannot_be_read_is_named_with_its_cause_once() {
 }
 
 #[test]
-fn help_holds_one_real_example_and_the_exit_codes() {
+fn the_example_in_the_help_works_and_the_exit_codes_are_in_the_help_of_the_program() {
     let place = tempfile::tempdir().expect("temporary folder");
     let help = out(&stepstone(place.path(), &["analyze", "--help"]));
     let example = help.lines().find_map(|line| line.trim().strip_prefix("Example: stepstone ")).expect("an example");
     fs::write(place.path().join("observations.csv"), study()).expect("writes");
     let arguments: Vec<&str> = example.split(' ').collect();
     assert_eq!(stepstone(place.path(), &arguments).status.code(), Some(0), "{example}");
-    assert!(help.contains("65 bad data") && help.contains("66 no such file"), "{help}");
+    let help = out(&stepstone(place.path(), &["--help"]));
+    assert!(help.contains("65  bad data\n") && help.contains("66  input missing\n"), "{help}");
 }

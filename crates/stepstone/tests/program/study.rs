@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Adds rows for rte and cola beside sst2 of the workplace, and a study over all three.
-fn study_place(recipe: &str) -> tempfile::TempDir {
+pub(crate) fn study_place(recipe: &str) -> tempfile::TempDir {
     let place = workplace();
     let word = |i: usize| format!("w{}", char::from(b'a' + (i % 20) as u8));
     for (split, rows) in [("train", 64), ("dev", 40)] {
@@ -34,7 +34,7 @@ fn study_place(recipe: &str) -> tempfile::TempDir {
     place
 }
 
-const QUICK: &str = "max_steps = 30\nevaluations = 3";
+pub(crate) const QUICK: &str = "max_steps = 30\nevaluations = 3";
 /// Runs of the study: 2 intermediates, 3 baseline restarts of 2 tasks, 2 restarts of 2 tasks after sst2.
 const RUNS: usize = 12;
 
@@ -217,7 +217,7 @@ fn a_study_killed_again_and_again_ends_with_the_bytes_of_an_uninterrupted_one() 
                 ended
             };
             if let Some(status) = ended {
-                // A killed worker or child leaves work or a failed run behind; the same command goes on.
+                // A killed worker or child leaves work or a failed run behind; the same command continues.
                 assert!([Some(0), Some(1), Some(75)].contains(&status.code()), "{status:?}");
                 if status.success() {
                     break;
@@ -318,7 +318,7 @@ fn ctrl_c_saves_every_run_and_the_same_command_goes_on() {
     let output = study.wait_with_output().expect("ends");
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(75), "{message}");
-    assert!(message.contains("the same command goes on"), "{message}");
+    assert!(message.contains("the same command continues"), "{message}");
     assert!(count(&out, "saved") > 0);
     assert_eq!(stepstone(place.path(), &["status", "study.toml"]).status.code(), Some(75));
     assert!(stepstone(place.path(), &["run", "study.toml"]).status.success());

@@ -1,0 +1,89 @@
+//! What to do about an error, in the words of the command at hand.
+//!
+//! Libraries name the key of the recipe that is to be changed, and no flag: where it is set depends on the command.
+
+use stepstone_study::{StudyError, table_of};
+use stepstone_train::{Layer, TrainError};
+
+/// Where the user of a command sets a value of the recipe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Setting {
+    /// By a flag of the command.
+    Flag,
+    /// In this table of a study file.
+    Table(String),
+    /// Nowhere: the command uses what is finished.
+    Nowhere,
+}
+
+/// The remedy for an error of a run.
+pub(crate) fn of_run(error: &TrainError, setting: &Setting) -> Option<String> {
+    let advice = match (error, setting) {
+        (TrainError::OtherRun { .. }, Setting::Flag) => {
+            Some("name another folder with --out, or remove this one".to_owned())
+        }
+        _ => error.hint(),
+    };
+    let place = error.key().and_then(|key| match setting {
+        Setting::Flag => Some(format!("set it with --{}", key.replace('_', "-"))),
+        Setting::Table(table) => Some(format!("set `{key}` in {table} of the study file")),
+        Setting::Nowhere => None,
+    });
+    match (advice, place) {
+        (Some(advice), Some(place)) => Some(format!("{advice}: {place}")),
+        (advice, place) => advice.or(place),
+    }
+}
+
+/// The remedy for an error of a study, or of a run of it whose recipe comes from `layers`.
+pub(crate) fn of_study(error: &StudyError, layers: &[Layer]) -> Option<String> {
+    match error {
+        StudyError::Train(error) => of_run(error, &Setting::Table(table_of(error.key().unwrap_or_default(), layers))),
+        StudyError::Recipe { source, table, .. } => of_run(source, &Setting::Table(table.clone())),
+        other => other.hint(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stepstone_train::{Overrides, Source};
+
+    fn recipe(key: &'static str) -> TrainError {
+        TrainError::Recipe { key, found: "0".into(), expected: "1 or more".into() }
+    }
+
+    #[test]
+    fn every_key_of_the_recipe_has_a_flag_of_train() {
+        let command = crate::command();
+        let train = command.find_subcommand("train").expect("a command");
+        for key in Overrides::KEYS {
+            let hint = of_run(&recipe(key.name), &Setting::Flag).expect("a hint");
+            let flag = hint.strip_prefix("set it with --").expect("a flag");
+            assert!(train.get_arguments().any(|arg| arg.get_long() == Some(flag)), "{hint}");
+        }
+    }
+
+    #[test]
+    fn a_user_of_a_study_is_sent_to_the_table_that_the_value_comes_from() {
+        let layer = |table: &str, max_length| Layer {
+            source: Source::Study(table.into()),
+            overrides: Overrides { max_length, ..Overrides::default() },
+        };
+        let layers = [layer("[recipe]", Some(300)), layer("[recipe.target]", Some(400)), layer("[task.rte]", None)];
+        let error = StudyError::Train(recipe("max_length"));
+        let hint = of_study(&error, &layers).expect("a hint");
+        assert_eq!(hint, "set `max_length` in [recipe.target] of the study file");
+        let hint = of_study(&error, &[]).expect("a hint");
+        assert_eq!(hint, "set `max_length` in [recipe] of the study file");
+        assert_eq!(of_run(&recipe("max_length"), &Setting::Nowhere), None);
+    }
+
+    #[test]
+    fn advice_comes_before_the_place() {
+        let error = TrainError::NotFinite { step: 3, loss: f64::NAN, norms: Vec::new() };
+        let hint = of_run(&error, &Setting::Flag).expect("a hint");
+        assert!(hint.starts_with("a smaller learning rate may help"), "{hint}");
+        assert!(hint.ends_with(": set it with --learning-rate"), "{hint}");
+    }
+}
