@@ -101,9 +101,10 @@ mod tests {
     fn commands(command: &clap::Command, words: &str, found: &mut Vec<(String, clap::Command)>) {
         for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
             let words = format!("{words} {}", inner.get_name());
-            match inner.has_subcommands() {
-                true => commands(inner, &words, found),
-                false => found.push((words, inner.clone())),
+            if inner.has_subcommands() {
+                commands(inner, &words, found);
+            } else {
+                found.push((words, inner.clone()));
             }
         }
     }

@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn advice_comes_before_the_place() {
-        let error = TrainError::NotFinite { step: 3, loss: f64::NAN, norms: Vec::new() };
+        let error = TrainError::NotFinite { step: 3, found: "the loss is NaN".into(), norms: Vec::new() };
         let hint = of_run(&error, &Setting::Flag).expect("a hint");
         assert!(hint.starts_with("a smaller learning rate may help"), "{hint}");
         assert!(hint.ends_with(": set it with --learning-rate"), "{hint}");

@@ -65,6 +65,11 @@ fn problems(path: &str, text: &str) -> Vec<String> {
         if !prints_allowed && let Some(printer) = printer(code) {
             found.push(format!("{number}: calls {printer}; return the text or emit a tracing event"));
         }
+        if is_library(path) && names_a_flag(code) {
+            found.push(format!(
+                "{number}: names a flag, which the command at hand may lack; name the key of the recipe"
+            ));
+        }
         if let Some(folder) = machine_folder(line) {
             found
                 .push(format!("{number}: names {folder} of one machine; take the path from an argument or a variable"));
@@ -119,6 +124,15 @@ fn pages(line: &str) -> impl Iterator<Item = &str> {
     let paths = line.split(|c: char| !c.is_alphanumeric() && !"_-./".contains(c));
     let names = paths.map(|path| path.trim_end_matches('.').trim_start_matches("../"));
     names.filter(|path| path.len() > 3 && Path::new(path).extension().is_some_and(|extension| extension == "md"))
+}
+
+/// Whether a file is the source of a crate below the command line.
+fn is_library(path: &str) -> bool {
+    path.contains("/src/") && path.starts_with("crates/") && !path.starts_with("crates/stepstone/")
+}
+
+fn names_a_flag(code: &str) -> bool {
+    code.match_indices("--").any(|(start, _)| code[start + 2..].starts_with(|c: char| c.is_ascii_lowercase()))
 }
 
 /// The macro that prints in a line of code.
@@ -203,7 +217,7 @@ fn each_rule_finds_its_breach() {
         let fields = fields.concat();
         format!("//! A.\nstruct Unit;\n#[derive(Debug)]\npub struct Wide<'a> {{\n{fields}}}\n")
     };
-    let table: [(&str, String, Option<&str>); 15] = [
+    let table: [(&str, String, Option<&str>); 17] = [
         ("crates/x/src/a.rs", "//! Good.\nfn f() {}\n".into(), None),
         ("crates/x/src/a.rs", "use std::fs;\n".into(), Some("1: says nothing")),
         ("crates/x/src/a.rs", long, Some("601: is over 600 lines")),
@@ -219,6 +233,8 @@ fn each_rule_finds_its_breach() {
         ("crates/x/src/a.rs", wide(12), None),
         ("docs/observations.md", home, Some("1: names ")),
         ("docs/observations.md", "https://example.org/home/x and $HOME/work/x".into(), None),
+        ("crates/x/src/a.rs", "//! A.\n    \"set it with --epochs\"\n".into(), Some("2: names a flag")),
+        ("crates/stepstone/src/a.rs", "//! A.\n    \"set it with --epochs\"\n".into(), None),
     ];
     for (path, text, want) in table {
         let found = problems(path, &text);
