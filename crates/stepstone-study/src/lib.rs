@@ -4,10 +4,12 @@
 //! ([`work`]) on any machines take ready runs from a shared [`Store`] by leases and train each in a process of its own
 //! ([`Job`]). [`observations`] turns finished runs into the table that the analysis reads.
 
+mod collapse;
 mod cost;
 mod error;
 mod file;
 mod job;
+mod kept_plan;
 mod lease;
 mod local;
 mod observations;
@@ -18,6 +20,7 @@ mod state;
 mod store;
 mod worker;
 
+pub use collapse::too_short;
 pub use cost::{Cost, CostSource};
 pub use error::StudyError;
 pub use file::{Study, StudyPaths, table_of};

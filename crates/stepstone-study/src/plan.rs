@@ -3,6 +3,7 @@
 use crate::error::StudyError;
 use crate::file::{Study, table_of};
 use crate::store::Store;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use stepstone_tasks::{Task, TaskData};
 use stepstone_train::{EncoderIdentity, Layer, Lengths, Recipe, Role, RunRecord, RunRequest, StartPoint, TrainError};
@@ -22,9 +23,10 @@ pub struct Plan {
 }
 
 /// A task in a role: what all its runs have in common.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PlannedTask {
     /// The task.
+    #[serde(with = "name_of_task")]
     pub task: &'static Task,
     /// What it plays.
     pub role: Role,
@@ -43,7 +45,7 @@ pub struct PlannedTask {
 }
 
 /// One run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlannedRun {
     /// Its id and what the id is made of.
     pub record: RunRecord,
@@ -135,6 +137,20 @@ impl Plan {
         let path = &self.study.model;
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
         absolute.file_name().map_or_else(|| "encoder".into(), |name| name.to_string_lossy().into())
+    }
+}
+
+/// A task as its name.
+mod name_of_task {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use stepstone_tasks::Task;
+
+    pub(super) fn serialize<S: Serializer>(task: &Task, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(task.name)
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(deserializer: D) -> Result<&'static Task, D::Error> {
+        stepstone_tasks::find(&String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::recipe::Recipe;
 use crate::role::Role;
 use crate::run::{answers, tokenizer_family};
 use crate::start::run_digest;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 use stepstone_engine::{BatchShape, MemoryPlan};
 use stepstone_models::{Classifier, EncoderConfig, Weights};
@@ -37,7 +38,7 @@ pub struct EncoderIdentity {
 }
 
 /// Tokens of a task's inputs, estimated from a sample.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Lengths {
     /// Mean over training examples, all choices of a question together.
     pub train: f64,

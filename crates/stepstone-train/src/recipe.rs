@@ -161,6 +161,15 @@ impl Recipe {
         })
     }
 
+    /// Finds out again where each value came from, for a recipe that was read from a file.
+    ///
+    /// # Errors
+    /// As [`Recipe::resolve`], if `layers` are not those that made the recipe.
+    pub fn restore_sources(&mut self, layers: &[Layer]) -> Result<(), TrainError> {
+        self.sources = Overrides::merge(layers)?.1;
+        Ok(())
+    }
+
     /// The learning rate of step `step`, counted from 0: step / warm-up steps of the peak, then down to 0 at the end.
     ///
     /// Source: `get_linear_schedule_with_warmup` of transformers, whose warm-up ends on a whole step, and
@@ -262,6 +271,7 @@ fn max_length(set: &Overrides, usable: usize) -> Result<usize, TrainError> {
 mod tests {
     use super::*;
     use crate::overrides::Source;
+    use proptest::prelude::*;
 
     fn config() -> EncoderConfig {
         let golden = stepstone_fixtures::encoder("bert");
@@ -313,5 +323,115 @@ mod tests {
     fn a_cap_on_training_examples_shortens_an_epoch() {
         let capped = general(&Overrides { max_train: Some(32), epochs: Some(1.0), ..Overrides::default() });
         assert_eq!(resolve(100, &[capped]).expect("resolves").schedule.total_steps, 2);
+    }
+
+    #[test]
+    fn the_defaults_that_the_table_names_are_those_of_the_preset() {
+        let wide = EncoderConfig { max_position_embeddings: 512, ..config() };
+        let rte = stepstone_tasks::find("rte").expect("a task");
+        let recipe = Recipe::resolve(Preset::Default, &wide, (rte, Role::Target), 100, &[]).expect("resolves");
+        let mut values = serde_json::json!(recipe);
+        values["warmup_ratio"] = values["warmup"]["ratio"].clone();
+        let mut compared = Vec::new();
+        for key in Overrides::KEYS {
+            let number = |value: &serde_json::Value| value.as_f64().map(|number| number.to_string());
+            let text = |value: &serde_json::Value| value.as_str().map(String::from);
+            if let Some(value) = number(&values[key.name]).or_else(|| text(&values[key.name]))
+                && !key.default.contains(' ')
+            {
+                assert_eq!(value, key.default, "{}", key.name);
+                compared.push(key.name);
+            }
+        }
+        let all = "head weight_decay max_grad_norm warmup_ratio batch_size gradient_accumulation_steps max_length evaluations";
+        assert_eq!(compared.join(" "), all);
+    }
+
+    #[test]
+    fn the_default_epochs_give_1500_steps_within_3_to_20() {
+        let epochs = |train| {
+            let recipe = resolve(train, &[general(&Overrides::default())]).expect("resolves");
+            recipe.schedule.total_steps / train.div_ceil(16) as u64
+        };
+        // 2,490 examples are 156 steps an epoch, and 10 epochs the first to give 1,500.
+        assert_eq!([1, 250, 2490, 8000, 1_000_000].map(epochs), [20, 20, 10, 3, 3]);
+    }
+
+    #[test]
+    fn what_does_not_fit_the_encoder_the_batch_or_the_steps_is_refused() {
+        let table = [
+            (Overrides { max_length: Some(41), ..Overrides::default() }, "`max_length` is 41, expected 3 to 40"),
+            (
+                Overrides { gradient_accumulation_steps: Some(17), max_length: Some(16), ..Overrides::default() },
+                "`gradient_accumulation_steps` is 17, expected 1 to batch_size, 16",
+            ),
+            (
+                Overrides { max_steps: Some(3), warmup_steps: Some(4), max_length: Some(16), ..Overrides::default() },
+                "`warmup_steps` is 4, expected at most 3",
+            ),
+            (
+                Overrides { epochs: Some(1e12), max_length: Some(16), ..Overrides::default() },
+                "`epochs` is 1000000000000.0, expected fewer steps",
+            ),
+            (Overrides::default(), "`max_length` is 256, expected 3 to 40"),
+        ];
+        for (overrides, message) in table {
+            let error = resolve(100, &[layer("[recipe]", overrides)]).expect_err(message).to_string();
+            assert!(error.starts_with(message), "{error}");
+        }
+    }
+
+    /// Any number of steps and evaluations, and any warm-up.
+    fn drawn() -> impl Strategy<Value = Recipe> {
+        (1..3000u64, 1..50u64, any::<bool>(), 0.0..=1.0f64).prop_map(|(steps, evaluations, ratio, share)| {
+            let warmup_steps = (share * steps as f64) as u64;
+            let overrides = Overrides {
+                max_steps: Some(steps),
+                evaluations: Some(evaluations),
+                warmup_ratio: ratio.then_some(share),
+                warmup_steps: (!ratio).then_some(warmup_steps),
+                ..Overrides::default()
+            };
+            resolve(100, &[general(&overrides)]).expect("resolves")
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn evaluations_are_as_many_as_asked_and_the_last_one_follows_the_last_step(recipe in drawn()) {
+            let total = recipe.schedule.total_steps;
+            let after: Vec<u64> = (0..=total).filter(|done| recipe.evaluates_after(*done)).collect();
+            prop_assert_eq!(after.len() as u64, recipe.selection.evaluations);
+            prop_assert_eq!(after.last(), Some(&total));
+            let gaps: Vec<u64> = after.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            let spread = gaps.iter().max().unwrap_or(&0) - gaps.iter().min().unwrap_or(&0);
+            prop_assert!(spread <= 1, "even gaps: {:?}", gaps);
+        }
+
+        #[test]
+        fn the_learning_rate_rises_to_the_peak_and_falls_to_0(recipe in drawn()) {
+            let total = recipe.schedule.total_steps;
+            let rates: Vec<f64> = (0..=total).map(|step| recipe.learning_rate_at(step)).collect();
+            let peak = recipe.optimization.learning_rate;
+            prop_assert!(rates.iter().all(|rate| (0.0..=peak * (1.0 + 1e-12)).contains(rate)));
+            let top = rates.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(step, _)| step);
+            prop_assert!(rates[..=top].windows(2).all(|pair| pair[0] <= pair[1]), "rises before step {}", top);
+            prop_assert!(rates[top..].windows(2).all(|pair| pair[0] >= pair[1]), "falls after step {}", top);
+            let warmup = match recipe.schedule.warmup {
+                Warmup::Steps(steps) => steps,
+                Warmup::Ratio(ratio) => (ratio * total as f64).ceil() as u64,
+            };
+            if warmup < total {
+                prop_assert!((rates[warmup as usize] / peak - 1.0).abs() < 1e-12);
+                prop_assert_eq!(rates[total as usize], 0.0);
+            }
+        }
+
+        #[test]
+        fn an_epoch_covers_every_example_and_no_step_more(train in 1..5000usize, batch_size in 1..100usize) {
+            let overrides = Overrides { epochs: Some(1.0), batch_size: Some(batch_size), ..Overrides::default() };
+            let steps = resolve(train, &[general(&overrides)]).expect("resolves").schedule.total_steps as usize;
+            prop_assert!(steps * batch_size >= train && (steps - 1) * batch_size < train);
+        }
     }
 }

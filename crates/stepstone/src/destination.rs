@@ -13,7 +13,7 @@ pub(crate) fn of_run(entry: &Path) -> bool {
 
 /// Whether an entry of the folder shows that a study was written there.
 pub(crate) fn of_study(entry: &Path) -> bool {
-    is_named(entry, &["runs", "observations.csv"])
+    is_named(entry, &["runs", "observations.csv", "plan.json", "study.json"])
 }
 
 /// Whether an entry of the folder shows that an analysis was written there; several have a folder each.

@@ -1,7 +1,7 @@
 //! `stepstone plan`: what a study will run, what is done, and what it will take.
 
 use crate::commands::all_cores;
-use crate::commands::study::StudyArgs;
+use crate::commands::study::{StudyArgs, warning};
 use crate::exit::{self, Failure};
 use crate::flags;
 use crate::progress::duration;
@@ -47,6 +47,9 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
             .and_then(|()| if args.resolved { write_resolved(&plan, out) } else { Ok(()) })
     };
     written.map_err(Failure::output)?;
+    if let Some(warning) = warning(&plan) {
+        let _ = writeln!(io::stderr(), "{warning}"); // nobody to tell is no reason to fail
+    }
     Ok(exit::OK)
 }
 

@@ -25,7 +25,7 @@ pub(crate) struct Args {
 
 /// Writes the files, and the matrix to `out`.
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
-    let plan = args.study.plan_to_write("cannot report")?;
+    let plan = args.study.kept_plan_to_write("cannot report")?;
     write_results(&plan, out)?;
     Ok(exit::OK)
 }

@@ -1,7 +1,7 @@
 //! `stepstone run`: a whole study on this machine.
 
 use crate::commands::report::write_results;
-use crate::commands::study::StudyArgs;
+use crate::commands::study::{StudyArgs, warning};
 use crate::commands::worker::show;
 use crate::commands::{all_cores, this_program};
 use crate::exit::{self, Failure};
@@ -50,6 +50,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     if done < total {
         let slots = Slots::choose(&plan, total - done, all_cores(), args.slots).map_err(failure)?;
         let cost = Cost::measure(&plan, &store, slots.threads).map_err(failure)?;
+        warning(&plan).iter().for_each(|warning| say(warning));
         say(&format!("{total} runs, {done} done; {}", promise(&plan, &tally, &cost, slots)));
         let command = worker_command(args, slots).map_err(Failure::system)?;
         error = watch(&plan, &mut tally, &cost, slots, &command, &stop).map_err(failure)?;

@@ -21,7 +21,7 @@ pub(crate) struct Args {
 
 /// Writes the state to `out`. Exit code: 0 all done, 1 some failed, 75 work left.
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
-    let plan = args.study.plan("cannot show the status of")?;
+    let plan = args.study.kept_plan("cannot show the status of")?;
     let tally = Tally::read(&plan, &plan.store(), &mut Leases::new(EXPIRY));
     let counts = tally.counts();
     let written =

@@ -3,7 +3,7 @@
 use crate::destination;
 use crate::exit::Failure;
 use std::path::PathBuf;
-use stepstone_study::{Plan, Study, StudyPaths};
+use stepstone_study::{Plan, PlannedTask, Study, StudyError, StudyPaths, too_short};
 
 /// A study and where its parts lie.
 #[derive(clap::Args)]
@@ -24,16 +24,42 @@ pub(crate) struct StudyArgs {
 impl StudyArgs {
     /// Reads the study, its encoder and its data. `what` is what cannot be done if that fails.
     pub(crate) fn plan(&self, what: &str) -> Result<Plan, Failure> {
-        let paths = StudyPaths { model: self.model.clone(), data: self.data.clone(), out: self.out.clone() };
-        let plan = Study::read(&self.study, &paths).and_then(Plan::new);
-        plan.map_err(|error| Failure::study(format!("{what} {}", self.study.display()), &error))
+        self.read().and_then(Plan::new).map_err(self.failure(what))
     }
 
-    /// The same for a command that writes results: their folder must not hold something else.
+    /// The same for a command that writes results: their folder must not hold something else. The plan is kept there.
     pub(crate) fn plan_to_write(&self, what: &str) -> Result<Plan, Failure> {
         let plan = self.plan(what)?;
-        destination::check(&format!("{what} {}", self.study.display()), &plan.study.out, destination::of_study)?;
+        self.check_destination(what, &plan)?;
+        let _ = plan.keep(); // it only saves others the reading; the first result says what cannot be written
         Ok(plan)
+    }
+
+    /// The plan that an earlier command kept, so that neither encoder nor data is read; planned anew without one.
+    pub(crate) fn kept_plan(&self, what: &str) -> Result<Plan, Failure> {
+        let study = self.read().map_err(self.failure(what))?;
+        Plan::kept(&study).map_or_else(|| Plan::new(study), Ok).map_err(self.failure(what))
+    }
+
+    /// The same for a command that writes results.
+    pub(crate) fn kept_plan_to_write(&self, what: &str) -> Result<Plan, Failure> {
+        let plan = self.kept_plan(what)?;
+        self.check_destination(what, &plan)?;
+        Ok(plan)
+    }
+
+    fn check_destination(&self, what: &str, plan: &Plan) -> Result<(), Failure> {
+        destination::check(&format!("{what} {}", self.study.display()), &plan.study.out, destination::of_study)
+    }
+
+    fn read(&self) -> Result<Study, StudyError> {
+        let paths = StudyPaths { model: self.model.clone(), data: self.data.clone(), out: self.out.clone() };
+        Study::read(&self.study, &paths)
+    }
+
+    fn failure(&self, what: &str) -> impl Fn(StudyError) -> Failure {
+        let what = format!("{what} {}", self.study.display());
+        move |error| Failure::study(what.clone(), &error)
     }
 
     /// The same arguments, for another process.
@@ -42,4 +68,20 @@ impl StudyArgs {
         let given = flags.into_iter().filter_map(|(flag, path)| Some([PathBuf::from(flag), path.clone()?]));
         std::iter::once(self.study.clone()).chain(given.flatten()).collect()
     }
+}
+
+/// What to tell who is about to train runs that are likely to learn nothing; None if there are none.
+pub(crate) fn warning(plan: &Plan) -> Option<String> {
+    let short = too_short(plan);
+    let one = |(task, steps, needed): &(&PlannedTask, u64, u64)| {
+        format!("{} as {} ({steps} steps of {needed})", task.task.name, task.role)
+    };
+    let list: Vec<String> = short.iter().map(one).collect();
+    (!short.is_empty()).then(|| {
+        format!(
+            "warning: too few steps; runs this short mostly give every example the same label: {}\n  hint: raise epochs, \
+             max_train or learning_rate; the numbers come from docs/results/collapse.md",
+            list.join(", ")
+        )
+    })
 }

@@ -50,7 +50,9 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
 }
 
 fn train(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
-    let plan = args.study.plan_to_write("cannot work on")?;
+    let what = "cannot work on";
+    // `stepstone run` has planned a moment ago; its workers need not read all data again.
+    let plan = if args.watched { args.study.kept_plan(what) } else { args.study.plan_to_write(what) }?;
     let stop = stop::flag().map_err(Failure::system)?;
     if args.watched {
         follow(Arc::clone(&stop));
