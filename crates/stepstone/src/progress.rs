@@ -74,6 +74,7 @@ impl Board {
     /// Takes the live line of a run away.
     pub(crate) fn end_run(&mut self, id: &str) {
         if let (Some(screen), Some(bar)) = (&self.screen, self.runs.remove(id)) {
+            bar.finish_and_clear(); // `remove` alone leaves the line standing until something else is drawn
             screen.remove(&bar);
         }
     }

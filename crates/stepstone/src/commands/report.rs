@@ -73,6 +73,7 @@ fn claim_folder(plan: &Plan) -> Result<(), Failure> {
 
 fn write(plan: &Plan, name: &str, text: &str) -> Result<PathBuf, Failure> {
     let path = plan.study.out.join(name);
+    fs::create_dir_all(&plan.study.out).map_err(|error| Failure::write(&plan.study.out, &error))?;
     write_atomically(&path, text.as_bytes()).map_err(|error| Failure::write(&path, &error))?;
     Ok(path)
 }

@@ -42,7 +42,7 @@ fn a_study_is_summed_up_and_written_out() {
     let (place, output) = analyze(&study(), &["--out", "results"]);
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
     let summary = out(&output);
-    for words in ["mnli", "+5.0*", "Findings", "[Best start]", "Read: 36 observations", "written to results"] {
+    for words in ["mnli", "+5.0*", "Findings", "Best there", "Read: 36 observations", "written to results"] {
         assert!(summary.contains(words), "{words} is not in\n{summary}");
     }
     assert!(!summary.contains('\u{1b}'), "no colour into a pipe");

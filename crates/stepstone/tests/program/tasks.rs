@@ -77,7 +77,7 @@ fn show_tells_what_the_model_sees() {
     assert_eq!((json["gold"].as_str(), json["texts"].as_array().map(Vec::len)), (Some("0"), Some(2)));
     for (more, code, want) in [
         (["--example", "8"], 64, "there is no example 8 in the train split of copa\n  hint: give a number from 0 to 7"),
-        (["--model", "nowhere"], 66, "nowhere/config.json"),
+        (["--model", "nowhere"], 66, "nowhere does not exist"),
         (["--split", "test"], 64, "possible values: train, dev"),
     ] {
         let output = shown(&more);
