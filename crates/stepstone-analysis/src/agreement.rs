@@ -21,7 +21,7 @@ const TOP: usize = 3;
 /// How far two analyses agree.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Agreement {
-    /// [`SCHEMA`].
+    /// Name and version of this format.
     pub schema: String,
     /// Study and encoder of the first analysis.
     pub first: Source,

@@ -26,7 +26,7 @@ pub(crate) const SCHEMA: &str = "stepstone.analysis/1";
 /// The analysis of one study with one encoder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Analysis {
-    /// [`SCHEMA`].
+    /// Name and version of this format.
     pub schema: String,
     /// Name of the study; may be empty.
     pub study: String,

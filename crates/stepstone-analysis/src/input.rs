@@ -18,7 +18,7 @@ pub use error::{InputError, Problem};
 pub use observations::{Observations, ObservationsFile};
 pub(crate) use observations::{Outcome, RunScore};
 
-/// Reads a file in the schema of [`crate::observation::COLUMNS`]: columns in any order, unknown ones ignored. Large
+/// Reads a file in the schema of `crate::observation::COLUMNS`: columns in any order, unknown ones ignored. Large
 /// files are parsed on the threads of the current rayon pool; what is read does not depend on their number.
 /// # Errors
 /// The first problem in the order of the file, with its line: a column that is missing, a cell that cannot be read,

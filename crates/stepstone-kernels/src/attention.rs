@@ -1,7 +1,7 @@
 //! Self-attention inside each sequence of a packed batch, forward and backward.
 //!
 //! Work items are sequences. Within one, each head's operands are copied into a small padded scratch and multiplied by
-//! [`product`], whose inner loops run over whole lanes. The whole score matrix of a head is kept: sentences and pairs are a
+//! `product`, whose inner loops run over whole lanes. The whole score matrix of a head is kept: sentences and pairs are a
 //! few dozen to a few hundred tokens long, so it fits the cache, and tiling over keys would save nothing.
 
 mod backward;

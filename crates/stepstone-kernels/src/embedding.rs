@@ -24,7 +24,7 @@ pub struct Tables<T> {
     pub token_type: T,
 }
 
-/// out[t] = word[ids[t]] + position[positions[t]] + token_type[type_ids[t]], rows of `hidden`.
+/// `out[t] = word[ids[t]] + position[positions[t]] + token_type[type_ids[t]]`, rows of `hidden`.
 ///
 /// # Panics
 /// If a row lies outside its table or a length does not fit.

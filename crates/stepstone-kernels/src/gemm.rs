@@ -1,9 +1,9 @@
 //! Matrix products of a linear layer: forward, data gradient, weight gradient.
 //!
-//! Each is c = a b. First b is packed into panels as wide as a tile ([`panels`]), then blocks of c's rows are computed by
-//! register tiles ([`block`]) and finished (bias, GELU) while they are in the cache. Tiles read rows of a where they lie; where
-//! a is the transpose of a matrix in memory, each block packs its own part ([`groups`]). Machines without vectors go through
-//! the `gemm` crate, block by block ([`portable`]).
+//! Each is c = a b. First b is packed into panels as wide as a tile (`panels`), then blocks of c's rows are computed by
+//! register tiles (`block`) and finished (bias, GELU) while they are in the cache. Tiles read rows of a where they lie; where
+//! a is the transpose of a matrix in memory, each block packs its own part (`groups`). Machines without vectors go through
+//! the `gemm` crate, block by block (`portable`).
 
 mod block;
 mod groups;

@@ -1,6 +1,6 @@
 //! Picking rows of a matrix, and the gradient of that.
 
-/// out[i] = x[rows[i]], rows of `columns`.
+/// `out[i] = x[rows[i]]`, rows of `columns`.
 ///
 /// # Panics
 /// If a row lies outside `x` or the lengths do not fit.
@@ -11,7 +11,7 @@ pub fn gather(columns: usize, x: &[f32], rows: &[u32], out: &mut [f32]) {
     }
 }
 
-/// d_x[rows[i]] += d_out[i], in order.
+/// `d_x[rows[i]] += d_out[i]`, in order.
 ///
 /// # Panics
 /// If a row lies outside `d_x` or the lengths do not fit.

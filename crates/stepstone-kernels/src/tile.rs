@@ -59,7 +59,7 @@ pub(crate) fn cover<S: Simd, P: Tiled>(simd: S, rows: usize, product: &mut P) {
     }
 }
 
-/// sums[r] += sum over k below `depth` of left[row + r][k] * right(k).
+/// `sums[r]` += sum over k below `depth` of `left[row + r][k] * right(k)`.
 // k ascends and each step is one fused multiply-add, so the bits of an element depend neither on the tile's size nor on
 // the width of vectors.
 #[inline(always)]

@@ -3,7 +3,7 @@
 use pulp::Simd;
 use std::ops::Range;
 
-/// out[k][row] = data[row][k] for `rows` rows, `stride` apart, of which `depth` values count; rows of `out` are `width` long
+/// `out[k][row] = data[row][k]` for `rows` rows, `stride` apart, of which `depth` values count; rows of `out` are `width` long
 /// and keep what lies beyond.
 #[inline(always)]
 pub(crate) fn transpose<S: Simd>(

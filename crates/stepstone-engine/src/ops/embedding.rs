@@ -9,7 +9,7 @@ use crate::reference_run::Run;
 use crate::value::Value;
 use stepstone_kernels::embedding::{self, Indices, Tables};
 
-/// out = word[id] + position[p] + token_type[t]. Tables `[entries, h]`, out `[T, h]`.
+/// `out = word[id] + position[p] + token_type[t]`. Tables `[entries, h]`, out `[T, h]`.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the formula names them")]
 pub struct Embedding {
@@ -21,7 +21,7 @@ pub struct Embedding {
     pub out: Value,
 }
 
-/// d_table[row] += d_out of every token that read the row, in token order.
+/// `d_table[row] += d_out` of every token that read the row, in token order.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the formula names them")]
 pub struct EmbeddingBackward {

@@ -7,7 +7,7 @@ use crate::reference_run::Run;
 use crate::value::Value;
 use stepstone_kernels::{Write, rows};
 
-/// out[s] = x[cu_seqlens[s]]. x `[T, h]`, out `[S, h]`.
+/// `out[s] = x[cu_seqlens[s]]`. x `[T, h]`, out `[S, h]`.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the formula names them")]
 pub struct FirstToken {
@@ -15,7 +15,7 @@ pub struct FirstToken {
     pub out: Value,
 }
 
-/// d_x[cu_seqlens[s]] += d_out[s]; where this is the first gradient of x, the other rows become 0.
+/// `d_x[cu_seqlens[s]] += d_out[s]`; where this is the first gradient of x, the other rows become 0.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the formula names them")]
 pub struct FirstTokenBackward {
