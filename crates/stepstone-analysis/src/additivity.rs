@@ -86,7 +86,7 @@ pub(crate) fn additivity(
     intermediates: &[String],
     targets: &[String],
 ) -> Option<Additivity> {
-    let map = Map::new(deltas, intermediates.len(), targets.len());
+    let map = KnownCells::new(deltas, intermediates.len(), targets.len());
     let (rows, columns, n) = (map.rows.len(), map.columns.len(), map.cells.len());
     let values: Vec<f64> = map.cells.iter().map(|cell| cell.value).collect();
     let ss_total = squares_about_mean(&values);
@@ -130,19 +130,19 @@ pub(crate) fn additivity(
 
 /// A cell with a delta; its row and column count only those that have one.
 #[derive(Debug, Clone, Copy)]
-struct Cell {
+struct KnownCell {
     row: usize,
     column: usize,
     value: f64,
 }
 
 /// The cells of a map that have a delta.
-struct Map {
+struct KnownCells {
     /// Row numbers in the full map.
     rows: Vec<usize>,
     /// Column numbers in the full map.
     columns: Vec<usize>,
-    cells: Vec<Cell>,
+    cells: Vec<KnownCell>,
 }
 
 /// The additive model, fitted.
@@ -154,7 +154,7 @@ struct Fit {
     residuals: Vec<f64>,
 }
 
-impl Map {
+impl KnownCells {
     fn new(deltas: &[Vec<Option<f64>>], rows: usize, columns: usize) -> Self {
         let rows: Vec<usize> = (0..rows).filter(|&row| deltas[row].iter().any(Option::is_some)).collect();
         let columns: Vec<usize> =
@@ -162,7 +162,7 @@ impl Map {
         let mut cells = Vec::new();
         for (row, &of_row) in rows.iter().enumerate() {
             for (column, &of_column) in columns.iter().enumerate() {
-                cells.extend(deltas[of_row][of_column].map(|value| Cell { row, column, value }));
+                cells.extend(deltas[of_row][of_column].map(|value| KnownCell { row, column, value }));
             }
         }
         Self { rows, columns, cells }
@@ -185,7 +185,7 @@ impl Map {
         let solution = solve(normal, right)?;
         let (mu, effects) = solution.split_first()?;
         let (row_effects, column_effects) = effects.split_at(rows);
-        let fitted = |cell: &Cell| mu + row_effects[cell.row] + column_effects[cell.column];
+        let fitted = |cell: &KnownCell| mu + row_effects[cell.row] + column_effects[cell.column];
         let residuals = self.cells.iter().zip(values).map(|(cell, value)| value - fitted(cell)).collect();
         Some(Fit { mu: *mu, rows: row_effects.to_vec(), columns: column_effects.to_vec(), residuals })
     }
@@ -206,14 +206,14 @@ impl Map {
     }
 
     /// Sum of squares about the means of groups of cells: what a model of one factor leaves.
-    fn squares_within(&self, group: impl Fn(&Cell) -> usize) -> f64 {
+    fn squares_within(&self, group: impl Fn(&KnownCell) -> usize) -> f64 {
         let mut groups = vec![Vec::new(); self.rows.len().max(self.columns.len())];
         self.cells.iter().for_each(|cell| groups[group(cell)].push(cell.value));
         groups.iter().map(|values| squares_about_mean(values)).sum()
     }
 
     fn mean_noise(&self, noise: &[Vec<Option<f64>>]) -> Option<f64> {
-        let of_cell = |cell: &Cell| noise[self.rows[cell.row]][self.columns[cell.column]];
+        let of_cell = |cell: &KnownCell| noise[self.rows[cell.row]][self.columns[cell.column]];
         let known: Vec<f64> = self.cells.iter().filter_map(of_cell).collect();
         (!known.is_empty()).then(|| mean(&known))
     }
@@ -264,7 +264,7 @@ mod tests {
         assert!((found - want).abs() < 1e-9, "{found} vs {want}");
     }
 
-    /// Reference: statsmodels 0.15.0 `ols`.
+    /// Reference: statsmodels 0.15.0 `ols`, printed by tools/golden/make_analysis_hand.py.
     #[test]
     fn four_by_three_by_statsmodels() {
         let deltas = [[1.2, 0.3, 2.1], [0.4, -0.5, 0.9], [2.0, 1.9, 4.0], [-1.0, -0.2, -2.2]];

@@ -244,9 +244,10 @@ mod tests {
         names.iter().zip(first.iter().zip(second)).map(of).collect()
     }
 
-    /// By hand: Lin's formula over the five pairs.
+    /// Reference: Lin's 2 cov / (var + var + (mean - mean)^2), and SciPy 1.17.1 `spearmanr` and `hypergeom`, printed by
+    /// tools/golden/make_analysis_hand.py.
     #[test]
-    fn five_deltas_by_hand() {
+    fn five_deltas_by_formula() {
         let names: Vec<String> = (0..5).map(|i| format!("i{i}")).collect();
         let cells = cells(&names, &[1.0, 2.5, -0.5, 3.0, 0.2], &[0.8, 2.0, 0.1, 3.6, -0.4]);
         let found = delta_agreement(&cells);
@@ -258,7 +259,7 @@ mod tests {
         assert_eq!(overlap(&cells[..3]), None);
     }
 
-    /// Reference: SciPy 1.17.1 `stats.hypergeom`.
+    /// Reference: SciPy 1.17.1 `hypergeom`, printed by tools/golden/make_analysis_hand.py.
     #[test]
     fn overlap_of_three_among_eleven_by_the_hypergeometric() {
         assert!((overlap_p(3, 11, 2) - 0.151_515_151_5).abs() < 1e-9);

@@ -117,7 +117,7 @@ pub enum SeMethod {
 
 /// The average of one start point over the common targets, the baseline's mean not yet taken off.
 #[derive(Debug, Clone, Copy)]
-struct Column {
+struct AverageColumn {
     precision: Option<Precision>,
     method: SeMethod,
 }
@@ -132,7 +132,7 @@ pub(crate) fn averages(grid: &Grid<'_>, map: &Map, table: &Deltas, options: &Opt
     let column = |intermediate: usize| column(&rows_map, map, &common, intermediate);
     // The baseline is treated like an intermediate: its average is estimated once and used for every row.
     let baseline = grid.baseline.map(column);
-    let columns: Vec<Column> = grid.intermediates.iter().map(|&intermediate| column(intermediate)).collect();
+    let columns: Vec<AverageColumn> = grid.intermediates.iter().map(|&intermediate| column(intermediate)).collect();
 
     let mut rows: Vec<Average> = Vec::with_capacity(columns.len());
     for (place, (&intermediate, column)) in grid.intermediates.iter().zip(&columns).enumerate() {
@@ -212,11 +212,11 @@ fn row_sums(study: &Observations, map: &Map, common: &[usize]) -> BTreeMap<(u32,
     sums
 }
 
-fn column(rows: &Map, cells: &Map, common: &[usize], intermediate: usize) -> Column {
+fn column(rows: &Map, cells: &Map, common: &[usize], intermediate: usize) -> AverageColumn {
     match rows.estimate(0, intermediate) {
         // Two complete rows are the fewest that show how targets of one checkpoint move together.
-        Some(average) if average.n >= 2 => Column { precision: average.precision, method: SeMethod::Rows },
-        _ => Column { precision: from_cells(cells, common, intermediate), method: SeMethod::Cells },
+        Some(average) if average.n >= 2 => AverageColumn { precision: average.precision, method: SeMethod::Rows },
+        _ => AverageColumn { precision: from_cells(cells, common, intermediate), method: SeMethod::Cells },
     }
 }
 
@@ -251,7 +251,7 @@ impl Average {
         }
     }
 
-    fn test(&mut self, own: Column, baseline: Option<Column>, options: &Options) {
+    fn test(&mut self, own: AverageColumn, baseline: Option<AverageColumn>, options: &Options) {
         let (Some(mean), Some(baseline)) = (self.mean, baseline) else { return };
         let Some((x, y)) = own.precision.zip(baseline.precision) else { return };
         let Some(test) = compare(mean, x, y, options.method, options.alpha.value()) else { return };
@@ -292,7 +292,7 @@ impl Average {
     }
 }
 
-fn rank(rows: &mut [Average], columns: &[Column], options: &Options) {
+fn rank(rows: &mut [Average], columns: &[AverageColumn], options: &Options) {
     let ranked: Vec<Ranked> = rows
         .iter()
         .zip(columns)

@@ -13,7 +13,7 @@ use crate::map::Map;
 use crate::multiple::{holm, over_defined};
 use crate::options::Options;
 
-use probability::{Posterior, Tables, probabilities};
+use probability::{Posterior, TailTables, probabilities};
 use shrinkage::{Shrunk, shrink};
 
 /// The candidates for the start of one target.
@@ -72,7 +72,7 @@ struct Known {
 /// The best start for every target of a map.
 pub(crate) fn best(grid: &Grid<'_>, map: &Map, options: &Options) -> Vec<Best> {
     let candidates: Vec<Vec<Known>> = (0..map.tasks.len()).map(|place| candidates(grid, map, place)).collect();
-    let tables = Tables::new(candidates.iter().flatten().map(|known| known.precision.df));
+    let tables = TailTables::new(candidates.iter().flatten().map(|known| known.precision.df));
     let each = candidates.par_iter().enumerate();
     each.map(|(place, known)| best_start(grid, map, place, known, &tables, options)).collect()
 }
@@ -93,7 +93,14 @@ fn candidates(grid: &Grid<'_>, map: &Map, place: usize) -> Vec<Known> {
     [baseline].into_iter().chain(grid.intermediates.iter().copied().filter_map(known)).collect()
 }
 
-fn best_start(grid: &Grid<'_>, map: &Map, place: usize, known: &[Known], tables: &Tables, options: &Options) -> Best {
+fn best_start(
+    grid: &Grid<'_>,
+    map: &Map,
+    place: usize,
+    known: &[Known],
+    tables: &TailTables,
+    options: &Options,
+) -> Best {
     let task = &grid.study.tasks[map.tasks[place]];
     let mut found =
         Best { task: task.name.clone(), tau2: None, center: None, top: None, top_shrunk: None, candidates: Vec::new() };

@@ -161,7 +161,7 @@ fn cell(grid: &Grid<'_>, maps: &MapPair<'_>, intermediate: usize, place: usize, 
     let task = maps.keep.tasks[place];
     let arm = grid.arm(task, intermediate);
     let base = grid.baseline.map(|baseline| grid.arm(task, baseline));
-    let pair = Pair { grid, task, intermediate, place };
+    let pair = ArmPair { grid, task, intermediate, place };
     // The order matters: a cell without scores is missing whatever its baseline lacks.
     let status = match base {
         _ if arm.all.is_empty() => CellStatus::Missing,
@@ -190,14 +190,14 @@ fn cell(grid: &Grid<'_>, maps: &MapPair<'_>, intermediate: usize, place: usize, 
 }
 
 /// Where the two arms of a cell stand.
-struct Pair<'a> {
+struct ArmPair<'a> {
     grid: &'a Grid<'a>,
     task: usize,
     intermediate: usize,
     place: usize,
 }
 
-impl Pair<'_> {
+impl ArmPair<'_> {
     fn difference(&self, map: &Map, options: &Options) -> Difference {
         let x = map.estimate(self.place, self.intermediate);
         let y = self.grid.baseline.and_then(|baseline| map.estimate(self.place, baseline));

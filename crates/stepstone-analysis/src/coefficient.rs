@@ -138,7 +138,7 @@ pub(crate) fn dot(x: &[f64], y: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
-    /// Reference: SciPy 1.17.1 `spearmanr`, `kendalltau` and `pearsonr`.
+    /// Reference: SciPy 1.17.1 `spearmanr`, `kendalltau` and `pearsonr`, printed by tools/golden/make_analysis_hand.py.
     #[test]
     fn eight_rows_with_ties_by_scipy() {
         let (x, y) = ([1.0, 2.0, 2.0, 3.0, 4.0, 5.0, 6.0, 6.0], [2.0, 1.0, 3.0, 3.0, 5.0, 4.0, 7.0, 6.0]);
@@ -152,9 +152,10 @@ mod tests {
         }
     }
 
-    /// Reference: SciPy 1.17.1 `stats.t` for the p-value; the interval by hand from Bonett and Wright's formula.
+    /// Reference: SciPy 1.17.1 `t` for the p-value, and Bonett and Wright's formula for the interval, printed by
+    /// tools/golden/make_analysis_hand.py.
     #[test]
-    fn eleven_intermediates_by_hand() {
+    fn eleven_intermediates_by_formula() {
         assert!((correlation_p(0.7, 9.0).unwrap() - 0.016_470_978_8).abs() < 1e-9);
         let (lo, hi) = spearman_interval(0.7, 11, 0.05).unwrap();
         assert!((lo - 0.093_830_943_4).abs() < 1e-9 && (hi - 0.927_541_493_3).abs() < 1e-9, "{lo} {hi}");

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
     use crate::moments::{mean, variance};
 
-    /// Reference: SciPy 1.17.1 `ttest_ind(equal_var=False)`.
+    /// Reference: SciPy 1.17.1 `ttest_ind(equal_var=False)`, printed by tools/golden/make_analysis_hand.py.
     #[test]
     fn welch_by_scipy() {
         let (x, y) = ([71.2, 72.5, 70.9], [69.8, 70.1, 70.6]);

@@ -2,8 +2,7 @@
 //!
 //! The rows of the score table are restarts, and restarts of one intermediate task are not independent: tested as if they
 //! were, 16 to 26 % of true nulls are rejected at 0.05 (docs/statistics.md). The headline is therefore the correlation
-//! of the
-//! intermediates' means with a cluster permutation test; the correlation over all rows is reported beside it.
+//! of the intermediates' means with a cluster permutation test; the correlation over all rows is reported beside it.
 
 mod cluster_bootstrap;
 mod cluster_permutation;

@@ -95,7 +95,7 @@ fn degenerate_runs(study: &Observations) -> Vec<DegenerateRun> {
 
 /// A 2 x 2 table of one target: degenerate and clean runs of an intermediate, then of the baseline.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Table {
+pub(crate) struct Stratum {
     /// Degenerate runs from the intermediate.
     pub degenerate: usize,
     /// Clean runs from the intermediate.
@@ -106,11 +106,11 @@ pub(crate) struct Table {
     pub base_clean: usize,
 }
 
-fn tables(grid: &Grid<'_>, intermediate: usize) -> Vec<Table> {
+fn tables(grid: &Grid<'_>, intermediate: usize) -> Vec<Stratum> {
     let Some(baseline) = grid.baseline else { return Vec::new() };
     let table = |task: usize| {
         let (own, base) = (grid.arm(task, intermediate), grid.arm(task, baseline));
-        Table {
+        Stratum {
             degenerate: own.degenerate(),
             clean: own.clean.len(),
             base_degenerate: base.degenerate(),
@@ -122,7 +122,7 @@ fn tables(grid: &Grid<'_>, intermediate: usize) -> Vec<Table> {
 
 /// Cochran-Mantel-Haenszel over strata with the 0.5 continuity correction: X^2 on one degree of freedom and its p.
 /// `None` if no stratum has variance. Reference: `StratifiedTable.test_null_odds(correction=True)` of statsmodels.
-pub(crate) fn cmh(tables: &[Table]) -> Option<(f64, f64)> {
+pub(crate) fn cmh(tables: &[Stratum]) -> Option<(f64, f64)> {
     let (mut excess, mut variance) = (0.0, 0.0);
     for table in tables {
         let (a, n1) = (table.degenerate as f64, (table.degenerate + table.clean) as f64);
@@ -144,11 +144,11 @@ pub(crate) fn cmh(tables: &[Table]) -> Option<(f64, f64)> {
 mod tests {
     use super::*;
 
-    /// Reference: statsmodels 0.15.0 `StratifiedTable`.
+    /// Reference: statsmodels 0.15.0 `StratifiedTable`, printed by tools/golden/make_analysis_hand.py.
     #[test]
     fn three_strata_by_statsmodels() {
         let table =
-            |degenerate, clean, base_degenerate, base_clean| Table { degenerate, clean, base_degenerate, base_clean };
+            |degenerate, clean, base_degenerate, base_clean| Stratum { degenerate, clean, base_degenerate, base_clean };
         let (statistic, p) = cmh(&[table(1, 2, 0, 3), table(2, 1, 0, 3), table(1, 2, 1, 2)]).unwrap();
         assert!((statistic - 0.952_380_952_4).abs() < 1e-9, "{statistic}");
         assert!((p - 0.329_113_986_0).abs() < 1e-9, "{p}");

@@ -34,9 +34,10 @@ fn expected_best_of(best_first: &[f64], n: usize) -> f64 {
 mod tests {
     use super::*;
 
-    /// By hand: sums of v_i C(i - 1, n - 1) / C(5, n).
+    /// Reference: the mean over all draws of n of the 5 scores of the best in the draw, listed one by one by
+    /// tools/golden/make_analysis_hand.py.
     #[test]
-    fn five_scores_by_hand() {
+    fn five_scores_by_listing_every_draw() {
         let want = [59.8, 63.2, 64.3, 65.2, 66.0];
         let scores = [60.0, 62.0, 61.0, 66.0, 50.0];
         let found = expected_best(&scores, true);

@@ -48,7 +48,7 @@ mod tests {
             }
         }
         for run in runs.iter_mut().take(constant) {
-            (run.score, run.n_distinct_pred) = (Some(0.53), Some(1));
+            (run.score, run.training.n_distinct_pred) = (Some(0.53), Some(1));
         }
         for start in ["mnli", "sst2"] {
             runs.extend((0..2).map(|seed| Observation::new(start, seed, start, Role::Intermediate, 0.7)));

@@ -1,6 +1,5 @@
 //! Dependence of the correlations on damaged intermediates: how many stay significant when the most damaged
-//! intermediates are left out, one after
-//! the other.
+//! intermediates are left out, one after the other.
 
 use serde::{Deserialize, Serialize};
 

@@ -46,6 +46,6 @@ pub use agreement::{Agreement, agreement};
 pub use analysis::{Analyses, Analysis};
 pub use analyze::analyze;
 pub use input::{InputError, Observations, ObservationsFile, Problem, parse, read};
-pub use observation::{Observation, Role, Status, write_observations};
+pub use observation::{Observation, Origin, Role, Scoring, Sizes, Status, TrainingFacts, write_observations};
 pub use options::{Alpha, Family, Method, Mode, Options};
 pub use rng::SplitMix64;

@@ -184,9 +184,10 @@ mod tests {
         [a, b].map(|s2| TaskArms { step: 0.0, arms: s2.iter().map(|&s2| (3, s2)).collect() }).to_vec()
     }
 
-    /// Reference: the same formulas over `scipy.special.digamma` and `polygamma`, SciPy 1.17.1.
+    /// Reference: Smyth's formulas over `digamma`, `polygamma`, `brentq` and `t` of SciPy 1.17.1, printed by
+    /// tools/golden/make_analysis_hand.py.
     #[test]
-    fn two_tasks_of_five_arms_by_hand() {
+    fn two_tasks_of_five_arms_by_formula() {
         let (a, b) = ([0.02, 1.5, 0.3, 4.0, 0.6], [0.5, 9.5, 2.2, 30.0, 4.0]);
         let prior = fit(&tasks(&a, &b));
         close(prior.df, 2.074_098_564_2);
@@ -214,7 +215,8 @@ mod tests {
         got.iter().zip(want).for_each(|(got, want)| close(*got, want));
     }
 
-    /// By hand: these variances differ less than chance alone would make them differ.
+    /// These variances differ less than chance alone would make them differ: the prior is the mean variance of the task.
+    /// Printed by tools/golden/make_analysis_hand.py.
     #[test]
     fn even_variances_give_an_infinite_prior_df() {
         let prior = fit(&tasks(&[0.5, 0.6, 0.55, 0.45], &[4.0, 5.0, 4.4, 5.2]));

@@ -46,7 +46,7 @@ fn ascending(p: &[f64]) -> Vec<usize> {
 mod tests {
     use super::*;
 
-    /// Reference: statsmodels 0.15.0 `multipletests`.
+    /// Reference: statsmodels 0.15.0 `multipletests`, printed by tools/golden/make_analysis_hand.py.
     #[test]
     fn five_p_values_by_statsmodels() {
         let p = [0.001, 0.04, 0.03, 0.005, 0.2];

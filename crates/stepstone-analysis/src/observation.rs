@@ -70,14 +70,13 @@ impl Status {
 }
 
 /// One (run, metric): the score of one restart of one start point on one task. Empty text and `None` are empty cells.
+///
+/// The groups exist for the reader of the code; the file is flat, and its columns stand in the order of the private enum
+/// `Column`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
-    /// Name of the study.
-    pub study: String,
-    /// Id of the run; the metrics of one run share it.
-    pub run_id: String,
-    /// Name of the pretrained encoder.
-    pub encoder: String,
+    /// Where the line comes from.
+    pub origin: Origin,
     /// The intermediate task, or the baseline's name `none`.
     pub intermediate: String,
     /// The restart; (intermediate, seed) is a row of the score table.
@@ -86,16 +85,54 @@ pub struct Observation {
     pub task: String,
     /// Role of the task.
     pub role: Role,
+    /// In the metric's own scale (accuracy 0..1).
+    pub score: Option<f64>,
+    /// How the score is to be read.
+    pub scoring: Scoring,
+    /// Sizes of the task and of the intermediate task.
+    pub sizes: Sizes,
+    /// What the training left.
+    pub training: TrainingFacts,
+    /// How the run ended.
+    pub status: Status,
+}
+
+/// Study, run, encoder and recipe of an observation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Name of the study.
+    pub study: String,
+    /// Id of the run; the metrics of one run share it.
+    pub run_id: String,
+    /// Name of the pretrained encoder.
+    pub encoder: String,
+    /// Hash of the recipe.
+    pub recipe: String,
+}
+
+/// The metric of a score and how it turns into points.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scoring {
     /// Name of the metric; `accuracy` switches on the rounding floor of the variances.
     pub metric: String,
     /// Exactly one metric of a (run, task) is primary.
     pub primary: bool,
-    /// In the metric's own scale (accuracy 0..1).
-    pub score: Option<f64>,
     /// Points = score x scale.
     pub scale: Option<f64>,
     /// False for losses and distances.
     pub higher_is_better: bool,
+}
+
+impl Default for Scoring {
+    /// What an empty cell means: the only metric, and higher is better.
+    fn default() -> Self {
+        Self { metric: String::new(), primary: true, scale: None, higher_is_better: true }
+    }
+}
+
+/// How much data a score rests on, and what guessing scores there.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Sizes {
     /// Training examples of the task.
     pub n_train: Option<u64>,
     /// Examples that were scored.
@@ -106,6 +143,11 @@ pub struct Observation {
     pub majority_score: Option<f64>,
     /// Training examples of the intermediate task; 0 for the baseline.
     pub n_intermediate: Option<u64>,
+}
+
+/// Facts about the training, by which degenerate runs are found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TrainingFacts {
     /// Optimizer steps taken.
     pub steps: Option<u64>,
     /// Mean over the last tenth of the steps, in nats.
@@ -116,43 +158,24 @@ pub struct Observation {
     pub degenerate: Option<bool>,
     /// Free text beside the flag.
     pub degenerate_reason: String,
-    /// How the run ended.
-    pub status: Status,
     /// Wall time of the run; empty in our own files, so that a resumed study has the same bytes.
     pub wall_seconds: Option<f64>,
-    /// Hash of the recipe.
-    pub recipe: String,
 }
 
 impl Observation {
     /// A finished run with the five required columns set; the other columns are empty or at their defaults.
     pub fn new(intermediate: &str, seed: i64, task: &str, role: Role, score: f64) -> Self {
         Self {
-            study: String::new(),
-            run_id: String::new(),
-            encoder: String::new(),
+            origin: Origin::default(),
             intermediate: intermediate.to_owned(),
             seed,
             task: task.to_owned(),
             role,
-            metric: String::new(),
-            primary: true,
             score: Some(score),
-            scale: None,
-            higher_is_better: true,
-            n_train: None,
-            n_dev: None,
-            n_classes: None,
-            majority_score: None,
-            n_intermediate: None,
-            steps: None,
-            final_train_loss: None,
-            n_distinct_pred: None,
-            degenerate: None,
-            degenerate_reason: String::new(),
+            scoring: Scoring::default(),
+            sizes: Sizes::default(),
+            training: TrainingFacts::default(),
             status: Status::Ok,
-            wall_seconds: None,
-            recipe: String::new(),
         }
     }
 
@@ -160,45 +183,46 @@ impl Observation {
     /// gives the same bytes.
     fn order(&self, other: &Self) -> Ordering {
         let key = |o: &Self| (o.role.name(), o.seed.to_string());
+        let of_origin = |origin: &Origin| [origin.study.clone(), origin.encoder.clone(), origin.run_id.clone()];
         let ((role, seed), (other_role, other_seed)) = (key(self), key(other));
         // By the words, not by the variants: other programs that sort the file as text get the same order.
         role.cmp(other_role)
             .then_with(|| self.task.cmp(&other.task))
             .then_with(|| self.intermediate.cmp(&other.intermediate))
             .then_with(|| seed.cmp(&other_seed))
-            .then_with(|| self.metric.cmp(&other.metric))
-            .then_with(|| {
-                (&self.study, &self.encoder, &self.run_id).cmp(&(&other.study, &other.encoder, &other.run_id))
-            })
+            .then_with(|| self.scoring.metric.cmp(&other.scoring.metric))
+            .then_with(|| of_origin(&self.origin).cmp(&of_origin(&other.origin)))
     }
 
+    /// The cells of the line, in the order of [`Column::ALL`].
     fn fields(&self) -> [String; Column::COUNT] {
+        let Self { origin, scoring, sizes, training, .. } = self;
         [
-            self.study.clone(),
-            self.run_id.clone(),
-            self.encoder.clone(),
+            origin.study.clone(),
+            origin.run_id.clone(),
+            origin.encoder.clone(),
             self.intermediate.clone(),
             self.seed.to_string(),
             self.task.clone(),
             self.role.name().to_owned(),
-            self.metric.clone(),
-            self.primary.to_string(),
+            scoring.metric.clone(),
+            scoring.primary.to_string(),
             number(self.score),
-            number(self.scale),
-            self.higher_is_better.to_string(),
-            number(self.n_train),
-            number(self.n_dev),
-            number(self.n_classes),
-            number(self.majority_score),
-            number(self.n_intermediate),
-            number(self.steps),
-            number(self.final_train_loss),
-            number(self.n_distinct_pred),
-            number(self.degenerate),
-            self.degenerate_reason.clone(),
+            number(scoring.scale),
+            scoring.higher_is_better.to_string(),
+            number(sizes.n_train),
+            number(sizes.n_dev),
+            number(sizes.n_classes),
+            number(sizes.majority_score),
+            number(sizes.n_intermediate),
+            number(training.steps),
+            number(training.final_train_loss),
+            number(training.n_distinct_pred),
+            number(training.degenerate),
+            training.degenerate_reason.clone(),
             self.status.name().to_owned(),
-            number(self.wall_seconds),
-            self.recipe.clone(),
+            number(training.wall_seconds),
+            origin.recipe.clone(),
         ]
     }
 }
@@ -245,7 +269,7 @@ mod tests {
     #[test]
     fn lines_are_sorted_bytewise_and_numbers_are_shortest() {
         let mut second = Observation::new("none", 2, "rte", Role::Target, 0.1 + 0.2);
-        second.n_dev = Some(277);
+        second.sizes.n_dev = Some(277);
         let observations = [
             Observation::new("qqp, \"x\"", 10, "rte", Role::Target, 1e-7),
             second,
@@ -263,5 +287,34 @@ mod tests {
         let mut reversed = observations;
         reversed.reverse();
         assert_eq!(write_observations(&reversed), text);
+    }
+    /// Every cell holds something else, so that two that change places show.
+    #[test]
+    fn each_field_is_written_under_its_own_column() {
+        let full = Observation {
+            origin: Origin { study: "s".into(), run_id: "id".into(), encoder: "e".into(), recipe: "hash".into() },
+            scoring: Scoring { metric: "f1".into(), primary: false, scale: Some(100.0), higher_is_better: true },
+            sizes: Sizes {
+                n_train: Some(2490),
+                n_dev: Some(277),
+                n_classes: Some(2),
+                majority_score: Some(0.53),
+                n_intermediate: Some(392_702),
+            },
+            training: TrainingFacts {
+                steps: Some(780),
+                final_train_loss: Some(0.25),
+                n_distinct_pred: Some(1),
+                degenerate: Some(false),
+                degenerate_reason: "none".into(),
+                wall_seconds: Some(12.5),
+            },
+            status: Status::Timeout,
+            ..Observation::new("mnli", 7, "rte", Role::Probe, 0.75)
+        };
+        let text = write_observations(&[full]);
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+        let pairs: Vec<String> = lines[0].iter().zip(&lines[1]).map(|(name, cell)| format!("{name}={cell}")).collect();
+        insta::assert_snapshot!(pairs.join(" "), @"study=s run_id=id encoder=e intermediate=mnli seed=7 task=rte role=probe metric=f1 primary=false score=0.75 scale=100 higher_is_better=true n_train=2490 n_dev=277 n_classes=2 majority_score=0.53 n_intermediate=392702 steps=780 final_train_loss=0.25 n_distinct_pred=1 degenerate=false degenerate_reason=none status=timeout wall_seconds=12.5 recipe=hash");
     }
 }

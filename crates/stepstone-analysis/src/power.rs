@@ -31,8 +31,7 @@ pub(crate) fn power(task: &str, sd: Option<f64>, alpha: f64, power: f64) -> Powe
 }
 
 /// The smallest n >= 2 with n >= 2 (sd/difference)^2 (t(1 - alpha/2) + t(power))^2 on 2 n - 2 degrees of freedom: two
-/// arms
-/// of n restarts each. Within one of `solve_power`. `None` if no number is enough.
+/// arms of n restarts each. Within one of `solve_power`. `None` if no number is enough.
 pub(crate) fn seeds_needed(sd: f64, difference: f64, alpha: f64, power: f64) -> Option<u64> {
     // Two arms of n restarts: the variance of the difference is 2 sd^2 / n.
     let scale = 2.0 * (sd / difference).powi(2);
@@ -54,8 +53,8 @@ pub(crate) fn seeds_needed(sd: f64, difference: f64, alpha: f64, power: f64) -> 
 mod tests {
     use super::*;
 
-    /// The formula with SciPy 1.17.1's quantiles; the table is statsmodels' `solve_power` rounded
-    /// up, is never more than one away.
+    /// Reference: for each alpha the formula with SciPy 1.17.1's `t.ppf`, then statsmodels 0.15.0 `solve_power` rounded up,
+    /// which is never more than one away. Both are printed by tools/golden/make_analysis_hand.py.
     #[test]
     fn seeds_are_those_of_the_formula() {
         let effects = [0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0];

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::moments::mean;
 use crate::special::f_sf;
-use crate::table::{Column, ScoreTable};
+use crate::table::{ScoreColumn, ScoreTable};
 
 /// The intraclass correlation of one task. `None` is undefined; a task whose `icck` is below 0.5 is too noisy
 /// for correlations.
@@ -37,13 +37,13 @@ pub(crate) fn reliability(table: &ScoreTable) -> Vec<Reliability> {
 }
 
 /// Scores of each intermediate that has one.
-fn groups(table: &ScoreTable, column: &Column) -> Vec<Vec<f64>> {
+fn groups(table: &ScoreTable, column: &ScoreColumn) -> Vec<Vec<f64>> {
     let scored = table.rows.iter().zip(&column.scores).filter_map(|(row, score)| Some((row.intermediate, (*score)?)));
     let scored: Vec<(u32, f64)> = scored.collect();
     scored.chunk_by(|a, b| a.0 == b.0).map(|group| group.iter().map(|(_, score)| *score).collect()).collect()
 }
 
-fn of_column(column: &Column, groups: &[Vec<f64>]) -> Reliability {
+fn of_column(column: &ScoreColumn, groups: &[Vec<f64>]) -> Reliability {
     let (k, n) = (groups.len(), groups.iter().map(Vec::len).sum());
     let undefined =
         Reliability { task: column.task.clone(), k, n, icc1: None, icck: None, f: None, p: None, sem: None };
@@ -98,11 +98,12 @@ mod tests {
     use crate::observation::Role;
 
     fn of(groups: &[&[f64]]) -> Reliability {
-        let column = Column { task: "rte".to_owned(), role: Role::Target, scores: Vec::new() };
+        let column = ScoreColumn { task: "rte".to_owned(), role: Role::Target, scores: Vec::new() };
         of_column(&column, &groups.iter().map(|group| group.to_vec()).collect::<Vec<_>>())
     }
 
-    /// Reference: pingouin 0.7.0 `intraclass_corr`.
+    /// Reference: pingouin 0.7.0 `intraclass_corr`; `sem` is the root of the mean variance. Printed by
+    /// tools/golden/make_analysis_hand.py.
     #[test]
     fn four_intermediates_by_pingouin() {
         let found = of(&[&[70.1, 71.0, 69.5], &[72.2, 73.1, 72.0], &[68.0, 69.9, 68.4], &[74.1, 73.0, 75.2]]);

@@ -1,4 +1,4 @@
-//! SplitMix64: the random numbers of permutations and resamples, the same in every implementation of the specification.
+//! SplitMix64: the random numbers of permutations and resamples, in ten lines that any language can repeat.
 //!
 //! Source: Steele, Lea and Flood 2014 (Fast splittable pseudorandom number generators, OOPSLA); the page
 //! docs/statistics.md says which numbers are drawn for what.
@@ -67,9 +67,9 @@ pub(crate) fn resample_weights(seed: u64, count: u32, k: usize) -> Vec<u32> {
 mod tests {
     use super::*;
 
-    /// Reference: the generator's published C code, stepped in Python; the permutations by the same script.
+    /// Reference: the generator written a second time, in Python: tools/golden/make_analysis_hand.py.
     #[test]
-    fn streams_are_those_of_the_specification() {
+    fn streams_equal_those_of_a_second_implementation() {
         let mut zero = SplitMix64::new(0);
         assert_eq!([zero.next_u64(), zero.next_u64()], [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4]);
         let mut default = SplitMix64::new(20_200_705);

@@ -10,14 +10,14 @@ pub(crate) struct ScoreTable {
     /// Names of the intermediate tasks that have a row, sorted bytewise.
     pub intermediates: Vec<String>,
     /// The rows, sorted by intermediate and seed; each has at least one score.
-    pub rows: Vec<Row>,
+    pub rows: Vec<ScoreRow>,
     /// Targets, then probes; each sorted bytewise by name.
-    pub columns: Vec<Column>,
+    pub columns: Vec<ScoreColumn>,
 }
 
 /// One restart of one intermediate task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Row {
+pub(crate) struct ScoreRow {
     /// Index into [`ScoreTable::intermediates`].
     pub intermediate: u32,
     /// The restart.
@@ -26,7 +26,7 @@ pub(crate) struct Row {
 
 /// The scores of one task.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Column {
+pub(crate) struct ScoreColumn {
     /// Name of the task.
     pub task: String,
     /// [`Role::Target`] or [`Role::Probe`].
@@ -65,9 +65,12 @@ impl ScoreTable {
         let number = |intermediate: u32| stays[..intermediate as usize].iter().filter(|stays| **stays).count() as u32;
         let kept: Vec<usize> =
             (0..self.rows.len()).filter(|&row| stays[self.rows[row].intermediate as usize]).collect();
-        let rows = kept.iter().map(|&row| Row { intermediate: number(self.rows[row].intermediate), ..self.rows[row] });
-        let of_column =
-            |column: &Column| Column { scores: kept.iter().map(|&row| column.scores[row]).collect(), ..column.clone() };
+        let rows =
+            kept.iter().map(|&row| ScoreRow { intermediate: number(self.rows[row].intermediate), ..self.rows[row] });
+        let of_column = |column: &ScoreColumn| ScoreColumn {
+            scores: kept.iter().map(|&row| column.scores[row]).collect(),
+            ..column.clone()
+        };
         Self {
             intermediates: self
                 .intermediates
@@ -108,23 +111,23 @@ fn row_keys(runs: &[Vec<&RunScore>]) -> Vec<(u32, i64)> {
     keys
 }
 
-fn column(study: &Observations, task: usize, runs: &[&RunScore], keys: &[(u32, i64)]) -> Column {
+fn column(study: &Observations, task: usize, runs: &[&RunScore], keys: &[(u32, i64)]) -> ScoreColumn {
     let task = &study.tasks[task];
     let mut runs = runs.iter().peekable();
     let score =
         |key: &(u32, i64)| runs.next_if(|run| (run.intermediate, run.seed) == *key).map(|run| task.sign() * run.points);
-    Column { task: task.name.clone(), role: task.role, scores: keys.iter().map(score).collect() }
+    ScoreColumn { task: task.name.clone(), role: task.role, scores: keys.iter().map(score).collect() }
 }
 
 /// Numbers the intermediates that have rows from 0.
-fn name_rows(study: &Observations, keys: &[(u32, i64)]) -> (Vec<String>, Vec<Row>) {
+fn name_rows(study: &Observations, keys: &[(u32, i64)]) -> (Vec<String>, Vec<ScoreRow>) {
     let (mut names, mut rows, mut last) = (Vec::new(), Vec::with_capacity(keys.len()), None);
     for &(intermediate, seed) in keys {
         if last != Some(intermediate) {
             names.push(study.intermediates[intermediate as usize].clone());
             last = Some(intermediate);
         }
-        rows.push(Row { intermediate: names.len() as u32 - 1, seed });
+        rows.push(ScoreRow { intermediate: names.len() as u32 - 1, seed });
     }
     (names, rows)
 }
@@ -145,7 +148,7 @@ mod tests {
         let study = crate::input::parse("x.csv", text.as_bytes()).unwrap().studies.remove(0);
         let keep = ScoreTable::new(&study, "none", Mode::Keep);
         assert_eq!(keep.intermediates, ["mnli", "sst2"]);
-        let row = |intermediate, seed| Row { intermediate, seed };
+        let row = |intermediate, seed| ScoreRow { intermediate, seed };
         assert_eq!(keep.rows, [row(0, 0), row(0, 1), row(1, 3)]);
         assert_eq!(keep.columns[0].scores, [Some(71.0), Some(70.0), None]);
         assert_eq!(keep.columns[1].scores, [None, None, Some(-2.5)]);

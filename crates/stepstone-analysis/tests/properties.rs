@@ -44,10 +44,11 @@ fn study(draws: &[Draw]) -> Vec<Observation> {
             // Task 0 is constant; levels give ties elsewhere.
             let score = if task == 0 { 0.5 } else { 0.5 + 0.07 * f64::from(level) };
             let mut run = Observation::new(STARTS[start], seed, name, role, score);
-            (run.scale, run.n_train, run.n_intermediate) = (Some(100.0), Some(1000), Some(100 * start as u64));
+            run.scoring.scale = Some(100.0);
+            (run.sizes.n_train, run.sizes.n_intermediate) = (Some(1000), Some(100 * start as u64));
             match end {
                 0 => (run.status, run.score) = (Status::Failed, None),
-                1 => run.degenerate = Some(true),
+                1 => run.training.degenerate = Some(true),
                 _ => {}
             }
             run
@@ -99,7 +100,7 @@ proptest! {
     fn a_lower_is_better_task_turns_every_delta(draws in draws()) {
         let mut observations = study(&draws);
         let upright = analysis(&observations).expect("a sound file");
-        observations.iter_mut().for_each(|run| run.higher_is_better = false);
+        observations.iter_mut().for_each(|run| run.scoring.higher_is_better = false);
         let turned = analysis(&observations).expect("a sound file");
         for (a, b) in upright.cells.iter().zip(&turned.cells) {
             prop_assert_eq!(a.keep.delta, b.keep.delta.map(|delta| -delta + 0.0));
@@ -152,7 +153,7 @@ proptest! {
 fn no_best_start_is_named_against_a_baseline_of_equal_scores() {
     let run = |start: &str, seed: i64, score: f64| {
         let mut run = Observation::new(start, seed, "boolq", Role::Target, score);
-        run.scale = Some(100.0);
+        run.scoring.scale = Some(100.0);
         run
     };
     let mut runs: Vec<Observation> = (0..3).map(|seed| run("none", seed, 0.71)).collect();

@@ -3,7 +3,7 @@
 use crate::lease::Leases;
 use crate::plan::{NONE, Plan, PlannedRun};
 use crate::store::{RunState, Store};
-use stepstone_analysis::{Observation, Role as ObservedRole, Status};
+use stepstone_analysis::{Observation, Origin, Role as ObservedRole, Scoring, Sizes, Status, TrainingFacts};
 use stepstone_train::{Role, Scores};
 
 /// Points = score x this: every metric here is a fraction.
@@ -28,18 +28,24 @@ fn scored(plan: &Plan, run: &PlannedRun, scores: &Scores) -> Vec<Observation> {
     let all = scores.scores.iter().chain(&scores.parts).enumerate();
     let row = |(number, score): (usize, &stepstone_tasks::NamedScore)| {
         let primary = number == 0;
+        let without = unscored(plan, run, Status::Ok);
         Observation {
-            metric: score.name.clone(),
-            primary,
             score: Some(score.value),
-            n_train: Some(scores.data.n_train as u64),
-            n_dev: Some(scores.data.n_dev as u64).filter(|_| number < scores.scores.len()),
-            n_classes: Some(scores.data.n_classes as u64),
-            majority_score: Some(scores.data.majority_score).filter(|_| primary),
-            steps: Some(scores.steps),
-            final_train_loss: Some(scores.final_train_loss).filter(|loss| loss.is_finite()),
-            n_distinct_pred: Some(scores.n_distinct_pred as u64),
-            ..unscored(plan, run, Status::Ok)
+            scoring: Scoring { metric: score.name.clone(), primary, ..without.scoring },
+            sizes: Sizes {
+                n_train: Some(scores.data.n_train as u64),
+                n_dev: Some(scores.data.n_dev as u64).filter(|_| number < scores.scores.len()),
+                n_classes: Some(scores.data.n_classes as u64),
+                majority_score: Some(scores.data.majority_score).filter(|_| primary),
+                ..without.sizes
+            },
+            training: TrainingFacts {
+                steps: Some(scores.steps),
+                final_train_loss: Some(scores.final_train_loss).filter(|loss| loss.is_finite()),
+                n_distinct_pred: Some(scores.n_distinct_pred as u64),
+                ..without.training
+            },
+            ..without
         }
     };
     all.map(row).collect()
@@ -53,17 +59,21 @@ fn unscored(plan: &Plan, run: &PlannedRun, status: Status) -> Observation {
         Role::Probe => ObservedRole::Probe,
     };
     Observation {
-        study: plan.study.name.clone(),
-        run_id: run.record.id.clone(),
-        encoder: plan.encoder_name(),
-        metric: task.task.metric.name().into(),
+        origin: Origin {
+            study: plan.study.name.clone(),
+            run_id: run.record.id.clone(),
+            encoder: plan.encoder_name(),
+            recipe: recipe_hash(run),
+        },
         score: None,
-        scale: Some(SCALE),
-        n_train: Some(task.n_train as u64),
-        n_dev: Some(task.n_dev as u64),
-        n_intermediate: Some(examples_before(plan, run)),
+        scoring: Scoring { metric: task.task.metric.name().into(), scale: Some(SCALE), ..Scoring::default() },
+        sizes: Sizes {
+            n_train: Some(task.n_train as u64),
+            n_dev: Some(task.n_dev as u64),
+            n_intermediate: Some(examples_before(plan, run)),
+            ..Sizes::default()
+        },
         status,
-        recipe: recipe_hash(run),
         ..Observation::new(&run.intermediate, run.seed as i64, task.task.name, role, 0.0)
     }
 }

@@ -58,16 +58,18 @@ mod tests {
     use crate::coefficient::spearman;
     use crate::observation::Role;
     use crate::rng::{SplitMix64, resample_weights};
-    use crate::table::{Column, Row, ScoreTable};
+    use crate::table::{ScoreColumn, ScoreRow, ScoreTable};
 
     /// Uneven clusters, and columns with many, few and no ties.
     fn table() -> ScoreTable {
         let mut rng = SplitMix64::new(5);
         let sizes = [3, 1, 4, 2, 3, 5];
-        let rows =
-            sizes.iter().zip(0..).flat_map(|(n, intermediate)| (0..*n).map(move |seed| Row { intermediate, seed }));
-        let rows: Vec<Row> = rows.collect();
-        let column = |(index, values)| Column {
+        let rows = sizes
+            .iter()
+            .zip(0..)
+            .flat_map(|(n, intermediate)| (0..*n).map(move |seed| ScoreRow { intermediate, seed }));
+        let rows: Vec<ScoreRow> = rows.collect();
+        let column = |(index, values)| ScoreColumn {
             task: format!("t{index}"),
             role: Role::Target,
             scores: rows.iter().map(|_| Some(f64::from(rng.below(values)))).collect(),

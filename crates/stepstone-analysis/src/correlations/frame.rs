@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use crate::coefficient::{Centred, Ranks};
 use crate::moments::mean;
-use crate::table::{Column, ScoreTable};
+use crate::table::{ScoreColumn, ScoreTable};
 
 /// The rows and columns that some pairs share.
 pub(super) struct Frame {
@@ -130,7 +130,7 @@ pub(super) fn group(table: &ScoreTable, pairs: &[(usize, usize)]) -> Vec<Frame> 
     groups.iter().map(|(mask, pairs)| Frame::new(table, &present(mask, table.rows.len()), pairs)).collect()
 }
 
-fn mask(column: &Column) -> Mask {
+fn mask(column: &ScoreColumn) -> Mask {
     let bits = |scores: &[Option<f64>]| {
         scores.iter().enumerate().fold(0, |bits, (row, score)| bits | u64::from(score.is_some()) << row)
     };

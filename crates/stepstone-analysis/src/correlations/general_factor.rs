@@ -116,9 +116,10 @@ fn squared(matrix: &[f64], k: usize) -> Vec<f64> {
 mod tests {
     use super::*;
 
-    /// By hand: (0.7 - 0.6 x 0.5) / sqrt((1 - 0.36)(1 - 0.25)); the p-value by `scipy.stats.t`.
+    /// Reference: (0.7 - 0.6 x 0.5) / sqrt((1 - 0.36)(1 - 0.25)), and its p-value by `t` of SciPy 1.17.1, printed by
+    /// tools/golden/make_analysis_hand.py.
     #[test]
-    fn partial_correlation_by_hand() {
+    fn partial_correlation_by_formula() {
         let rho = partial(0.7, 0.6, 0.5).unwrap();
         assert!((rho - 0.577_350_269_2).abs() < 1e-9, "{rho}");
         assert!((correlation_p(rho, 8.0).unwrap() - 0.080_516_238_0).abs() < 1e-9);

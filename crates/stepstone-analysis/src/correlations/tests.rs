@@ -9,7 +9,7 @@ use crate::coefficient::{Coefficient, Undefined, kendall, pearson, spearman};
 use crate::observation::Role;
 use crate::options::{Mode, Options};
 use crate::reliability::reliability;
-use crate::table::{Column, Row, ScoreTable};
+use crate::table::{ScoreColumn, ScoreRow, ScoreTable};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 
@@ -48,9 +48,9 @@ fn table(study: &Value) -> ScoreTable {
     let mut intermediates: Vec<String> = rows.iter().map(|(name, _)| (*name).to_owned()).collect();
     intermediates.dedup();
     let number = |name: &str| intermediates.iter().position(|other| other == name).unwrap() as u32;
-    let rows = rows.iter().map(|(name, seed)| Row { intermediate: number(name), seed: *seed }).collect();
+    let rows = rows.iter().map(|(name, seed)| ScoreRow { intermediate: number(name), seed: *seed }).collect();
     let role = |task: &str| if task.starts_with('t') { Role::Target } else { Role::Probe };
-    let columns = study["scores"].as_object().unwrap().iter().map(|(task, scores)| Column {
+    let columns = study["scores"].as_object().unwrap().iter().map(|(task, scores)| ScoreColumn {
         task: task.clone(),
         role: role(task),
         scores: optional_numbers(scores),
@@ -141,8 +141,8 @@ fn tables() -> impl Strategy<Value = ScoreTable> {
         let rows = k as usize * seeds as usize;
         let score = prop_oneof![5 => (0i32..40).prop_map(|score| Some(f64::from(score))), 1 => Just(None)];
         prop::collection::vec(prop::collection::vec(score, rows), targets + probes).prop_map(move |columns| {
-            let rows = (0..k).flat_map(|intermediate| (0..seeds).map(move |seed| Row { intermediate, seed }));
-            let column = |(index, scores): (usize, Vec<Option<f64>>)| Column {
+            let rows = (0..k).flat_map(|intermediate| (0..seeds).map(move |seed| ScoreRow { intermediate, seed }));
+            let column = |(index, scores): (usize, Vec<Option<f64>>)| ScoreColumn {
                 task: format!("{index:02}"),
                 role: if index < targets { Role::Target } else { Role::Probe },
                 scores,

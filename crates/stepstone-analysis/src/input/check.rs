@@ -8,7 +8,7 @@ use super::error::{Located, Problem, fault};
 use super::header::Header;
 use super::observations::{Observations, ObservationsFile, RunScore, Task};
 use super::repeats::Repeated;
-use super::row::{Name, Row, Table};
+use super::row::{FileRows, Name, Row};
 use super::scale::{self, Unit};
 use crate::observation::{Role, Status};
 
@@ -28,7 +28,7 @@ fn key(row: &Row) -> Key {
 }
 
 /// Sorts and checks the rows of a file.
-pub(super) fn studies(table: &Table<'_>, header: &Header) -> Located<ObservationsFile> {
+pub(super) fn studies(table: &FileRows<'_>, header: &Header) -> Located<ObservationsFile> {
     let mut order: Vec<(Key, u32)> = table.rows.iter().enumerate().map(|(i, row)| (key(row), i as u32)).collect();
     // The line is part of the key: no two keys are equal, and an unstable sort has one result.
     order.par_sort_unstable();
@@ -56,7 +56,7 @@ pub(super) fn studies(table: &Table<'_>, header: &Header) -> Located<Observation
     }
 }
 
-fn file_notes(table: &Table<'_>, header: &Header) -> Vec<String> {
+fn file_notes(table: &FileRows<'_>, header: &Header) -> Vec<String> {
     let mut notes = Vec::new();
     if !header.unknown.is_empty() {
         notes.push(format!("columns that were not used: {}", header.unknown.join(", ")));
@@ -81,7 +81,7 @@ struct TaskRows<'a> {
     chosen: Vec<&'a Row>,
 }
 
-fn study(rows: &[&Row], table: &Table<'_>, header: &Header) -> Located<Observations> {
+fn study(rows: &[&Row], table: &FileRows<'_>, header: &Header) -> Located<Observations> {
     let mut repeated = Repeated::default();
     let mut by_task = Vec::new();
     for rows in rows.chunk_by(|a, b| (a.role, a.name(Name::Task)) == (b.role, b.name(Name::Task))) {
@@ -127,7 +127,7 @@ fn study(rows: &[&Row], table: &Table<'_>, header: &Header) -> Located<Observati
 
 fn task_rows<'a>(
     rows: &[&'a Row],
-    table: &Table<'_>,
+    table: &FileRows<'_>,
     header: &Header,
     repeated: &mut Repeated,
 ) -> Located<TaskRows<'a>> {
@@ -161,11 +161,11 @@ fn task_rows<'a>(
     Ok(found)
 }
 
-fn name(table: &Table<'_>, column: Name, row: &Row) -> String {
+fn name(table: &FileRows<'_>, column: Name, row: &Row) -> String {
     table.name(column, row.name(column)).to_owned()
 }
 
-fn conflict(first: &Row, second: &Row, table: &Table<'_>) -> Problem {
+fn conflict(first: &Row, second: &Row, table: &FileRows<'_>) -> Problem {
     let metrics = [name(table, Name::Metric, first), name(table, Name::Metric, second)];
     Problem::Conflict {
         first: first.line,
@@ -177,7 +177,7 @@ fn conflict(first: &Row, second: &Row, table: &Table<'_>) -> Problem {
     }
 }
 
-fn one_role(by_task: &[TaskRows<'_>], table: &Table<'_>) -> Located<()> {
+fn one_role(by_task: &[TaskRows<'_>], table: &FileRows<'_>) -> Located<()> {
     let of = |role: Role| by_task.iter().filter(move |task| task.role == role);
     let targets: BTreeMap<u32, &TaskRows<'_>> = of(Role::Target).map(|task| (task.task, task)).collect();
     let line = |task: &TaskRows<'_>| task.primary.iter().map(|row| row.line).min();
@@ -190,7 +190,7 @@ fn one_role(by_task: &[TaskRows<'_>], table: &Table<'_>) -> Located<()> {
     Ok(())
 }
 
-fn unit(rows: &TaskRows<'_>, table: &Table<'_>) -> Located<Unit> {
+fn unit(rows: &TaskRows<'_>, table: &FileRows<'_>) -> Located<Unit> {
     let mut in_file_order = rows.primary.clone();
     // Of two lines that disagree, the later one is the error and the earlier one is what it is compared with.
     in_file_order.sort_unstable_by_key(|row| row.line);
@@ -199,11 +199,11 @@ fn unit(rows: &TaskRows<'_>, table: &Table<'_>) -> Located<Unit> {
 }
 
 /// The task's primary metric: the first that a line names.
-fn metric(rows: &TaskRows<'_>, table: &Table<'_>) -> String {
+fn metric(rows: &TaskRows<'_>, table: &FileRows<'_>) -> String {
     rows.primary.iter().map(|row| name(table, Name::Metric, row)).find(|metric| !metric.is_empty()).unwrap_or_default()
 }
 
-fn task(rows: &TaskRows<'_>, unit: Unit, table: &Table<'_>) -> Task {
+fn task(rows: &TaskRows<'_>, unit: Unit, table: &FileRows<'_>) -> Task {
     let metric = metric(rows, table);
     // Where runs were scored on different numbers of examples, the fewest give the largest, most careful step.
     let n_dev = rows.primary.iter().map(|row| row.about.n_dev).filter(|n| *n > 0.0).reduce(f64::min);
@@ -222,7 +222,7 @@ fn task(rows: &TaskRows<'_>, unit: Unit, table: &Table<'_>) -> Task {
     }
 }
 
-fn notes(by_task: &[TaskRows<'_>], units: &[Unit], repeated: &Repeated, table: &Table<'_>) -> Vec<String> {
+fn notes(by_task: &[TaskRows<'_>], units: &[Unit], repeated: &Repeated, table: &FileRows<'_>) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some((line, earlier)) = repeated.example {
         let said = match repeated.count {
@@ -261,7 +261,7 @@ fn notes(by_task: &[TaskRows<'_>], units: &[Unit], repeated: &Repeated, table: &
 }
 
 /// The first two different values of a text column among the usable lines of a task.
-fn two_values<'a>(task: &TaskRows<'_>, column: Name, table: &'a Table<'_>) -> Option<(&'a str, &'a str)> {
+fn two_values<'a>(task: &TaskRows<'_>, column: Name, table: &'a FileRows<'_>) -> Option<(&'a str, &'a str)> {
     let stated = || task.chosen.iter().map(|row| table.name(column, row.name(column))).filter(|n| !n.is_empty());
     let first = stated().next()?;
     let other = stated().find(|value| *value != first)?;

@@ -3,15 +3,15 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-/// Names of one column, numbered in order of first appearance.
+/// Texts of one column, numbered in order of first appearance.
 #[derive(Default)]
-pub(super) struct Names<'a> {
+pub(super) struct TextNumbers<'a> {
     list: Vec<Cow<'a, str>>,
     index: HashMap<Cow<'a, str>, u32>,
     last: u32,
 }
 
-impl<'a> Names<'a> {
+impl<'a> TextNumbers<'a> {
     /// The number of `name`. Sorted files repeat the last name, which costs one comparison.
     pub(super) fn number(&mut self, name: Cow<'a, str>) -> u32 {
         // This comparison saves the hashing of nearly every cell of a sorted file.
@@ -28,7 +28,7 @@ impl<'a> Names<'a> {
 }
 
 /// One sorted list for all pieces, and for each piece what its numbers become: a number is then the rank of its name.
-pub(super) fn merge(pieces: &[Names<'_>]) -> (Vec<String>, Vec<Vec<u32>>) {
+pub(super) fn merge(pieces: &[TextNumbers<'_>]) -> (Vec<String>, Vec<Vec<u32>>) {
     let mut all: Vec<String> = pieces.iter().flat_map(|names| names.list.iter().map(ToString::to_string)).collect();
     // Sorted by bytes, so that numbers do not depend on the cut into pieces or on the locale.
     all.sort_unstable();

@@ -6,7 +6,7 @@
 
 use super::header::Header;
 use super::records::split;
-use super::row::{Row, Table, flag};
+use super::row::{FileRows, Row, flag};
 use crate::column::{Column, Content};
 
 /// The lines that were left out as repetitions.
@@ -20,7 +20,7 @@ pub(super) struct Repeated {
 
 impl Repeated {
     /// The lines of one run that say something new. Lines come in the order of the file, so that the first is kept.
-    pub(super) fn without<'a>(&mut self, lines: &[&'a Row], table: &Table<'_>, header: &Header) -> Vec<&'a Row> {
+    pub(super) fn without<'a>(&mut self, lines: &[&'a Row], table: &FileRows<'_>, header: &Header) -> Vec<&'a Row> {
         let mut kept: Vec<&Row> = Vec::new();
         for row in lines {
             match kept.iter().find(|earlier| same_line(table.body, earlier.offset, row.offset, header)) {

@@ -6,12 +6,12 @@ use rayon::prelude::*;
 
 use super::error::{Located, Problem, WHOLE_NUMBER, fault};
 use super::header::Header;
-use super::intern::{Names, merge};
+use super::intern::{TextNumbers, merge};
 use super::records::{End, Field, newlines, pieces, split};
 use crate::column::{Column, Content};
 use crate::observation::{Role, Status};
 
-/// The text columns that are kept. Each line holds the number of its text; [`Table::name`] gives the text back.
+/// The text columns that are kept. Each line holds the number of its text; [`FileRows::name`] gives the text back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Name {
     Study,
@@ -49,7 +49,7 @@ pub(super) struct Row {
     pub(super) line: u64,
     /// Where the record starts in the body.
     pub(super) offset: usize,
-    /// Numbers of the texts in [`Table::names`].
+    /// Numbers of the texts in [`FileRows::names`].
     names: [u32; Name::COUNT],
     pub(super) role: Role,
     pub(super) status: Status,
@@ -93,7 +93,7 @@ impl Row {
 }
 
 /// All rows of a file and the texts that their numbers stand for, each list sorted bytewise.
-pub(super) struct Table<'a> {
+pub(super) struct FileRows<'a> {
     pub(super) body: &'a str,
     pub(super) rows: Vec<Row>,
     names: [Vec<String>; Name::COUNT],
@@ -103,7 +103,7 @@ pub(super) struct Table<'a> {
     pub(super) ends_with_line: bool,
 }
 
-impl Table<'_> {
+impl FileRows<'_> {
     /// The text of a number.
     pub(super) fn name(&self, name: Name, number: u32) -> &str {
         &self.names[name as usize][number as usize]
@@ -112,12 +112,12 @@ impl Table<'_> {
 
 struct Piece<'a> {
     rows: Vec<Row>,
-    names: [Names<'a>; Name::COUNT],
+    names: [TextNumbers<'a>; Name::COUNT],
     headers: Vec<u64>,
 }
 
 /// Reads every record after the header.
-pub(super) fn parse_all<'a>(body: &'a str, header: &Header) -> Located<Table<'a>> {
+pub(super) fn parse_all<'a>(body: &'a str, header: &Header) -> Located<FileRows<'a>> {
     // Small files are not worth a second thread; pieces of a large one are small enough to share out evenly.
     let parts = if body.len() < 1 << 20 { 1 } else { 4 * rayon::current_num_threads() };
     let pieces = pieces(body, parts);
@@ -137,7 +137,8 @@ pub(super) fn parse_all<'a>(body: &'a str, header: &Header) -> Located<Table<'a>
 
     let mut names: [Vec<String>; Name::COUNT] = Default::default();
     for column in 0..Name::COUNT {
-        let lists: Vec<Names<'_>> = read.iter_mut().map(|piece| std::mem::take(&mut piece.names[column])).collect();
+        let lists: Vec<TextNumbers<'_>> =
+            read.iter_mut().map(|piece| std::mem::take(&mut piece.names[column])).collect();
         // Numbers become ranks of names: sorting rows by number then sorts them by name.
         let (sorted, ranks) = merge(&lists);
         names[column] = sorted;
@@ -154,7 +155,7 @@ pub(super) fn parse_all<'a>(body: &'a str, header: &Header) -> Located<Table<'a>
     if rows.is_empty() {
         return fault(None, Problem::NoRows);
     }
-    Ok(Table { body, rows, names, headers, ends_with_line: body.ends_with('\n') })
+    Ok(FileRows { body, rows, names, headers, ends_with_line: body.ends_with('\n') })
 }
 
 fn parse_piece<'a>(text: &'a str, mut line: u64, mut offset: usize, header: &Header) -> Located<Piece<'a>> {
@@ -198,7 +199,7 @@ fn read_row<'a>(
     header: &Header,
     line: u64,
     offset: usize,
-    names: &mut [Names<'a>; Name::COUNT],
+    names: &mut [TextNumbers<'a>; Name::COUNT],
 ) -> Result<Row, Box<Problem>> {
     let cells = Cells::new(fields, header);
     for column in [Column::Intermediate, Column::Task] {

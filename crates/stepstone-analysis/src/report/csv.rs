@@ -20,7 +20,7 @@ const MODES: [Mode; 2] = [Mode::Keep, Mode::Drop];
 
 /// `cells.csv`: every cell in both modes. Numbers that are undefined are empty, infinite df are `inf`.
 pub fn cells(analysis: &Analysis) -> String {
-    let mut table = Table::new(CELLS);
+    let mut table = Export::new(CELLS);
     for mode in MODES {
         for cell in &analysis.cells {
             let mut row = object(cell);
@@ -35,7 +35,7 @@ pub fn cells(analysis: &Analysis) -> String {
 
 /// `averages.csv`: the average of every intermediate in both modes.
 pub fn averages(analysis: &Analysis) -> String {
-    let mut table = Table::new(AVERAGES);
+    let mut table = Export::new(AVERAGES);
     for mode in MODES {
         analysis.modes.of(mode).averages.rows.iter().for_each(|row| table.push(mode, object(row)));
     }
@@ -44,7 +44,7 @@ pub fn averages(analysis: &Analysis) -> String {
 
 /// `correlations.csv`: every pair in both modes.
 pub fn correlations(analysis: &Analysis) -> String {
-    let mut table = Table::new(CORRELATIONS);
+    let mut table = Export::new(CORRELATIONS);
     for mode in MODES {
         analysis.modes.of(mode).correlations.pairs.iter().for_each(|pair| table.push(mode, object(pair)));
     }
@@ -52,12 +52,12 @@ pub fn correlations(analysis: &Analysis) -> String {
 }
 
 /// A CSV text with fixed columns.
-struct Table {
+struct Export {
     columns: Vec<&'static str>,
     text: String,
 }
 
-impl Table {
+impl Export {
     fn new(columns: &'static str) -> Self {
         Self { columns: columns.split(',').collect(), text: format!("{columns}\n") }
     }

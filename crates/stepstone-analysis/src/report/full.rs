@@ -48,9 +48,9 @@ fn findings(text: &mut String, analysis: &Analysis) {
 }
 
 /// A Markdown table; the first column is text, the others numbers.
-struct Table(String);
+struct MarkdownTable(String);
 
-impl Table {
+impl MarkdownTable {
     fn new(columns: &[&str]) -> Self {
         let rule = "---:|".repeat(columns.len() - 1);
         Self(format!("| {} |\n|---|{rule}\n", columns.join(" | ")))
@@ -75,7 +75,7 @@ fn averages(analysis: &Analysis, mode: Mode) -> String {
         return String::new();
     }
     let level = confidence(analysis.options.alpha);
-    let mut table = Table::new(&[
+    let mut table = MarkdownTable::new(&[
         "intermediate",
         "average gain",
         &format!("{level}, these targets"),
@@ -116,7 +116,7 @@ fn best(analysis: &Analysis, mode: Mode) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let mut table = Table::new(&[
+    let mut table = MarkdownTable::new(&[
         "target",
         "best mean",
         "gain",
@@ -159,7 +159,7 @@ fn degenerate(analysis: &Analysis) -> String {
     if degenerate.n == 0 {
         return String::new();
     }
-    let mut table = Table::new(&["start point", "degenerate", "of runs", "p"]);
+    let mut table = MarkdownTable::new(&["start point", "degenerate", "of runs", "p"]);
     for (name, start) in &degenerate.by_intermediate {
         let p = or_dash(start.cmh_p.map(p_value));
         table.push(&[escape(name), start.n.to_string(), start.of.to_string(), p]);
@@ -190,7 +190,7 @@ fn correlations(analysis: &Analysis, mode: Mode) -> String {
     // All pairs that carry a statement, at least ten for context, and no more than a reader looks through.
     pairs.truncate(said.clamp(10, MOST_PAIRS));
     let mut table =
-        Table::new(&["pair", "rho of means", "Holm p", "cluster p", "rho of rows", "without one", "in words"]);
+        MarkdownTable::new(&["pair", "rho of means", "Holm p", "cluster p", "rho of rows", "without one", "in words"]);
     for pair in pairs {
         let without = pair.left_out.min.zip(pair.left_out.max).map(|(lo, hi)| {
             let name = pair.left_out.name.as_deref().map_or_else(String::new, |name| format!(" ({})", escape(name)));
@@ -221,7 +221,7 @@ fn correlations(analysis: &Analysis, mode: Mode) -> String {
 }
 
 fn relations(analysis: &Analysis, mode: Mode) -> String {
-    let mut table = Table::new(&["relation", "rho", &confidence(analysis.options.alpha), "p", "n"]);
+    let mut table = MarkdownTable::new(&["relation", "rho", &confidence(analysis.options.alpha), "p", "n"]);
     let defined = || analysis.modes.of(mode).relations.iter().filter(|relation| relation.rho.is_some());
     for relation in defined() {
         table.push(&[
@@ -237,7 +237,7 @@ fn relations(analysis: &Analysis, mode: Mode) -> String {
 
 fn additivity(analysis: &Analysis, mode: Mode) -> String {
     let Some(fit) = &analysis.modes.of(mode).additivity else { return String::new() };
-    let mut table = Table::new(&["part", "sum of squares"]);
+    let mut table = MarkdownTable::new(&["part", "sum of squares"]);
     for (name, squares) in [
         ("intermediate", fit.ss_intermediate),
         ("target", fit.ss_task),
@@ -264,7 +264,7 @@ fn reliability(analysis: &Analysis, mode: Mode) -> String {
     if rows.iter().all(|row| row.icck.is_none()) {
         return String::new();
     }
-    let mut table = Table::new(&["task", "one restart", "mean of restarts", "p", "standard error of a score"]);
+    let mut table = MarkdownTable::new(&["task", "one restart", "mean of restarts", "p", "standard error of a score"]);
     // Estimates below 0 mean "none", and their size has no meaning.
     let icc = |icc: f64| if icc < 0.0 { "< 0".to_owned() } else { plain(icc, 2) };
     for row in rows {
@@ -289,7 +289,7 @@ fn power(analysis: &Analysis, mode: Mode) -> String {
     let heads: Vec<String> = differences.iter().map(|difference| format!("{difference} points")).collect();
     let mut columns = vec!["target", "sd of a restart"];
     columns.extend(heads.iter().map(String::as_str));
-    let mut table = Table::new(&columns);
+    let mut table = MarkdownTable::new(&columns);
     for row in rows {
         let mut cells = vec![escape(&row.task), or_dash(row.sd.map(|sd| plain(sd, 2)))];
         let needed =
@@ -321,7 +321,7 @@ fn input(analysis: &Analysis) -> String {
     }
     let bimodal: Vec<String> = hints.bimodal.iter().map(|task| escape(&task.task)).collect();
     if !bimodal.is_empty() {
-        let _ = writeln!(text, "- Runs fall into two groups (a hint, nothing is flagged by it) on {}.", list(&bimodal));
+        let _ = writeln!(text, "- A hint, which flags no run: the runs on {} fall into two groups.", list(&bimodal));
     }
     text
 }

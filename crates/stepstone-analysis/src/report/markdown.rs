@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::matrix::{DegenerateMark, Mark, Matrix, Row, Tile};
+use super::matrix::{DegenerateMark, Mark, Matrix, MatrixRow, Tile};
 use super::words;
 use crate::analysis::Analysis;
 use crate::baseline::Baseline;
@@ -70,7 +70,7 @@ pub(crate) fn transfer(analysis: &Analysis, mode: Mode) -> String {
     text
 }
 
-fn transfer_row(text: &mut String, row: &Row<'_>, block: &Block) {
+fn transfer_row(text: &mut String, row: &MatrixRow<'_>, block: &Block) {
     let _ = write!(text, "| {} |", escape(row.intermediate));
     for tile in &row.tiles[block.range.clone()] {
         let _ = write!(text, " {} |", delta(tile));

@@ -13,13 +13,13 @@ pub(crate) struct Matrix<'a> {
     /// Targets, then probes; each sorted by name.
     pub(crate) columns: Vec<&'a TaskSummary>,
     /// Sorted by average delta, the best first; rows without one last.
-    pub(crate) rows: Vec<Row<'a>>,
+    pub(crate) rows: Vec<MatrixRow<'a>>,
     /// Points at which the colours end, on both sides of 0. The same in both modes.
     pub(crate) limit: f64,
 }
 
 /// One intermediate.
-pub(crate) struct Row<'a> {
+pub(crate) struct MatrixRow<'a> {
     pub(crate) intermediate: &'a str,
     /// One per column.
     pub(crate) tiles: Vec<Tile<'a>>,
@@ -80,12 +80,12 @@ impl<'a> Matrix<'a> {
     pub(crate) fn new(analysis: &'a Analysis, mode: Mode) -> Self {
         let columns: Vec<&TaskSummary> = analysis.tasks.iter().collect();
         let averages = &analysis.modes.of(mode).averages.rows;
-        let mut rows: Vec<Row<'a>> = analysis
+        let mut rows: Vec<MatrixRow<'a>> = analysis
             .names
             .intermediates
             .iter()
             .zip(averages)
-            .map(|(intermediate, average)| Row { intermediate, tiles: Vec::new(), average: average.mean })
+            .map(|(intermediate, average)| MatrixRow { intermediate, tiles: Vec::new(), average: average.mean })
             .collect();
         // Cells come sorted by role, intermediate and task, so that each lands behind its row's earlier columns.
         for cell in &analysis.cells {
@@ -94,7 +94,7 @@ impl<'a> Matrix<'a> {
                 rows[row].tiles.push(tile(cell, mode, analysis.options.alpha));
             }
         }
-        let key = |row: &Row<'_>| row.average.unwrap_or(f64::NEG_INFINITY);
+        let key = |row: &MatrixRow<'_>| row.average.unwrap_or(f64::NEG_INFINITY);
         rows.sort_by(|a, b| key(b).total_cmp(&key(a)));
         Matrix { analysis, mode, columns, rows, limit: limit(&analysis.cells) }
     }

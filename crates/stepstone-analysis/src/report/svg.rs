@@ -4,7 +4,7 @@ mod geometry;
 mod legend;
 mod tile;
 
-use super::matrix::{Matrix, Row};
+use super::matrix::{Matrix, MatrixRow};
 use super::words;
 use crate::analysis::Analysis;
 use crate::format::{cut, plain, xml};
@@ -127,7 +127,7 @@ fn baseline(body: &mut String, matrix: &Matrix<'_>, geometry: &Geometry) {
     }
 }
 
-fn draw_row(body: &mut String, matrix: &Matrix<'_>, geometry: &Geometry, row: &Row<'_>, top: f64) {
+fn draw_row(body: &mut String, matrix: &Matrix<'_>, geometry: &Geometry, row: &MatrixRow<'_>, top: f64) {
     row_label(body, geometry, row.intermediate, top);
     for (tile, left) in row.tiles.iter().zip(&geometry.columns) {
         put(body, format_args!("<g transform=\"translate({left:.1} {top:.1})\">"));

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::color::{Rgb, diverging};
-use super::matrix::{DegenerateMark, Mark, Matrix, Row, Tile};
+use super::matrix::{DegenerateMark, Mark, Matrix, MatrixRow, Tile};
 use super::words;
 use crate::analysis::Analysis;
 use crate::format::{cut, plain, signed, terminal as safe};
@@ -46,7 +46,7 @@ pub(crate) fn transfer(analysis: &Analysis, mode: Mode, layout: Layout) -> Strin
     let _ = writeln!(text, "{}\n", cut(&safe(&words::title_of(analysis)), layout.width));
     let label = label_width(&matrix);
     let columns = columns(&matrix);
-    let group = |from: usize, to: usize| -> Vec<&Column<'_>> { columns[from..to].iter().collect() };
+    let group = |from: usize, to: usize| -> Vec<&TileColumn<'_>> { columns[from..to].iter().collect() };
     let targets = columns.iter().position(|column| !column.in_targets).unwrap_or(columns.len());
     for group in [group(0, targets), group(targets, columns.len())] {
         for block in fit(&group, layout.width.saturating_sub(label)) {
@@ -59,7 +59,7 @@ pub(crate) fn transfer(analysis: &Analysis, mode: Mode, layout: Layout) -> Strin
 }
 
 /// A column of tiles: a task, or the average.
-struct Column<'a> {
+struct TileColumn<'a> {
     name: &'a str,
     /// Index into the columns of the matrix; `None` for the average.
     task: Option<usize>,
@@ -67,15 +67,15 @@ struct Column<'a> {
     width: usize,
 }
 
-fn columns<'a>(matrix: &Matrix<'a>) -> Vec<Column<'a>> {
+fn columns<'a>(matrix: &Matrix<'a>) -> Vec<TileColumn<'a>> {
     let targets = matrix.targets();
     let width = |name: &str| name.chars().count().clamp(TILE, LONGEST_COLUMN_NAME) + 1;
     let task = |place: usize| {
         let name = matrix.columns[place].task.as_str();
-        Column { name, task: Some(place), in_targets: place < targets, width: width(name) }
+        TileColumn { name, task: Some(place), in_targets: place < targets, width: width(name) }
     };
-    let average = Column { name: "average", task: None, in_targets: true, width: TILE + 1 };
-    let mut columns: Vec<Column<'a>> = (0..targets).map(task).collect();
+    let average = TileColumn { name: "average", task: None, in_targets: true, width: TILE + 1 };
+    let mut columns: Vec<TileColumn<'a>> = (0..targets).map(task).collect();
     if targets > 0 {
         columns.push(average);
     }
@@ -89,7 +89,7 @@ fn label_width(matrix: &Matrix<'_>) -> usize {
 }
 
 /// Cuts columns into blocks of at most `width`, each at least one column.
-fn fit<'b, 'a>(columns: &'b [&'b Column<'a>], width: usize) -> Vec<&'b [&'b Column<'a>]> {
+fn fit<'b, 'a>(columns: &'b [&'b TileColumn<'a>], width: usize) -> Vec<&'b [&'b TileColumn<'a>]> {
     let mut blocks = Vec::new();
     let mut rest = columns;
     while !rest.is_empty() {
@@ -106,16 +106,16 @@ fn fit<'b, 'a>(columns: &'b [&'b Column<'a>], width: usize) -> Vec<&'b [&'b Colu
     blocks
 }
 
-fn draw_block(text: &mut String, matrix: &Matrix<'_>, block: &[&Column<'_>], label: usize, color: Color) {
+fn draw_block(text: &mut String, matrix: &Matrix<'_>, block: &[&TileColumn<'_>], label: usize, color: Color) {
     let line = |text: &mut String, name: &str, cells: Vec<String>| {
         let line = format!("{:label$}{}", cut(&safe(name), label), cells.concat());
         text.push_str(line.trim_end());
         text.push('\n');
     };
-    let right = |words: String, column: &Column<'_>| format!("{words:>width$}", width = column.width);
-    let heading = |column: &&Column<'_>| right(cut(&safe(column.name), column.width - 1), column);
+    let right = |words: String, column: &TileColumn<'_>| format!("{words:>width$}", width = column.width);
+    let heading = |column: &&TileColumn<'_>| right(cut(&safe(column.name), column.width - 1), column);
     line(text, "", block.iter().map(heading).collect());
-    let absolute = |column: &&Column<'_>| {
+    let absolute = |column: &&TileColumn<'_>| {
         let mean = column.task.and_then(|task| matrix.columns[task].baseline(matrix.mode).mean);
         let dash = if column.task.is_some() { "\u{2013}  " } else { "" };
         right(mean.map_or_else(|| dash.to_owned(), |mean| format!("{}  ", plain(mean, 1))), column)
@@ -126,7 +126,7 @@ fn draw_block(text: &mut String, matrix: &Matrix<'_>, block: &[&Column<'_>], lab
     }
 }
 
-fn tile(row: &Row<'_>, column: &Column<'_>, limit: f64, color: Color) -> String {
+fn tile(row: &MatrixRow<'_>, column: &TileColumn<'_>, limit: f64, color: Color) -> String {
     let (delta, marks) = match column.task {
         Some(task) => (row.tiles[task].delta(), marks(&row.tiles[task])),
         None => (row.average, "  ".to_owned()),

@@ -5,7 +5,7 @@ use super::{markdown, svg, terminal};
 use crate::analysis::Analysis;
 use crate::analyze::analyze;
 use crate::input::parse;
-use crate::observation::{Observation, Role, Status, write_observations};
+use crate::observation::{Observation, Role, Scoring, Status, write_observations};
 use crate::options::{Mode, Options};
 
 fn analysis(observations: &[Observation]) -> Analysis {
@@ -15,7 +15,8 @@ fn analysis(observations: &[Observation]) -> Analysis {
 }
 
 fn run(intermediate: &str, seed: i64, task: &str, role: Role, score: f64) -> Observation {
-    Observation { scale: Some(100.0), ..Observation::new(intermediate, seed, task, role, score) }
+    let scoring = Scoring { scale: Some(100.0), ..Scoring::default() };
+    Observation { scoring, ..Observation::new(intermediate, seed, task, role, score) }
 }
 
 /// Two intermediates on two targets and a probe; one degenerate run, one failed run, one missing cell.
@@ -39,7 +40,7 @@ fn small() -> Analysis {
     }
     observations.push(run("mnli", 0, "cola", Role::Probe, 0.55));
     let degenerate = observations.iter_mut().find(|o| o.score == Some(0.5) && o.task == "cb").unwrap();
-    degenerate.n_distinct_pred = Some(1);
+    degenerate.training.n_distinct_pred = Some(1);
     let failed = observations.iter_mut().find(|o| o.intermediate == "qqp" && o.seed == 2 && o.task == "rte").unwrap();
     (failed.status, failed.score) = (Status::Failed, None);
     analysis(&observations)
