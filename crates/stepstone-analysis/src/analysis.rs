@@ -11,7 +11,7 @@ use crate::best::Best;
 use crate::cells::Cell;
 use crate::correlations::Correlations;
 use crate::degenerate::Degenerate;
-use crate::finding::Finding;
+use crate::finding::{Finding, Topic};
 use crate::hints::Hints;
 use crate::influence::Influence;
 use crate::options::{Family, Method, Mode, Options};
@@ -32,6 +32,9 @@ pub struct Analysis {
     pub study: String,
     /// Name of the pretrained encoder; may be empty.
     pub encoder: String,
+    /// Conclusions that the numbers support, in plain words, the most important first.
+    // Before the numbers, so that who opens analysis.json meets a warning first.
+    pub findings: Vec<Finding>,
     /// Options of the analysis.
     pub options: Choices,
     /// Counts and notes from reading the file.
@@ -49,8 +52,13 @@ pub struct Analysis {
     pub hints: Hints,
     /// Results that are computed once with degenerate runs and once without.
     pub modes: Modes,
-    /// Conclusions that the numbers support, in plain words.
-    pub findings: Vec<Finding>,
+}
+
+impl Analysis {
+    /// The finding that nothing can be said, if the study has collapsed.
+    pub(crate) fn collapse(&self) -> Option<&Finding> {
+        self.findings.first().filter(|finding| finding.topic == Topic::Collapse)
+    }
 }
 
 /// Names of the rows and columns of the maps, each list sorted bytewise.

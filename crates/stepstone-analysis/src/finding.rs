@@ -17,6 +17,8 @@ pub struct Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Topic {
+    /// A study whose runs learnt nothing; the first finding if it is one.
+    Collapse,
     /// How much the data can show at all.
     Certainty,
     /// Which start point helps.

@@ -38,7 +38,7 @@ pub(super) fn collapse(context: &Context<'_>) -> Option<Finding> {
     let all = Share { degenerate: all.degenerate + baseline.degenerate, of: all.of + baseline.of };
     let collapsed = all.is_most() && (baseline.of == 0 || baseline.is_most());
     collapsed.then(|| Finding {
-        topic: Topic::Certainty,
+        topic: Topic::Collapse,
         text: sentence(context, baseline),
         figure: Figure::DegenerateRuns,
     })
@@ -46,34 +46,40 @@ pub(super) fn collapse(context: &Context<'_>) -> Option<Finding> {
 
 fn sentence(context: &Context<'_>, baseline: Share) -> String {
     let degenerate = &context.analysis.degenerate;
-    let of_baseline = if baseline.of == 0 {
-        String::new()
+    let name = &context.analysis.options.baseline;
+    let (of_baseline, which) = if baseline.of == 0 {
+        (String::new(), "target runs".to_owned())
     } else {
-        let (runs, name) = (count(baseline.of, "target run"), &context.analysis.options.baseline);
-        format!(", among them {} of {runs} from `{name}`", baseline.degenerate)
+        let of_baseline = format!(", among them {} of the {}", baseline.degenerate, count(baseline.of, "target run"));
+        (format!("{of_baseline} from `{name}`"), format!("target runs from `{name}`"))
     };
     format!(
-        "Nothing can be said about these start points: {} of {} {}{of_baseline}, so the differences compare runs that learnt \
-         nothing. Train longer, on more examples or with another learning rate, until most runs from the baseline learn \
-         their target.",
+        "Nothing can be said about these start points: {} of {} {}{of_baseline}. Differences between such runs mean \
+         nothing. {REMEDY}, until most {which} learn their task.",
         degenerate.n,
         count(degenerate.of, "run"),
         symptoms(context),
     )
 }
 
+/// What to change, by the keys of a recipe.
+// Steps first: a run of few steps is still at the constant answer whatever its learning rate. A rate that is too large
+// ends there as well, but only after the loss has risen.
+const REMEDY: &str = "Give each run more steps (`epochs` or `max_steps`), more training examples (`max_train`) or a larger \
+    `learning_rate`, or a smaller one if the loss rises";
+
 /// How the degenerate runs show that they learnt nothing.
 fn symptoms(context: &Context<'_>) -> String {
     let reasons = &context.analysis.degenerate.by_reason;
     let words = |reason: &str| match reason {
         "constant" => "answer one label for everything",
-        "majority" => "score what the commonest label scores",
+        "majority" => "score no more than the commonest label",
         "loss" => "have not reduced the loss",
-        _ => "are flagged as failed by their runner",
+        _ => "are marked as degenerate in the file",
     };
     if let (1, Some(only)) = (reasons.len(), reasons.keys().next()) {
         return words(only).to_owned();
     }
     let each: Vec<String> = reasons.iter().map(|(reason, n)| format!("{n} {}", words(reason))).collect();
-    format!("failed ({})", list(&each))
+    format!("learnt nothing ({})", list(&each))
 }

@@ -1,19 +1,25 @@
-//! The terminal summary: the transfer matrix, then the findings, fitted to a width.
+//! The terminal summary: the transfer matrix, then the findings, fitted to a width. Of a study that has collapsed, this is
+//! said before the matrix, whose numbers would otherwise be read first and believed.
 
 use super::terminal::{self, Color, Layout, wrap};
 use crate::analysis::Analysis;
+use crate::finding::{Finding, Topic};
 use crate::format::terminal as safe;
 
-/// The text that `stepstone analyze` prints: the transfer matrix, then the findings with the part of the report that
-/// each is based on.
+/// The text that `stepstone analyze` prints: the title, the transfer matrix, then the findings with the part of the report
+/// that each is based on.
 pub fn summary(analysis: &Analysis, layout: Layout) -> String {
-    let mut text = terminal::transfer(analysis, analysis.options.mode, layout);
+    let mut text = terminal::title(analysis, layout.width);
+    if let Some(collapse) = analysis.collapse() {
+        text.push_str(&wrap(&sentence(collapse), layout.width));
+        text.push('\n');
+    }
+    text.push_str(&terminal::transfer(analysis, analysis.options.mode, layout));
     text.push('\n');
     text.push_str(&emphasis("Findings", layout));
     text.push('\n');
-    for finding in &analysis.findings {
-        let line = format!("{} [{}]", finding.text, finding.figure.title());
-        text.push_str(&item(&line, layout.width));
+    for finding in analysis.findings.iter().filter(|finding| finding.topic != Topic::Collapse) {
+        text.push_str(&item(&sentence(finding), layout.width));
     }
     if analysis.findings.is_empty() {
         text.push_str("Nothing can be said about these observations.\n");
@@ -24,6 +30,10 @@ pub fn summary(analysis: &Analysis, layout: Layout) -> String {
     text.push_str(&wrap(&read, layout.width));
     input.notes.iter().for_each(|note| text.push_str(&item(note, layout.width)));
     text
+}
+
+fn sentence(finding: &Finding) -> String {
+    format!("{} [{}]", safe(&finding.text), finding.figure.title())
 }
 
 /// A paragraph behind a hyphen, indented where it goes on.

@@ -1,7 +1,5 @@
 //! The transfer matrix as terminal text of a given width, with or without colour.
 
-use std::fmt::Write as _;
-
 use super::color::{Rgb, diverging};
 use super::matrix::{DegenerateMark, Mark, Matrix, MatrixRow, Tile};
 use super::words;
@@ -39,11 +37,15 @@ const TILE: usize = 8;
 const LONGEST_ROW_NAME: usize = 18;
 const LONGEST_COLUMN_NAME: usize = 12;
 
+/// The title and an empty line.
+pub(crate) fn title(analysis: &Analysis, width: usize) -> String {
+    format!("{}\n\n", cut(&safe(&words::title_of(analysis)), width))
+}
+
 /// Draws the deltas as colour tiles, in blocks of columns that fit the width; the average stands with the last target.
 pub(crate) fn transfer(analysis: &Analysis, mode: Mode, layout: Layout) -> String {
     let matrix = Matrix::new(analysis, mode);
     let mut text = String::new();
-    let _ = writeln!(text, "{}\n", cut(&safe(&words::title_of(analysis)), layout.width));
     let label = label_width(&matrix);
     let columns = columns(&matrix);
     let group = |from: usize, to: usize| -> Vec<&TileColumn<'_>> { columns[from..to].iter().collect() };

@@ -1,7 +1,7 @@
 //! The first form of the report: tables, picture and terminal text of small studies.
 
 use super::terminal::{Color, Layout};
-use super::{markdown, svg, terminal};
+use super::{markdown, summary, svg, terminal};
 use crate::analysis::Analysis;
 use crate::analyze::analyze;
 use crate::input::parse;
@@ -102,7 +102,7 @@ fn names_with_markup_stay_text() {
         assert!(!table.contains("<script") && table.contains("&lt;script&gt;"), "{table}");
         assert!(table.contains("&amp;\\|"), "a bar ends no cell: {table}");
     }
-    let text = terminal::transfer(&analysis, Mode::Keep, Layout::default());
+    let text = summary(&analysis, Layout::default());
     assert!(!text.contains('\u{1b}'), "no escape of the file reaches the terminal");
 }
 

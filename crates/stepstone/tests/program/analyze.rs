@@ -64,6 +64,23 @@ fn a_study_is_summed_up_and_written_out() {
 }
 
 #[test]
+fn of_a_collapsed_study_the_first_thing_said_is_that_nothing_can_be_said() {
+    let mut text = "intermediate,seed,task,role,score,n_distinct_pred\n".to_owned();
+    for start in ["none", "mnli"] {
+        for (seed, labels) in [1, 1, 2].into_iter().enumerate() {
+            writeln!(text, "{start},{seed},rte,target,0.53,{labels}").expect("a string takes every write");
+        }
+    }
+    let (place, output) = analyze(&text, &["--out", "results"]);
+    let said = "Nothing can be said about these start points: 4 of 6 runs answer one label for";
+    assert!(out(&output).starts_with(&format!("Transfer\n\n{said}\n")), "{}", out(&output));
+    let read = |name: &str| fs::read_to_string(place.path().join("results").join(name)).expect("reads");
+    assert!(read("report.md").starts_with(&format!("# Transfer\n\n## Findings\n\n- {said}")));
+    let json = read("analysis.json");
+    assert!(json.find(said) < json.find("\"options\""), "before every number: {json}");
+}
+
+#[test]
 fn json_goes_to_stdout_and_depends_on_neither_row_order_nor_threads() {
     let (place, output) = analyze(&study(), &["--json"]);
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON and nothing else");
