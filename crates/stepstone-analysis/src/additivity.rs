@@ -175,6 +175,7 @@ impl KnownCells {
         let size = 1 + rows + columns;
         let (mut normal, mut right) = (vec![vec![0.0; size]; size], vec![0.0; size]);
         for (cell, value) in self.cells.iter().zip(values) {
+            // The three columns of the design that are 1 for this cell: level, row effect, column effect.
             let entries = [0, 1 + cell.row, 1 + rows + cell.column];
             entries.iter().for_each(|&i| entries.iter().for_each(|&j| normal[i][j] += 1.0));
             entries.iter().for_each(|&i| right[i] += value);
@@ -197,6 +198,7 @@ impl KnownCells {
         let products: Vec<f64> = self.cells.iter().map(|cell| fit.rows[cell.row] * fit.columns[cell.column]).collect();
         let product = self.fit(&products)?.residuals;
         let length = squares(&product);
+        // A factor without any effect makes every product 0, and nothing is left to test.
         if length <= NOTHING {
             return None;
         }

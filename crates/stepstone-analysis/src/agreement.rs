@@ -139,6 +139,7 @@ struct CommonCell<'a> {
 
 /// Sorted by role, task and intermediate.
 fn common_cells<'a>(first: &'a Analysis, second: &Analysis) -> Vec<CommonCell<'a>> {
+    // With degenerate runs: two studies flag different ones, and without them would compare different runs.
     let deltas =
         second.cells.iter().filter_map(|cell| Some(((&cell.task, &cell.intermediate, cell.role), cell.keep.delta?)));
     let deltas: BTreeMap<_, f64> = deltas.collect();
@@ -148,6 +149,7 @@ fn common_cells<'a>(first: &'a Analysis, second: &Analysis) -> Vec<CommonCell<'a
         Some(CommonCell { role: cell.role, task, intermediate, first: cell.keep.delta?, second })
     });
     let mut common: Vec<CommonCell> = common.collect();
+    // Sorted, because `chunk_by` joins only neighbours of one task.
     common.sort_by_key(|cell| (cell.role, cell.task, cell.intermediate));
     common
 }
@@ -226,6 +228,7 @@ fn overlap_p(k: usize, of: usize, overlap: usize) -> f64 {
 }
 
 fn choose(n: usize, k: usize) -> f64 {
+    // Where k exceeds n a factor saturates to 0, and so do the ways to choose.
     (0..k).map(|i| n.saturating_sub(i) as f64 / (i + 1) as f64).product()
 }
 

@@ -81,6 +81,7 @@ impl Column {
 
     /// The column of a name in a header.
     pub(crate) fn parse(name: &str) -> Option<Self> {
+        // Case matters, as it does in pandas; the error for a missing column names the nearest one found.
         Self::ALL.into_iter().find(|column| column.name() == name)
     }
 
@@ -137,6 +138,7 @@ impl Column {
             | Self::FinalTrainLoss
             | Self::NDistinctPred
             | Self::WallSeconds => Content::Number,
+            // Files without these columns hold one metric per run, and of nearly all metrics more is better.
             Self::Primary | Self::HigherIsBetter => Content::Flag(true),
             Self::Degenerate => Content::Flag(false),
             Self::Status => Content::Word("ok"),

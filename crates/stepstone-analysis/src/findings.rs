@@ -98,7 +98,7 @@ mod tests {
             "none,1,rte,target,0.5,100,0.5,,",
             "none,2,rte,target,0.7,100,0.5,2,true",
         ] {
-            text += &format!("{row}\n{}\n", row.replace("none", "mnli"));
+            text.extend([row, "\n", &row.replace("none", "mnli"), "\n"]);
         }
         let read = parse("o.csv", text.as_bytes()).expect("a study");
         let options = Options { permutations: 0, bootstraps: 0, ..Options::default() };

@@ -259,6 +259,7 @@ pub(crate) fn push_field(text: &mut String, field: &str) {
 }
 
 fn number<T: ToString>(value: Option<T>) -> String {
+    // Rust prints the shortest decimals that read back to the same bits; a fixed number of digits would lose some.
     value.map_or_else(String::new, |value| value.to_string())
 }
 

@@ -29,6 +29,7 @@ pub struct Relation {
 
 /// Relates `y` to `x` over the points that have both.
 pub(crate) fn relation(name: &str, labels: &[String], x: &[Option<f64>], y: &[Option<f64>], alpha: f64) -> Relation {
+    // Points that lack a coordinate go before the ranking: they would shift the ranks of the others.
     let points = labels.iter().zip(x.iter().zip(y)).filter_map(|(label, (x, y))| Some((label, (*x)?, (*y)?)));
     let points: Vec<(&String, f64, f64)> = points.collect();
     let (x, y): (Vec<f64>, Vec<f64>) = points.iter().map(|(_, x, y)| (*x, *y)).unzip();

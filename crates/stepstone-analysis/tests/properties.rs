@@ -79,7 +79,7 @@ proptest! {
     #[test]
     fn without_degenerate_runs_the_two_modes_agree(draws in draws()) {
         let mut observations = study(&draws);
-        observations.iter_mut().for_each(|run| run.degenerate = None);
+        observations.iter_mut().for_each(|run| run.training.degenerate = None);
         let found = analysis(&observations).expect("a sound file");
         for cell in &found.cells {
             prop_assert_eq!(Some(&cell.keep), cell.drop.as_ref());

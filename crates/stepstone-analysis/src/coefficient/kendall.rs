@@ -13,13 +13,16 @@ pub(crate) fn tau_b(x: &Ranks, y: &Ranks) -> Result<Coefficient, Undefined> {
     }
     let (x_ties, y_ties) = (Ties::new(x.groups.iter().copied()), Ties::new(y.groups.iter().copied()));
     let pairs = (n * (n - 1) / 2) as f64;
+    // Counts are whole numbers below 2^53, so equality is exact.
     if x_ties.pairs == pairs || y_ties.pairs == pairs {
         return Err(Undefined::Constant);
     }
     let (discordant, tied_in_both) = discordant(x, y);
+    // Concordant less discordant: all pairs without a tie, less the discordant ones twice.
     let score = pairs - x_ties.pairs - y_ties.pairs + tied_in_both - 2.0 * discordant;
     let r = score / (pairs - x_ties.pairs).sqrt() / (pairs - y_ties.pairs).sqrt();
     let p = (n >= FEWEST_TESTED).then(|| 2.0 * normal_cdf(-score.abs() / variance(n as f64, &x_ties, &y_ties).sqrt()));
+    // Two roundings can carry a perfect correlation a last bit beyond 1.
     Ok(Coefficient { r: r.clamp(-1.0, 1.0), p })
 }
 

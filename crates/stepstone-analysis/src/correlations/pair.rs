@@ -25,6 +25,7 @@ pub struct Pair {
     pub y: String,
     /// Roles of x and y.
     pub kind: Kind,
+    // The groups are for readers of the code; flattened, a table has one column for each number.
     /// Over rows, as if they were independent.
     #[serde(flatten)]
     pub rows: OverRows,

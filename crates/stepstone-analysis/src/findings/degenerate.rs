@@ -32,6 +32,7 @@ pub(super) fn totals(context: &Context<'_>) -> Option<Finding> {
         return None;
     }
     let reasons: Vec<String> = degenerate.by_reason.iter().map(|(reason, n)| format!("{n} by `{reason}`")).collect();
+    // Of equal counts the first name, so that the sentence does not depend on the order of the file.
     let worst = degenerate.by_intermediate.iter().max_by(|a, b| a.1.n.cmp(&b.1.n).then_with(|| b.0.cmp(&a.0)))?;
     let handling = match context.mode {
         Mode::Keep => "They count in what is shown; every number is also given without them",

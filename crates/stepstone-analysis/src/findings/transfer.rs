@@ -171,6 +171,7 @@ fn few_restarts(context: &Context<'_>) -> Option<Finding> {
             "the spread of a single run is taken from its task's other arms, so its interval is only as good as the \
              assumption that all spread equally"
         }
+        // From five restarts on both methods cover what they claim, and no caution is due.
         2..=4 => match context.analysis.options.method {
             Method::Moderated => {
                 "in simulation at three restarts the moderated 95 % interval covers 94 %, and a difference of three \

@@ -195,6 +195,7 @@ pub enum Problem {
 }
 
 /// A problem and the line that it stands on.
+// Boxed, since every cell that is read returns a result and a `Problem` is many times larger than a number.
 pub(super) type Located<T> = Result<T, (Option<u64>, Box<Problem>)>;
 
 pub(super) fn fault<T>(line: Option<u64>, problem: Problem) -> Located<T> {

@@ -87,6 +87,7 @@ pub enum Outcome {
 /// The rule by which a run counts as degenerate; the first that fires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
+    // In the order in which the rules are tried: predictions before scores, which prove less.
     /// The runner said so.
     Runner,
     /// One label for every example.

@@ -16,6 +16,7 @@ use crate::options::Mode;
 pub fn report(analysis: &Analysis) -> String {
     let mode = analysis.options.mode;
     let mut text = format!("# {}\n\n", escape(&words::title_of(analysis)));
+    // Conclusions before tables: the first screen is all that most readers see.
     findings(&mut text, analysis);
     section(&mut text, Figure::TransferMatrix.title(), &markdown::transfer(analysis, mode));
     section(&mut text, "Scores", &markdown::scores(analysis, mode));
@@ -184,6 +185,7 @@ fn correlations(analysis: &Analysis, mode: Mode) -> String {
     if pairs.is_empty() {
         return String::new();
     }
+    // 2 is above every p-value, so that pairs without one come last.
     let key = |pair: &Pair| (pair.means.p.unwrap_or(2.0), -pair.means.rho.unwrap_or(0.0).abs());
     pairs.sort_by(|a, b| key(a).partial_cmp(&key(b)).unwrap_or(std::cmp::Ordering::Equal));
     let said = pairs.iter().filter(|pair| wording(pair, analysis.options.alpha) != Wording::NumberOnly).count();

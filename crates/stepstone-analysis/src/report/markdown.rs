@@ -95,6 +95,7 @@ fn blocks(matrix: &Matrix<'_>) -> Vec<Block> {
     let mut blocks = Vec::new();
     for (start, end, noun) in groups {
         let size = end - start;
+        // Targets and probes never share a table, because p-values are corrected within each of the two.
         for first in (start..end).step_by(BLOCK) {
             let last = (first + BLOCK).min(end);
             let part = format!("{noun} ({} to {} of {size})", first - start + 1, last - start);

@@ -24,11 +24,12 @@ text{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,
 .line{stroke:#6e7681}.ink{fill:#e6edf3}.sink{stroke:#e6edf3}}";
 
 /// Draws the deltas of every cell, coloured symmetrically around 0, with the baseline's scores above them and the
-/// average gain beside
-/// the targets. `mode` says what is done with degenerate runs; the colours end at the same limit in both modes.
+/// average gain beside the targets. `mode` says what is done with degenerate runs; the colours end at the same limit in both modes.
 ///
 /// Needs no network, script or font of its own. The text of every name is escaped.
 pub fn svg(analysis: &Analysis, mode: Mode) -> String {
+    // The head of the file is written last: its width and height depend on the legend, and that on the marks that
+    // occur.
     let matrix = Matrix::new(analysis, mode);
     let geometry = Geometry::new(&matrix);
     let mut body = String::new();
@@ -112,6 +113,7 @@ fn group_names(body: &mut String, matrix: &Matrix<'_>, geometry: &Geometry) {
 
 fn row_label(body: &mut String, geometry: &Geometry, name: &str, top: f64) {
     let (x, y) = (geometry.left - 8.0, top + TILE.1 / 2.0 + 4.0);
+    // Cut before it is escaped, or an entity such as `&amp;` could lose its end.
     let name = xml(&cut(name, LONGEST_NAME));
     put(body, format_args!("<text class=\"r\" x=\"{x:.1}\" y=\"{y:.1}\">{name}</text>\n"));
 }
@@ -131,6 +133,7 @@ fn draw_row(body: &mut String, matrix: &Matrix<'_>, geometry: &Geometry, row: &M
     row_label(body, geometry, row.intermediate, top);
     for (tile, left) in row.tiles.iter().zip(&geometry.columns) {
         put(body, format_args!("<g transform=\"translate({left:.1} {top:.1})\">"));
+        // Browsers show this as a tooltip; it is the only place in the picture for an interval and a p-value.
         put(body, format_args!("<title>{}</title>", xml(&words::cell(tile, matrix))));
         draw_tile(body, tile, matrix.limit);
         body.push_str("</g>\n");

@@ -149,6 +149,7 @@ fn marks(tile: &Tile<'_>) -> String {
         Mark::Suggested => '.',
         Mark::None => ' ',
     };
+    // One place for three letters: a sign that rests on a degenerate run matters more than a missing run.
     let data = match tile.degenerate {
         DegenerateMark::Decisive => 'D',
         DegenerateMark::Inside => 'd',
@@ -166,6 +167,7 @@ fn paint(words: &str, background: Rgb) -> String {
 
 fn legend(matrix: &Matrix<'_>, width: usize) -> String {
     let alpha = matrix.analysis.options.alpha;
+    // Only signs that occur are explained: a long legend would push the matrix off the screen.
     let any = |has: &dyn Fn(&Tile<'_>) -> bool| matrix.tiles().any(has);
     let mut signs = Vec::new();
     if any(&|tile| tile.mark == Mark::Shown) {

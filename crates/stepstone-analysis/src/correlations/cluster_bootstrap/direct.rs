@@ -10,6 +10,7 @@ use crate::correlations::frame::{Frame, FramePair};
 pub(super) fn rhos(frame: &Frame, pairs: &[FramePair], weights: &[u32]) -> Vec<Vec<f64>> {
     let of_rows: Vec<u32> = frame.clusters.iter().zip(0..).flat_map(|(rows, c)| rows.clone().map(move |_| c)).collect();
     let of_resample = |weight: &[u32]| resample(frame, pairs, &of_rows, weight);
+    // Resamples outside and pairs inside: a column is ranked once per resample for all pairs that it is in.
     let by_resample: Vec<Vec<f64>> = weights.par_chunks(frame.k().max(1)).map(of_resample).collect();
     (0..pairs.len()).into_par_iter().map(|pair| by_resample.iter().map(|rhos| rhos[pair]).collect()).collect()
 }

@@ -46,6 +46,7 @@ impl Geometry {
         let mut columns: Vec<f64> = (0..targets).map(|i| left + i as f64 * TILE.0).collect();
         let mut right = left + targets as f64 * TILE.0;
         let average = (targets > 0).then_some(right + GAP);
+        // A gap on both sides keeps the average from being read as one more task.
         if let Some(edge) = average {
             right = edge + TILE.0 + GAP;
         }

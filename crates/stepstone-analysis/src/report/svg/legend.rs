@@ -51,6 +51,7 @@ fn color_bar(body: &mut String, limit: f64, top: f64) {
         let share = (f64::from(stripe) + 0.5) / f64::from(STRIPES) * 2.0 - 1.0;
         let x = MARGIN + f64::from(stripe) * STRIPE;
         let color = diverging(share, 1.0).hex();
+        // 0.2 pixels wider than the step, or some viewers draw seams between the stripes.
         put(body, format_args!("<rect x=\"{x}\" y=\"{top:.1}\" width=\"{STRIPE}.2\" height=\"12\" fill=\"{color}\"/>"));
     }
     let width = f64::from(STRIPES) * STRIPE;
@@ -83,6 +84,7 @@ fn entries(matrix: &Matrix<'_>) -> Vec<(String, String)> {
     let boxed = |extra: &str| format!("<rect class=\"line\" x=\".5\" y=\".5\" width=\"13\" height=\"11\"/>{extra}");
     let beyond = |tile: &Tile<'_>| tile.delta().is_some_and(|delta| delta.abs() > matrix.limit);
     let limit = plain(matrix.limit, decimals(matrix.limit));
+    // Every mark is listed, with (0) if it does not occur: a reader can then tell "none" from "not marked".
     vec![
         (mark(Mark::Shown), format!("Holm's p < {alpha}: shown to differ ({})", count(&|t| t.mark == Mark::Shown))),
         (
