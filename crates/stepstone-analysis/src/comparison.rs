@@ -66,14 +66,19 @@ mod tests {
     /// Reference: SciPy 1.17.1 `ttest_ind(equal_var=False)`, printed by tools/golden/make_analysis_hand.py.
     #[test]
     fn welch_by_scipy() {
-        let (x, y) = ([71.2, 72.5, 70.9], [69.8, 70.1, 70.6]);
         let arm = |v: &[f64]| Precision { variance: variance(v).unwrap() / v.len() as f64, df: v.len() as f64 - 1.0 };
-        let test = compare(mean(&x) - mean(&y), arm(&x), arm(&y), Method::Welch, 0.05).unwrap();
-        let got = [test.se, test.df, test.t, test.p, test.lo, test.hi];
-        let want =
+        let even =
             [0.543_650_214_3, 2.859_405_940_6, 2.513_871_291_9, 0.090_775_987_0, -0.412_606_272_6, 3.145_939_605_6];
-        for (got, want) in got.iter().zip(want) {
-            assert!((got - want).abs() < 1e-9, "{got} vs {want}");
+        let uneven =
+            [0.881_879_306_4, 5.985_369_227_6, 1.330_491_967_3, 0.231_800_442_6, -0.985_826_856_8, 3.332_493_523_5];
+        let arms: [(&[f64], [f64; 6]); 2] = [(&[69.8, 70.1, 70.6], even), (&[69.8, 70.1, 70.6, 72.9, 68.4], uneven)];
+        for (y, want) in arms {
+            let x = [71.2, 72.5, 70.9];
+            let test = compare(mean(&x) - mean(y), arm(&x), arm(y), Method::Welch, 0.05).unwrap();
+            let got = [test.se, test.df, test.t, test.p, test.lo, test.hi];
+            for (got, want) in got.iter().zip(want) {
+                assert!((got - want).abs() < 1e-9, "{got} vs {want}");
+            }
         }
         assert_eq!(compare(1.0, arm(&[1.0, 1.0]), arm(&[2.0, 2.0]), Method::Welch, 0.05), None);
     }

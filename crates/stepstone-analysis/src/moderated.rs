@@ -242,4 +242,13 @@ mod tests {
         assert_eq!(prior.spread(2, &[1.0, 3.0], true, Method::Moderated), Some(Spread { variance: 2.0, df: 1.0 }));
         close(prior.spread(3, &[1.0; 3], false, Method::Moderated).unwrap().variance, 0.03);
     }
+
+    /// The prior was learnt from the arms of the task, so that it cannot be known better than they are.
+    #[test]
+    fn a_shrunk_variance_has_no_more_degrees_of_freedom_than_all_arms_of_its_task() {
+        let prior = fit(&tasks(&[0.02, 1.5, 0.3, 4.0, 0.6], &[1.0]));
+        assert!(prior.df > 0.0 && prior.df.is_finite(), "{}", prior.df);
+        assert_eq!(prior.shrink(0, 3, Some(0.3)).unwrap().df, prior.df + 2.0, "ten from five arms are more");
+        assert_eq!(prior.shrink(1, 3, Some(1.0)).unwrap().df, 2.0);
+    }
 }

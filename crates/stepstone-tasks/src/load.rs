@@ -274,4 +274,13 @@ mod tests {
             assert!(limited.dev[part.range.clone()].iter().all(inside), "{part:?}");
         }
     }
+
+    /// By definition: with other examples, scores under the same limit would move.
+    #[test]
+    fn the_examples_whose_hashes_are_smallest_stay() {
+        let (mut limited, mut by_hash) = (data(), data().train);
+        by_hash.sort_by_key(|example| *blake3::hash(format!("train {}", example.id).as_bytes()).as_bytes());
+        limited.limit(Some(7), None);
+        assert!(by_hash[..7].iter().all(|example| limited.train.contains(example)), "{:?}", limited.train);
+    }
 }
