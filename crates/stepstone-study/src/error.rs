@@ -12,6 +12,8 @@ pub enum StudyError {
     Train(#[from] TrainError),
     #[error("{} does not exist, expected a study file", path.display())]
     Missing { path: PathBuf },
+    #[error("{} is a folder, expected a study file", path.display())]
+    Folder { path: PathBuf },
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("{}:{line}:{column}: {problem}", path.display())]
@@ -29,7 +31,7 @@ pub enum StudyError {
     #[error("{} already exists", path.display())]
     Exists { path: PathBuf },
     #[error("a run of {task} needs about {need_mib} MiB, {available_mib} MiB are available")]
-    Memory { task: String, need_mib: u64, available_mib: u64 },
+    Memory { task: String, need_mib: u64, available_mib: u64, hint: String },
     #[error("cannot start a process for run {id}")]
     Spawn { id: String, source: io::Error },
     #[error("process {pid} on {host} trains in {}", folder.display())]
@@ -45,14 +47,15 @@ impl StudyError {
             Self::Train(error) => error.hint(),
             Self::Recipe { source, .. } => source.hint(),
             Self::Missing { .. } => Some("`stepstone init` writes a study file to start from".into()),
+            Self::Folder { path } => {
+                Some(format!("name the file in it, such as {}", path.join("study.toml").display()))
+            }
             Self::File { hint, .. } | Self::Process { hint, .. } => hint.clone(),
             Self::Edited { .. } => Some("start it again to work by the edited file; finished runs are kept".into()),
             Self::Changed { .. } => Some("start it again to plan the study with the files that are there now".into()),
             Self::Busy { .. } => Some("wait until it has ended, or name another folder".into()),
             Self::Exists { .. } => Some("name another folder, or remove it".into()),
-            Self::Memory { .. } => {
-                Some("lower max_length or batch_size, or raise gradient_accumulation_steps, in [recipe]".into())
-            }
+            Self::Memory { hint, .. } => Some(hint.clone()),
             Self::Create { .. } => Some("name a folder in a place where you may write".into()),
             Self::Write { source, .. } => write_hint(source).map(str::to_owned),
             Self::Read { .. } | Self::Spawn { .. } => None,

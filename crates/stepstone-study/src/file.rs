@@ -16,6 +16,8 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 const ROLES: [Role; 3] = [Role::Intermediate, Role::Target, Role::Probe];
 const STUDY_KEYS: [&str; 9] =
     ["name", "model", "data", "out", "store", "restarts", "baseline_restarts", "preset", "keep_models"];
+/// Every restart is a folder and an entry of the plan: beyond this a slip of the keyboard fills memory and disk.
+const MOST_RESTARTS: u64 = 1000;
 
 /// A study as its file describes it. Relative paths have been joined to the file's folder.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,6 +73,10 @@ impl Study {
     pub fn read(path: &Path, paths: &StudyPaths) -> Result<Self, StudyError> {
         let text = fs::read_to_string(path).map_err(|source| match source.kind() {
             ErrorKind::NotFound => StudyError::Missing { path: path.into() },
+            ErrorKind::IsADirectory => StudyError::Folder { path: path.into() },
+            ErrorKind::InvalidData => {
+                Reader { path, text: "" }.error(0..0, "not UTF-8 text, expected TOML".into(), None)
+            }
             _ => StudyError::Read { path: path.into(), source },
         })?;
         let reader = Reader { path, text: &text };
@@ -79,10 +85,10 @@ impl Study {
         reader.name_tasks(&mut root)?;
         let whole = 0..0;
         let (mut study, at) =
-            reader.table(&mut root, "study")?.ok_or_else(|| reader.missing(whole, "study", "[study]"))?;
+            reader.table(&mut root, "study")?.ok_or_else(|| reader.missing(whole, "study", "the file"))?;
         reader.known(&study, "[study]", &STUDY_KEYS)?;
         let tasks = reader.tasks(&mut root)?;
-        let name: String = reader.required(&mut study, "name", at.clone())?;
+        let name = reader.name(&mut study, at.clone())?;
         let preset = reader.preset(&mut study)?;
         let beside = path.parent().unwrap_or(Path::new(""));
         let folder =
@@ -181,27 +187,29 @@ impl Reader<'_> {
     fn value<T: for<'d> Deserialize<'d>>(&self, table: &mut DeTable<'_>, key: &str) -> Result<Option<T>, StudyError> {
         let Some(value) = table.remove(key) else { return Ok(None) };
         let span = value.span();
-        let wrong = |error: toml::de::Error| {
-            let problem = format!("`{key}`: {}", error.message().trim());
-            self.error(error.span().unwrap_or(span), problem, None)
-        };
+        let wrong = |error: toml::de::Error| self.error(error.span().unwrap_or(span), wrong_type(key, &error), None);
         T::deserialize(ValueDeserializer::from(value)).map(Some).map_err(wrong)
     }
 
-    fn required<T: for<'d> Deserialize<'d>>(
-        &self,
-        table: &mut DeTable<'_>,
-        key: &str,
-        place: Range<usize>,
-    ) -> Result<T, StudyError> {
-        self.value(table, key)?.ok_or_else(|| self.missing(place, key, "[study]"))
+    /// The study's name. It names the folder of the results, which must not lie elsewhere than beside the file.
+    fn name(&self, study: &mut DeTable<'_>, place: Range<usize>) -> Result<String, StudyError> {
+        let span = study.get("name").map_or(0..0, Spanned::span);
+        let name: String = self.value(study, "name")?.ok_or_else(|| self.missing(place, "name", "[study]"))?;
+        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']) {
+            let problem = format!("`name` is {name:?}, expected the name of a folder");
+            let hint = "set `out` in [study] to write the results to another place".to_owned();
+            return Err(self.error(span, problem, Some(hint)));
+        }
+        Ok(name)
     }
 
-    /// A count of at least one.
+    /// A number of restarts.
     fn count(&self, table: &mut DeTable<'_>, key: &str) -> Result<Option<u64>, StudyError> {
         let span = table.get(key).map_or(0..0, Spanned::span);
         match self.value::<u64>(table, key)? {
-            Some(0) => Err(self.error(span, format!("`{key}` is 0, expected 1 or more"), None)),
+            Some(count) if !(1..=MOST_RESTARTS).contains(&count) => {
+                Err(self.error(span, format!("`{key}` is {count}, expected 1 to {MOST_RESTARTS}"), None))
+            }
             count => Ok(count),
         }
     }
@@ -332,19 +340,27 @@ impl Reader<'_> {
         task: Option<&str>,
         role: Option<Role>,
     ) -> Result<Overrides, StudyError> {
-        let keys: Vec<&str> = Overrides::KEYS.iter().map(|key| key.name).collect();
+        let mut keys: Vec<&str> = Overrides::KEYS.iter().map(|key| key.name).collect();
+        if role.is_none() {
+            keys.extend(["intermediate", "target", "probe"]); // the tables by role, which may be misspelt, too
+        }
         self.known(table, &table_name(task, role), &keys)?;
         let mut overrides = Overrides::default();
         for (key, value) in std::mem::take(table) {
             let (key, span) = (key.into_inner(), value.span());
-            let wrong = |error: toml::de::Error| {
-                let problem = format!("`{key}`: {}", error.message().trim());
-                self.error(error.span().unwrap_or(span), problem, None)
-            };
+            let wrong =
+                |error: toml::de::Error| self.error(error.span().unwrap_or(span), wrong_type(&key, &error), None);
             overrides.set(&key, ValueDeserializer::from(value)).map_err(wrong)?;
         }
         Ok(overrides)
     }
+}
+
+/// Says what a value is and what it should be, without the words of a programmer.
+fn wrong_type(key: &str, error: &toml::de::Error) -> String {
+    let message = error.message().trim().replace("expected u64", "expected a whole number, 0 or more");
+    let message = message.replace("expected f64", "expected a number");
+    format!("`{key}`: {message}")
 }
 
 /// Why a task cannot be named again: twice in one role, or as target and probe.
@@ -442,6 +458,8 @@ mod tests {
             ("[study]\n[tasks]\ntarget = [\"rte\", \"rte\"]", "3:18: task `rte` is named twice as target", ""),
             ("[study]\n[tasks]\nintermediate = [\"rte\"]", "2:1: [tasks] names no target", ""),
             ("[study]\n", "1:1: `tasks` is missing in the file", "init"),
+            ("", "1:1: `study` is missing in the file", "init"),
+            ("[study]\nrestarts = 1e9\n[tasks]\ntarget = [\"rte\"]", "1:1: `name` is missing in [study]", ""),
             ("[study]\n[tasks]\ntarget = [\"rte\"]", "1:1: `name` is missing in [study]", "init"),
         ];
         for (text, problem, hint) in table {
@@ -455,7 +473,13 @@ mod tests {
             ("[recipe]\nnum_train_epochs = 1", "10:1: unknown key `num_train_epochs`", "did you mean `epochs`?"),
             ("[recipe]\nmax-seq-length = 1", "10:1: unknown key `max-seq-length`", "did you mean `max_length`?"),
             ("[task.rt]\nepochs = 1", "9:7: unknown key `rt` in [task]", "did you mean `rte`?"),
-            ("[task.rte]\nepochs = \"many\"", "10:10: `epochs`: invalid type", ""),
+            ("[recipe.targt]\nepochs = 1", "9:9: unknown key `targt` in [recipe]", "did you mean `target`?"),
+            ("[task.rte]\nepochs = \"many\"", "10:10: `epochs`: invalid type: string \"many\", expected a number", ""),
+            (
+                "[task.rte]\nmax_steps = 1.5",
+                "10:13: `max_steps`: invalid type: floating point `1.5`, expected a whole",
+                "",
+            ),
             ("[task.rte.probe]\nepochs = 1", "9:1: task `rte` is not listed as probe in [tasks]", ""),
         ];
         for (text, problem, hint) in more {
@@ -464,6 +488,11 @@ mod tests {
             assert!(error.hint().unwrap_or_default().contains(hint), "{text}: {:?}", error.hint());
         }
         let zero = STUDY.replace("data =", "restarts = 0\ndata =");
-        assert!(read(&zero).expect_err("zero").to_string().contains("4:12: `restarts` is 0, expected 1 or more"));
+        assert!(read(&zero).expect_err("zero").to_string().contains("4:12: `restarts` is 0, expected 1 to 1000"));
+        for name in ["", "..", "../x", "a/b", "/x"] {
+            let text = STUDY.replace("\"tiny\"", &format!("{name:?}"));
+            let error = read(&text).expect_err(name).to_string();
+            assert!(error.contains(&format!("2:8: `name` is {name:?}, expected the name of a folder")), "{error}");
+        }
     }
 }

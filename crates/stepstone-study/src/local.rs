@@ -84,15 +84,62 @@ fn start(command: &[PathBuf], sender: Sender<WorkerReport>) -> Result<(Child, Ch
     let mut child = child.map_err(failed)?;
     let input = child.stdin.take().ok_or_else(missing)?;
     let output = child.stdout.take().ok_or_else(missing)?;
-    thread::spawn(move || {
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
-            // A line that is no report is talk of a library.
-            if let Ok(report) = serde_json::from_str(&line)
-                && sender.send(report).is_err()
-            {
-                return;
-            }
-        }
-    });
+    thread::spawn(move || hand_on(BufReader::new(output), &sender));
     Ok((child, input))
+}
+
+/// Hands on what a worker reports. One that is killed cannot say that it drops its run, so that is said here.
+fn hand_on(output: impl BufRead, sender: &Sender<WorkerReport>) {
+    let mut in_hand = None;
+    for line in output.lines().map_while(Result::ok) {
+        // A line that is no report is talk of a library.
+        let Ok(report) = serde_json::from_str(&line) else { continue };
+        if let WorkerReport::Event(event) = &report {
+            let goes_on = matches!(event, Event::Started { .. } | Event::Progress { .. });
+            in_hand = goes_on.then(|| event.id().to_owned());
+        }
+        // A worker that can still explain itself was not killed.
+        in_hand = in_hand.filter(|_| !matches!(report, WorkerReport::Error(_)));
+        if sender.send(report).is_err() {
+            return;
+        }
+    }
+    if let Some(id) = in_hand {
+        let _ = sender.send(WorkerReport::Event(Event::Orphaned { id })); // a watcher that has gone needs no word
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_ends_with_a_run_in_hand_leaves_an_orphan_and_no_other_does() {
+        let line = |event: Event| serde_json::to_string(&WorkerReport::Event(event)).expect("JSON") + "\n";
+        let started = |id: &str| line(Event::Started { id: id.into() });
+        let done = |id: &str| line(Event::Done { id: id.into() });
+        let error = WorkerError { code: 74, what: "w".into(), causes: Vec::new(), hint: None };
+        let error = serde_json::to_string(&WorkerReport::Error(error)).expect("JSON");
+        let table = [
+            (started("a"), Some("a")),
+            (started("a") + "talk\n", Some("a")),
+            (started("a") + &done("a"), None),
+            (started("a") + &done("a") + &started("b"), Some("b")),
+            (started("a") + &error, None),
+            (String::new(), None),
+        ];
+        for (output, want) in table {
+            let (sender, receiver) = mpsc::channel();
+            hand_on(output.as_bytes(), &sender);
+            drop(sender);
+            let orphans: Vec<String> = receiver
+                .iter()
+                .filter_map(|report| match report {
+                    WorkerReport::Event(Event::Orphaned { id }) => Some(id),
+                    WorkerReport::Event(_) | WorkerReport::Error(_) => None,
+                })
+                .collect();
+            assert_eq!(orphans, want.into_iter().collect::<Vec<_>>(), "{output}");
+        }
+    }
 }

@@ -69,13 +69,7 @@ impl<'a> Tally<'a> {
 
     /// Takes an event in; returns the index of its run.
     pub fn apply(&mut self, event: &Event, store: &Store, leases: &mut Leases) -> Option<usize> {
-        let (Event::Started { id }
-        | Event::Progress { id, .. }
-        | Event::Done { id }
-        | Event::Failed { id, .. }
-        | Event::Stopped { id }
-        | Event::Lost { id }) = event;
-        let run = *self.index.get(id.as_str())?;
+        let run = *self.index.get(event.id())?;
         if let Event::Progress { progress, .. } = event {
             self.left.insert(run, progress.seconds_left);
         } else {

@@ -1,6 +1,7 @@
 //! How many runs a machine should train at once, and with how many threads each.
 
 use crate::error::StudyError;
+use crate::file::table_of;
 use crate::plan::Plan;
 use std::fs;
 
@@ -28,7 +29,10 @@ impl Slots {
         };
         let available = available_bytes();
         if largest.peak_bytes > available {
+            let layers = plan.study.layers(largest.task.name, largest.role);
+            let set = |key: &str| format!("`{key}` in {}", table_of(key, &layers));
             return Err(StudyError::Memory {
+                hint: format!("in the study file, lower {} or {}", set("max_length"), set("batch_size")),
                 task: format!("{} as {}", largest.task.name, largest.role),
                 need_mib: largest.peak_bytes >> 20,
                 available_mib: available >> 20,

@@ -69,6 +69,25 @@ pub enum Event {
     Lost {
         id: String,
     },
+    /// Its worker was killed.
+    Orphaned {
+        id: String,
+    },
+}
+
+impl Event {
+    /// The run that it happened to.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Started { id }
+            | Self::Progress { id, .. }
+            | Self::Done { id }
+            | Self::Failed { id, .. }
+            | Self::Stopped { id }
+            | Self::Lost { id }
+            | Self::Orphaned { id } => id,
+        }
+    }
 }
 
 /// Why a worker ended.

@@ -114,7 +114,8 @@ fn a_worker_whose_lease_was_taken_over_kills_its_process_and_goes_on() {
         | Event::Progress { .. }
         | Event::Done { .. }
         | Event::Failed { .. }
-        | Event::Stopped { .. } => {}
+        | Event::Stopped { .. }
+        | Event::Orphaned { .. } => {}
     });
     assert_eq!(ended.expect("stops"), Ended::Stopped);
     assert_eq!(lost, [plan.runs[0].record.id.clone()]);

@@ -32,11 +32,11 @@ pub enum TrainError {
     Rows { file: PathBuf, found: String },
     #[error("run {id} has been taken over by another worker: nothing more is written")]
     Lost { id: String },
-    #[error("{} does not exist, expected the folder of a run", path.display())]
+    #[error("{} has no run.json, expected the folder of a run", path.display())]
     MissingRun { path: PathBuf },
-    #[error("there is no run `{name}`: no folder of that name, and no id in {} begins with it", store.display())]
+    #[error("there is no run `{name}`: no such folder, and no id in {} starts with that", store.display())]
     NoRun { name: String, store: PathBuf },
-    #[error("`{name}` begins the ids of {} runs, expected of one: {}", found.len(), list(found))]
+    #[error("prefix `{name}` matches {} runs, expected one: {}", found.len(), list(found))]
     SeveralRuns { name: String, found: Vec<PathBuf> },
     #[error("{} is not finished, expected a run with scores.json", run.display())]
     Unfinished { run: PathBuf },
@@ -65,7 +65,31 @@ impl TrainError {
             Self::Recipe { key, .. } => Some(key),
             Self::Tokenizer(TokenizerError::TooShort { .. }) => Some("max_length"),
             Self::NotFinite { .. } => Some("learning_rate"),
-            _ => None,
+            Self::Model(_)
+            | Self::Data(_)
+            | Self::Tokenizer(
+                TokenizerError::Missing { .. }
+                | TokenizerError::Read { .. }
+                | TokenizerError::Corrupt { .. }
+                | TokenizerError::Setting { .. },
+            )
+            | Self::Task(_)
+            | Self::Vocabulary { .. }
+            | Self::Logits { .. }
+            | Self::Rows { .. }
+            | Self::Lost { .. }
+            | Self::MissingRun { .. }
+            | Self::NoRun { .. }
+            | Self::SeveralRuns { .. }
+            | Self::Unfinished { .. }
+            | Self::OtherRun { .. }
+            | Self::BadRun { .. }
+            | Self::Newer { .. }
+            | Self::Read { .. }
+            | Self::DamagedModel(_)
+            | Self::Create { .. }
+            | Self::Write { .. }
+            | Self::Threads { .. } => None,
         }
     }
 
@@ -102,7 +126,7 @@ impl TrainError {
             Self::MissingRun { .. } | Self::NoRun { .. } => {
                 Some("name the folder that `stepstone train` printed, or the beginning of its id".into())
             }
-            Self::SeveralRuns { .. } => Some("give more of the id".into()),
+            Self::SeveralRuns { .. } => Some("give more characters of the id".into()),
             Self::Unfinished { .. } => {
                 Some("give the command that trained it once more: it goes on where it was".into())
             }

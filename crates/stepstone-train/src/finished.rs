@@ -99,7 +99,7 @@ fn whole<T>(read: Result<Option<T>, TrainError>) -> Result<Option<T>, TrainError
 /// Record and scores of a run that has ended.
 pub(crate) fn finished(run: &Path) -> Result<(RunRecord, Scores), TrainError> {
     let folder = RunFolder::new(run);
-    let record = folder.record()?.ok_or_else(|| TrainError::MissingRun { path: run.join("run.json") })?;
+    let record = folder.record()?.ok_or_else(|| TrainError::MissingRun { path: run.into() })?;
     let scores = folder.scores()?.ok_or_else(|| TrainError::Unfinished { run: run.into() })?;
     Ok((record, scores))
 }

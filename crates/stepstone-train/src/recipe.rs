@@ -229,7 +229,7 @@ impl RunLength {
         };
         // The step number is one of the four 32-bit words from which every random number is made.
         if total_steps > u64::from(u32::MAX) {
-            return Err(wrong("epochs", &format!("{epochs:?}"), "fewer steps"));
+            return Err(wrong("epochs", &format!("{epochs:?}"), "at most 4294967295 steps"));
         }
         Ok(Self { total_steps, evaluations })
     }
@@ -371,7 +371,7 @@ mod tests {
             ),
             (
                 Overrides { epochs: Some(1e12), max_length: Some(16), ..Overrides::default() },
-                "`epochs` is 1000000000000.0, expected fewer steps",
+                "`epochs` is 1000000000000.0, expected at most 4294967295 steps",
             ),
             (Overrides::default(), "`max_length` is 256, expected 3 to 40"),
         ];

@@ -124,6 +124,7 @@ fn word_order(_: usize, draw: &mut Draw) -> String {
         1 => format!("the {noun} {verb} a {other}"),
         _ => format!("{noun} the {verb} {other} a"),
     };
+    // Noise, so that restarts differ and the report has a spread to show.
     let label = if draw.below(10) == 0 { 1 - label } else { label };
     format!("made\t{label}\t\t{text}\n")
 }

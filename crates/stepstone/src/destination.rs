@@ -30,6 +30,7 @@ pub(crate) fn check(what: &str, folder: &Path, ours: fn(&Path) -> bool) -> Resul
     // A folder that cannot be listed cannot be written either, which says so with its own error.
     let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
     let entries: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    // The first by name, so that the same folder always gets the same message.
     match entries.iter().min() {
         Some(first) if !entries.iter().any(|entry| ours(entry)) => {
             Err(Failure::occupied(what.to_owned(), folder, Path::new(first.file_name().unwrap_or_default())))

@@ -166,6 +166,7 @@ fn causes(error: &dyn Error) -> Vec<String> {
     let mut source = error.source();
     while let Some(cause) = source {
         let text = cause.to_string();
+        // Several errors of libraries quote their source in their own text.
         if causes.last().is_none_or(|said| !said.contains(&text)) {
             causes.push(text);
         }
@@ -178,7 +179,7 @@ fn study_code(error: &StudyError) -> u8 {
     match error {
         StudyError::Train(error) => code(error),
         StudyError::Recipe { source, .. } => code(source),
-        StudyError::Missing { .. } => NO_INPUT,
+        StudyError::Missing { .. } | StudyError::Folder { .. } => NO_INPUT,
         StudyError::Read { source, .. } => read_code(source),
         StudyError::File { .. } | StudyError::Edited { .. } => CONFIG,
         StudyError::Changed { .. } => DATA,
@@ -192,6 +193,7 @@ fn study_code(error: &StudyError) -> u8 {
         StudyError::Exists { .. } | StudyError::Busy { .. } => CANNOT_CREATE,
         StudyError::Write { source, .. } => write_code(source),
         StudyError::Memory { .. } | StudyError::Spawn { .. } => SYSTEM,
+        // The code of the run's own process, so that a full disk is 74 whether a run or its worker met it.
         StudyError::Process { code, .. } => u8::try_from(*code).unwrap_or(FAILED),
     }
 }
@@ -272,6 +274,7 @@ fn read_code(error: &io::Error) -> u8 {
 
 fn write_code(error: &io::Error) -> u8 {
     match error.kind() {
+        // All of these can be mended by naming another folder, unlike a full or failing disk.
         io::ErrorKind::PermissionDenied
         | io::ErrorKind::ReadOnlyFilesystem
         | io::ErrorKind::AlreadyExists

@@ -71,6 +71,7 @@ pub(crate) fn explain(mut error: Error, command: &Command, words: &[OsString]) -
     }
     let command = words.iter().fold(command, |command, word| command.find_subcommand(word).unwrap_or(command));
     let found = found.trim_start_matches('-').replace('_', "-");
+    // clap suggests by spelling alone; the table of the recipe knows names that are spelt quite differently.
     let meant = Key::meant_by(&found).map(|key| key.name.replace('_', "-"));
     if let Some(ours) = meant.filter(|ours| has(command, ours)) {
         error.insert(ContextKind::SuggestedArg, ContextValue::String(format!("--{ours}")));

@@ -48,7 +48,7 @@ fn command() -> clap::Command {
     flags::with_negative_numbers(Arguments::command())
 }
 
-/// Reads the command line. Help and version come back as an error, too, as clap has it.
+/// Reads the command line. Help and version come back as errors, as clap has it.
 fn parse(words: &[OsString]) -> Result<Arguments, clap::Error> {
     let command = command();
     let words = flags::in_our_words(words, &command);
@@ -65,6 +65,7 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::OK });
         }
     };
+    // Locked once: `predict` writes a line per row, and a lock for each would cost more than the line.
     let mut out = io::stdout().lock();
     let result = match &arguments.command {
         Command::Demo(args) => commands::demo::run(args, &mut out),
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
         Command::Export(args) => commands::export::run(args, &mut out),
         Command::Bench(args) => commands::bench::run(args, &mut out),
     };
+    // What was written before an error still reaches the reader; the error of the command comes first.
     let flushed = out.flush().map_err(exit::Failure::output);
     match result.and_then(|code| flushed.map(|()| code)) {
         Ok(code) => ExitCode::from(code),

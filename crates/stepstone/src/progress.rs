@@ -12,7 +12,7 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// Runs that get a live line of their own. With the line of the whole study they fit on 24 rows, and leave room for
 /// what was said before.
 const MOST_RUNS: usize = 12;
-/// Live lines are drawn at most this often a second: faster than this nobody reads, and training waits for it.
+/// Draws of the live lines per second, at most: nobody reads faster, and training waits for each.
 const DRAWS_PER_SECOND: u8 = 5;
 
 /// Live lines of running runs above one line of the whole. What cannot be shown is not worth failing for.
@@ -40,10 +40,13 @@ impl Board {
 
     /// Writes a line that stays, above the live ones.
     pub(crate) fn say(&self, line: &str) {
-        let _ = match &self.screen {
-            Some(screen) => screen.println(line),
-            None => writeln!(io::stderr(), "{line}"),
-        };
+        say_above(self.screen.as_ref(), line);
+    }
+
+    /// The same for another thread.
+    pub(crate) fn speaker(&self) -> impl Fn(&str) + Send + 'static {
+        let screen = self.screen.clone();
+        move |line| say_above(screen.as_ref(), line)
     }
 
     /// Says that a run has started: by a live line, or by a line of its own where there is none.
@@ -59,7 +62,7 @@ impl Board {
         let Some(screen) = &self.screen else { return };
         if !self.runs.contains_key(id) {
             if self.runs.len() >= MOST_RUNS {
-                return;
+                return; // more lines than rows would scroll, and what has scrolled cannot be redrawn
             }
             let bar = blank();
             let bar = match &self.whole {
@@ -100,6 +103,19 @@ impl Drop for Board {
     }
 }
 
+fn say_above(screen: Option<&MultiProgress>, line: &str) {
+    // Written through the screen, a line goes above the live ones; written past it, it would cut through them.
+    match screen {
+        Some(screen) => drop(screen.println(line)),
+        None => say(line),
+    }
+}
+
+/// Writes a line to standard error. If standard error is closed, nobody reads it, and the work goes on.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// A line that is cut to the width of the terminal.
 fn blank() -> ProgressBar {
     // The template is a constant; a wrong one would show in the tests below.
@@ -136,7 +152,7 @@ pub(crate) fn of_study(counts: Counts, seconds_left: f64) -> String {
 
 /// Seconds for people: `3 min 20 s`.
 pub(crate) fn duration(seconds: f64) -> String {
-    let seconds = seconds.max(0.0).round() as u64;
+    let seconds = seconds.max(0.0).round() as u64; // `max` also turns NaN into 0
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, s) => format!("{s} s"),
         (0, m, s) => format!("{m} min {s:02} s"),

@@ -19,6 +19,7 @@ pub(crate) enum Setting {
 /// The remedy for an error of a run.
 pub(crate) fn of_run(error: &TrainError, setting: &Setting) -> Option<String> {
     let advice = match (error, setting) {
+        // The library says the same without the flag, which it cannot know.
         (TrainError::OtherRun { .. }, Setting::Flag) => {
             Some("name another folder with --out, or remove this one".to_owned())
         }

@@ -49,7 +49,7 @@ impl fmt::Display for MissingColumn {
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// The file cannot be opened or read.
-    #[error("{source}")]
+    #[error("{}", opening(source))]
     Open {
         /// The error of the system.
         source: io::Error,
@@ -217,6 +217,13 @@ impl InputError {
     }
 }
 
+fn opening(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::IsADirectory => "this is a folder, expected a CSV file".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
 impl Problem {
     fn hint(&self) -> Option<String> {
         let hint = match self {
@@ -243,6 +250,7 @@ impl Problem {
             Self::TwoScales { .. } => "one task's scores must be in one unit",
             Self::TwoDirections { .. } => "one task's scores must point in one direction",
             Self::OutOfRange { .. } => "state the unit in `scale` (points = score x scale): 100 for 0..1, 1 for points",
+            Self::Open { source } if source.kind() == io::ErrorKind::IsADirectory => "name the file in it",
             Self::Open { .. } => {
                 return Some(format!(
                     "`stepstone report STUDY` writes observations.csv into the study's folder; any CSV with the columns {} \

@@ -132,6 +132,7 @@ fn other_analyses(file: &Path, options: &Options) -> Result<Vec<Analysis>, Failu
         let problem = Box::new(Problem::Open { source });
         Failure::observations(what(), &InputError { path: file.to_owned(), line: None, problem })
     })?;
+    // No header of a CSV file begins with a brace, so the file need not be named .json.
     if bytes.first() == Some(&b'{') {
         let analysis = serde_json::from_slice(&bytes).map_err(|error| Failure::data(what(), error.to_string()))?;
         return Ok(vec![analysis]);
@@ -147,7 +148,7 @@ fn json(analyses: &[Analysis]) -> String {
     }
 }
 
-/// Every field of an analysis is a number, a text or a list of them, and every key a text: JSON can take it all.
+/// As JSON. This cannot fail: fields are numbers, texts or lists of them, and keys are texts.
 fn pretty(value: &impl serde::Serialize) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }
@@ -188,7 +189,7 @@ fn write_all(dir: &Path, analyses: &[Analysis], agreement: Option<&Agreement>) -
     Ok(())
 }
 
-/// A number keeps the names apart, whatever characters a study's name has lost.
+/// Numbered, because two studies may have the same name once unsafe characters are replaced.
 fn folder_name(number: usize, analysis: &Analysis) -> String {
     let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
     let name: String = format!("{}-{}", analysis.study, analysis.encoder).chars().map(safe).take(60).collect();

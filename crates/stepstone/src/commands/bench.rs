@@ -130,14 +130,14 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
 
 fn instructions(lanes: Option<usize>) -> Result<InstructionSet, Failure> {
     let Some(lanes) = lanes else { return Ok(InstructionSet::best()) };
-    // Without vectors products go through another crate, which uses what vectors it finds.
+    // Scalar products go through the `gemm` crate, which uses any vectors it finds, so one lane cannot be measured.
     let available: Vec<InstructionSet> =
         InstructionSet::available().into_iter().filter(|set| set.lanes() > 1).collect();
     available.iter().find(|set| set.lanes() == lanes).copied().ok_or_else(|| {
         let counts: Vec<String> = available.iter().map(|set| set.lanes().to_string()).collect();
         Failure::usage(
             format!("this machine has no vectors of {lanes} numbers"),
-            format!("this machine has {}", counts.join(", ")),
+            format!("--lanes takes {} here", counts.join(" or ")),
         )
     })
 }
@@ -169,7 +169,7 @@ fn measure(benchmark: &mut Benchmark, work: Work, time: Duration) -> Result<Spee
     }
     let (total, times, batches) = (seconds.iter().sum::<f64>(), benchmark.take_times(), seconds.len());
     let per_batch = |phase: Phase| 1e3 * times[phase].as_secs_f64() / batches as f64;
-    seconds.sort_by(f64::total_cmp);
+    seconds.sort_by(f64::total_cmp); // the median, unlike the mean, ignores a step that another program disturbed
     Ok(Speed {
         batches,
         tokens_per_second: done as f64 / total,

@@ -4,7 +4,8 @@ use crate::commands::run;
 use crate::commands::study::StudyArgs;
 use crate::demo;
 use crate::exit::{self, Failure};
-use std::io::{self, Write};
+use crate::progress::say;
+use std::io::Write;
 use std::path::PathBuf;
 use stepstone_study::{EXPIRY, StudyError};
 
@@ -40,15 +41,11 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let study = StudyArgs { study, model: None, data: None, out: None };
     let arguments = run::Args { study, slots: None, resume_seconds: 60, lease_seconds: EXPIRY.as_secs() };
     let code = run::run(&arguments, out)?;
-    out.flush().map_err(Failure::output)?;
+    out.flush().map_err(Failure::output)?; // the report stands before what is said about it
     if code != exit::OK {
         return Ok(code); // the run has said what is left or what failed
     }
     say("\nNo transfer can be seen here: the encoder knows nothing, and the tasks have nothing in common but words.");
     say("Next: `stepstone init` writes a study file for an encoder and tasks of your own.");
     Ok(code)
-}
-
-fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}"); // nobody to tell is no reason to stop
 }

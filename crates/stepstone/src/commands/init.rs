@@ -46,7 +46,11 @@ fn write(path: &std::path::Path) -> Result<(), StudyError> {
         ErrorKind::AlreadyExists => StudyError::Exists { path: path.into() },
         _ => StudyError::Create { path: path.into(), source },
     };
-    path.parent().map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
+    if let Some(folder) = path.parent() {
+        let in_the_way = |source| StudyError::Create { path: folder.into(), source };
+        fs::create_dir_all(folder).map_err(in_the_way)?;
+    }
+    // `create_new` refuses an existing file in the same call: no file that appears in between is overwritten.
     let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(failed)?;
     file.write_all(template().as_bytes()).map_err(|source| StudyError::Write { path: path.into(), source })
 }
@@ -56,7 +60,7 @@ mod tests {
     use super::*;
     use stepstone_study::{Study, StudyPaths};
 
-    /// A line `# key = value` is an example: it must be right, too.
+    /// A line `# key = value` is an example, which must be right as well.
     fn example(line: &str) -> Option<&str> {
         line.strip_prefix("# ").filter(|rest| rest.contains(" = "))
     }
@@ -75,5 +79,7 @@ mod tests {
         let serde_json::Value::Object(values) = serde_json::json!(layers[0].overrides) else { panic!("an object") };
         assert!(values.values().all(|value| !value.is_null()), "an example of every value: {values:?}");
         assert!(matches!(write(&path), Err(StudyError::Exists { .. })), "nothing is overwritten");
+        let below = write(&path.join("study.toml")).expect_err("a file in the way").to_string();
+        assert_eq!(below, format!("cannot create {}", path.display()));
     }
 }

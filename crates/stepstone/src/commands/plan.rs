@@ -4,7 +4,7 @@ use crate::commands::all_cores;
 use crate::commands::study::{StudyArgs, warning};
 use crate::exit::{self, Failure};
 use crate::flags;
-use crate::progress::duration;
+use crate::progress::{duration, say};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use stepstone_study::{Cost, CostSource, Counts, EXPIRY, Leases, Plan, PlannedTask, RunState, Slots, Tally};
@@ -47,9 +47,8 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
             .and_then(|()| if args.resolved { write_resolved(&plan, out) } else { Ok(()) })
     };
     written.map_err(Failure::output)?;
-    if let Some(warning) = warning(&plan) {
-        let _ = writeln!(io::stderr(), "{warning}"); // nobody to tell is no reason to fail
-    }
+    // On standard error, so that the table and --json stay what scripts expect.
+    warning(&plan).iter().for_each(|warning| say(warning));
     Ok(exit::OK)
 }
 

@@ -19,6 +19,7 @@ impl clap::Args for RecipeFlags {
     fn augment_args(command: Command) -> Command {
         let preset = Arg::new("preset")
             .long("preset")
+            .value_name("PRESET")
             .help("What the recipe is before anything is overridden: `default`, or `acl2020` (that study's own, task by task)")
             .default_value("default")
             .value_parser(PossibleValuesParser::new(Preset::NAMES));

@@ -2,6 +2,7 @@
 
 use crate::commands::study::StudyArgs;
 use crate::exit::{self, Failure};
+use crate::progress::say;
 use serde_json::{Value, json};
 use std::env;
 use std::fs;
@@ -34,7 +35,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
 pub(crate) fn write_results(plan: &Plan, out: &mut impl Write) -> Result<(), Failure> {
     let rows = observations(plan, &plan.store(), &mut Leases::new(EXPIRY));
     let text = write_observations(&rows);
-    claim_folder(plan)?;
+    claim_folder(plan)?; // before the first file is replaced
     let path = write(plan, "observations.csv", &text)?;
     if rows.iter().all(|row| row.score.is_none()) {
         let (runs, file) = (plan.runs.len(), path.display());
@@ -55,18 +56,17 @@ pub(crate) fn write_results(plan: &Plan, out: &mut impl Write) -> Result<(), Fai
 }
 
 /// Notes whose results the folder holds, and says so if until now they were those of another study file. Runs are never
-/// mixed up, for their ids tell them apart; tables and pictures are replaced.
+/// mixed up, because their ids differ; tables and pictures are replaced.
 fn claim_folder(plan: &Plan) -> Result<(), Failure> {
     let file = std::path::absolute(&plan.study.path).unwrap_or_else(|_| plan.study.path.clone());
     let noted = fs::read(plan.study.out.join("study.json")).unwrap_or_default();
     let before = serde_json::from_slice::<Value>(&noted).unwrap_or_default();
     if let Some(before) = before["file"].as_str().filter(|before| Path::new(before) != file) {
         let (out, file) = (plan.study.out.display(), file.display());
-        let _ = writeln!(
-            io::stderr(),
+        say(&format!(
             "warning: {out} held the results of {before}; observations.csv, report.md and transfer.svg there are now \
              those of {file}; give one of the studies another name or --out to keep both"
-        ); // nobody to tell is no reason to stop
+        ));
     }
     write(plan, "study.json", &format!("{}\n", json!({"format": 1, "file": file}))).map(drop)
 }

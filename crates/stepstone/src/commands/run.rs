@@ -1,15 +1,16 @@
 //! `stepstone run`: a whole study on this machine.
 
 use crate::commands::report::write_results;
-use crate::commands::study::{StudyArgs, warning};
+use crate::commands::study::{StudyArgs, exit_code, warning};
 use crate::commands::worker::show;
 use crate::commands::{all_cores, this_program};
-use crate::exit::{self, Failure};
+use crate::exit::Failure;
 use crate::flags;
-use crate::progress::{Board, duration, of_study};
+use crate::progress::{Board, duration, of_study, say};
 use crate::stop;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use stepstone_study::{
     Cost, Counts, EXPIRY, Leases, Plan, RunState, Slots, StudyError, Tally, WorkerError, watch_workers,
@@ -41,6 +42,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let failure = |error: StudyError| Failure::study(format!("cannot run {}", args.study.study.display()), &error);
     let plan = args.study.plan_to_write("cannot run")?;
     let (store, mut leases) = (plan.store(), Leases::new(EXPIRY));
+    // Here, so that a folder that cannot be made is one error of `run`, and not one of every worker.
     store.create().map_err(failure)?;
     try_failed_again(&plan, &mut leases).map_err(failure)?;
     let mut tally = Tally::read(&plan, &store, &mut leases);
@@ -48,6 +50,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let mut error = None;
     let stop = stop::flag().map_err(Failure::system)?;
     if done < total {
+        // Slots before cost: what a run costs is measured with the threads that it will have.
         let slots = Slots::choose(&plan, total - done, all_cores(), args.slots).map_err(failure)?;
         let cost = Cost::measure(&plan, &store, slots.threads).map_err(failure)?;
         warning(&plan).iter().for_each(|warning| say(warning));
@@ -57,7 +60,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     }
     let stopped = stop.load(Ordering::Relaxed);
     if stopped {
-        write_results(&plan, &mut io::sink())?; // who stops a study asks for no matrix of half of it
+        write_results(&plan, &mut io::sink())?; // whoever stops a study does not want a matrix of half of it
     } else {
         write_results(&plan, out)?;
     }
@@ -67,7 +70,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     }
 }
 
-/// What is left and about how long it takes.
+/// How long the rest takes, and with how many runs at once.
 fn promise(plan: &Plan, tally: &Tally<'_>, cost: &Cost, slots: Slots) -> String {
     let done: Vec<bool> = tally.states.iter().map(|state| matches!(state, RunState::Done(_))).collect();
     let seconds = cost.wall_seconds(plan, &done, slots);
@@ -92,17 +95,14 @@ fn watch(
     cost: &Cost,
     slots: Slots,
     command: &[PathBuf],
-    stop: &AtomicBool,
+    stop: &Arc<AtomicBool>,
 ) -> Result<Option<WorkerError>, StudyError> {
-    let (store, mut leases, mut board, mut told) = (plan.store(), Leases::new(EXPIRY), Board::new(), false);
+    let (store, mut leases, mut board) = (plan.store(), Leases::new(EXPIRY), Board::new());
+    stop::announce(stop, board.speaker());
     watch_workers(command, slots.count, stop, &mut |event| {
         if let Some(event) = event {
             tally.apply(&event, &store, &mut leases);
             show(&mut board, plan, &event);
-        }
-        if stop.load(Ordering::Relaxed) && !told {
-            told = true;
-            board.say("stopping once every run has saved its state; press Ctrl-C again to stop at once");
         }
         board.show_whole(false, || of_study(tally.counts(), tally.seconds_left(cost, slots)));
     })
@@ -117,6 +117,7 @@ fn worker_command(args: &Args, slots: Slots) -> io::Result<Vec<PathBuf>> {
         ("--lease-seconds", args.lease_seconds),
     ];
     command.extend(numbers.into_iter().flat_map(|(flag, value)| [flag.into(), value.to_string().into()]));
+    // Paths and numbers go as arguments, so that a listing of processes shows what each worker does.
     command.push("--watched".into());
     Ok(command)
 }
@@ -148,15 +149,5 @@ fn outcome(plan: &Plan, stopped: bool) -> u8 {
         let why = if stopped { "stopped" } else { "the workers have ended" };
         say(&format!("{why}; {left} of {} runs are left; the same command continues", counts.total));
     }
-    if left > 0 {
-        exit::WORK_LEFT
-    } else if counts.failed > 0 {
-        exit::FAILED
-    } else {
-        exit::OK
-    }
-}
-
-fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}"); // nobody to tell is no reason to stop
+    exit_code(counts)
 }

@@ -1,7 +1,7 @@
 //! `stepstone status`: how far a study is, and which runs failed.
 
-use crate::commands::study::StudyArgs;
-use crate::exit::{self, Failure};
+use crate::commands::study::{StudyArgs, exit_code};
+use crate::exit::Failure;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use stepstone_study::{Counts, EXPIRY, Leases, Plan, RunState, Tally};
@@ -27,13 +27,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let written =
         if args.json { writeln!(out, "{}", as_json(&plan, &tally)) } else { write_text(&plan, &tally, counts, out) };
     written.map_err(Failure::output)?;
-    Ok(if counts.waiting + counts.running > 0 {
-        exit::WORK_LEFT
-    } else if counts.failed > 0 {
-        exit::FAILED
-    } else {
-        exit::OK
-    })
+    Ok(exit_code(counts))
 }
 
 fn write_text(plan: &Plan, tally: &Tally<'_>, counts: Counts, out: &mut impl Write) -> io::Result<()> {

@@ -1,9 +1,9 @@
 //! What the commands on a study share: its file, the paths that replace those of the file, and its results.
 
 use crate::destination;
-use crate::exit::Failure;
+use crate::exit::{self, Failure};
 use std::path::PathBuf;
-use stepstone_study::{Plan, PlannedTask, Study, StudyError, StudyPaths, too_short};
+use stepstone_study::{Counts, Plan, PlannedTask, Study, StudyError, StudyPaths, too_short};
 
 /// A study and where its parts lie.
 #[derive(clap::Args)]
@@ -31,7 +31,8 @@ impl StudyArgs {
     pub(crate) fn plan_to_write(&self, what: &str) -> Result<Plan, Failure> {
         let plan = self.plan(what)?;
         self.check_destination(what, &plan)?;
-        let _ = plan.keep(); // it only saves others the reading; the first result says what cannot be written
+        // A kept plan only saves others some reading. If it cannot be written, the first result cannot either, and says so.
+        let _ = plan.keep();
         Ok(plan)
     }
 
@@ -70,7 +71,19 @@ impl StudyArgs {
     }
 }
 
-/// What to tell who is about to train runs that are likely to learn nothing; None if there are none.
+/// The exit code that says how far a study is. Work left comes first: a script that repeats the command until the code
+/// is not 75 then trains all that can be trained, and learns of failures at the end.
+pub(crate) fn exit_code(counts: Counts) -> u8 {
+    if counts.waiting + counts.running > 0 {
+        exit::WORK_LEFT
+    } else if counts.failed > 0 {
+        exit::FAILED
+    } else {
+        exit::OK
+    }
+}
+
+/// A warning of runs so short that they are likely to learn nothing; None if there are no such runs.
 pub(crate) fn warning(plan: &Plan) -> Option<String> {
     let short = too_short(plan);
     let one = |(task, steps, needed): &(&PlannedTask, u64, u64)| {

@@ -2,6 +2,7 @@
 
 use crate::exit::{self, Failure};
 use crate::flags;
+use crate::progress::say;
 use crate::remedy::Setting;
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -132,7 +133,7 @@ fn show(args: &ShowArgs, out: &mut impl Write) -> Result<u8, Failure> {
         writeln!(out, "{value}").map_err(Failure::output)?;
     } else {
         for note in &data.notes {
-            let _ = writeln!(io::stderr(), "{note}");
+            say(note);
         }
         write_example(task, args, example, tokens.as_deref(), gold, out).map_err(Failure::output)?;
     }

@@ -4,7 +4,7 @@ use crate::commands::recipe_flags::RecipeFlags;
 use crate::destination;
 use crate::exit::{self, Failure};
 use crate::flags;
-use crate::progress::{Board, of_run};
+use crate::progress::{Board, of_run, say};
 use crate::remedy::Setting;
 use crate::stop;
 use serde_json::json;
@@ -53,8 +53,7 @@ pub(crate) struct Args {
 
 /// Trains, shows progress on standard error, and writes the scores to `out`.
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
-    let what = || format!("cannot train {} from {}", args.task, args.model.display());
-    let failure = |error: TrainError| Failure::new(what(), &error, &Setting::Flag);
+    let failure = |error: TrainError| failure(args, &error);
     let request = RunRequest {
         start: StartPoint::encoder(&args.model),
         task: args.task.clone(),
@@ -68,52 +67,62 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
         keep_model: true,
         threads: args.threads.unwrap_or_else(super::all_cores),
     };
+    // The run is prepared before its folder is looked at: wrong data or a wrong recipe is the more useful error.
     let run = Run::prepare(&request).map_err(failure)?;
     if let Some(folder) = &args.out {
-        destination::check(&what(), folder, destination::of_run)?;
+        destination::check(&what(args), folder, destination::of_run)?;
     }
     if run.truncated > 0.0 {
-        let _ = writeln!(io::stderr(), "{:.1} % of the training inputs are cut at max_length", 100.0 * run.truncated);
+        say(&format!("{:.1} % of the training inputs are cut at max_length", 100.0 * run.truncated));
     }
-    for note in &run.notes {
-        let _ = writeln!(io::stderr(), "{note}");
-    }
-    let stop = stop::flag().map_err(Failure::system)?;
-    if let Some(scores) = run.finished().map_err(failure)? {
-        write_scores(args.json, &run, &scores, out).map_err(Failure::output)?;
-        return Ok(exit::OK);
-    }
-    let held = |error: StudyError| Failure::study(format!("cannot train {}", args.task), &error);
-    let lease = Leases::new(EXPIRY).take_or_watch(run.folder.path(), &stop).map_err(held)?;
-    let (mut board, mut score) = (Board::new(), None);
-    let outcome = lease.hold(EXPIRY, |still_ours| {
-        let control = Control { stop: &stop, resume_interval: Duration::from_secs(args.resume_seconds), still_ours };
-        run.train(&control, &mut |progress| {
-            score = progress.score.or(score);
-            board.show_whole(progress.score.is_some(), || of_run(progress, score));
-        })
-    });
-    drop(board);
+    run.notes.iter().for_each(|note| say(note));
+    let outcome = match run.finished().map_err(failure)? {
+        Some(scores) => Outcome::Done(scores),
+        None => train(args, &run)?,
+    };
     match outcome {
-        Ok(Outcome::Done(_)) => lease.remove(),
-        Ok(Outcome::Stopped { .. }) | Err(_) => {
-            let _ = lease.release(); // if that cannot be written, the end of this process frees the run
-        }
-    }
-    match outcome.map_err(failure)? {
         Outcome::Done(scores) => {
             write_scores(args.json, &run, &scores, out).map_err(Failure::output)?;
             Ok(exit::OK)
         }
         Outcome::Stopped { step } => {
             let folder = run.folder.path().display();
-            let _ = writeln!(
-                io::stderr(),
-                "stopped after step {step}; state saved in {folder}; run the same command again"
-            );
+            say(&format!("stopped after step {step}; state saved in {folder}; run the same command again"));
             Ok(exit::WORK_LEFT)
         }
     }
+}
+
+/// Trains under a lease of the run's folder, so that a second process is refused.
+fn train(args: &Args, run: &Run) -> Result<Outcome, Failure> {
+    let held = |error: StudyError| Failure::study(format!("cannot train {}", args.task), &error);
+    let stop = stop::flag().map_err(Failure::system)?;
+    let lease = Leases::new(EXPIRY).take_or_watch(run.folder.path(), &stop).map_err(held)?;
+    let (mut board, mut score) = (Board::new(), None);
+    stop::announce(&stop, board.speaker());
+    let outcome = lease.hold(EXPIRY, |still_ours| {
+        let control = Control { stop: &stop, resume_interval: Duration::from_secs(args.resume_seconds), still_ours };
+        run.train(&control, &mut |progress| {
+            score = progress.score.or(score); // most steps have none; the line shows the last one known
+            board.show_whole(progress.score.is_some(), || of_run(progress, score));
+        })
+    });
+    drop(board); // what follows starts on a clean line
+    match outcome {
+        Ok(Outcome::Done(_)) => lease.remove(),
+        Ok(Outcome::Stopped { .. }) | Err(_) => {
+            let _ = lease.release(); // if that cannot be written, the end of this process frees the run
+        }
+    }
+    outcome.map_err(|error| failure(args, &error))
+}
+
+fn what(args: &Args) -> String {
+    format!("cannot train {} from {}", args.task, args.model.display())
+}
+
+fn failure(args: &Args, error: &TrainError) -> Failure {
+    Failure::new(what(args), error, &Setting::Flag)
 }
 
 fn write_scores(as_json: bool, run: &Run, scores: &Scores, out: &mut impl Write) -> io::Result<()> {

@@ -14,6 +14,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// Trains the job that standard input names, and reports to `out`.
 pub(crate) fn run(out: &mut impl Write) -> Result<u8, Failure> {
+    // Ctrl-C reaches every process of the terminal: without this, a run would end before the worker asks it to save.
     let stop = stop::flag().map_err(Failure::system)?;
     let mut line = String::new();
     io::stdin().read_line(&mut line).map_err(Failure::input)?;
@@ -38,7 +39,7 @@ pub(crate) fn run(out: &mut impl Write) -> Result<u8, Failure> {
     }
 }
 
-/// A worker that does not read is gone, which the end of the input says, too.
+/// Reports to the worker. One that has stopped reading has ended; the end of our input says so, and ends this process.
 fn write(out: &mut impl Write, report: &Report) {
     if let Ok(line) = serde_json::to_string(report) {
         let _ = writeln!(out, "{line}").and_then(|()| out.flush());

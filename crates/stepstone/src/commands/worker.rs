@@ -4,7 +4,7 @@ use crate::commands::study::StudyArgs;
 use crate::commands::{all_cores, train_job_command};
 use crate::exit::{self, Failure};
 use crate::flags;
-use crate::progress::{Board, of_job};
+use crate::progress::{Board, of_job, say};
 use crate::stop;
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
 
 fn train(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let what = "cannot work on";
-    // `stepstone run` has planned a moment ago; its workers need not read all data again.
+    // `stepstone run` has just planned and kept the plan; its workers need not read all the data again.
     let plan = if args.watched { args.study.kept_plan(what) } else { args.study.plan_to_write(what) }?;
     let stop = stop::flag().map_err(Failure::system)?;
     if args.watched {
@@ -65,6 +65,9 @@ fn train(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
         lease_expiry,
     };
     let mut board = Board::new();
+    if !args.watched {
+        stop::announce(&stop, board.speaker());
+    }
     let ended = work(&plan, &settings, &stop, &mut |event| {
         if args.watched {
             report(out, &WorkerReport::Event(event));
@@ -77,7 +80,7 @@ fn train(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
         ended.map_err(|error| Failure::study(format!("cannot go on with {}", args.study.study.display()), &error))?;
     let counts = Tally::read(&plan, &plan.store(), &mut Leases::new(lease_expiry)).counts();
     if counts.failed > 0 && !args.watched {
-        let _ = writeln!(io::stderr(), "{} runs have failed; `stepstone run` tries them again", counts.failed);
+        say(&format!("{} runs have failed; `stepstone run` tries them again", counts.failed));
     }
     Ok(match ended {
         Ended::Stopped => exit::WORK_LEFT,
@@ -88,14 +91,9 @@ fn train(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
 
 /// Shows what happened: a run in hand as a live line, its end as a line that stays.
 pub(crate) fn show(board: &mut Board, plan: &Plan, event: &Event) {
-    let (Event::Started { id }
-    | Event::Progress { id, .. }
-    | Event::Done { id }
-    | Event::Failed { id, .. }
-    | Event::Stopped { id }
-    | Event::Lost { id }) = event;
-    let run = plan.runs.iter().find(|run| run.record.id == *id);
-    let title = run.map_or_else(|| id.clone(), |run| plan.title(run));
+    let id = event.id();
+    let run = plan.runs.iter().find(|run| run.record.id == id);
+    let title = run.map_or_else(|| id.to_owned(), |run| plan.title(run));
     let end = match event {
         Event::Started { .. } => return board.start_run(id, &title),
         Event::Progress { progress, .. } => return board.show_run(id, &of_job(&title, progress)),
@@ -103,6 +101,9 @@ pub(crate) fn show(board: &mut Board, plan: &Plan, event: &Event) {
         Event::Failed { reason, .. } => format!("failed: {reason}"),
         Event::Stopped { .. } => "stopped, its state is saved".to_owned(),
         Event::Lost { .. } => "taken over by another worker; nothing more is written".to_owned(),
+        Event::Orphaned { .. } => {
+            "its worker was killed; the other workers, or the same command, continue it".to_owned()
+        }
     };
     board.end_run(id);
     board.say(&format!("{title}: {end}"));
@@ -110,7 +111,7 @@ pub(crate) fn show(board: &mut Board, plan: &Plan, event: &Event) {
 
 fn report(out: &mut impl Write, report: &WorkerReport) {
     if let Ok(line) = serde_json::to_string(report) {
-        let _ = writeln!(out, "{line}").and_then(|()| out.flush()); // a watcher that is gone closes our input, too
+        let _ = writeln!(out, "{line}").and_then(|()| out.flush()); // a watcher that is gone has closed our input, which stops us
     }
 }
 

@@ -61,7 +61,7 @@ fn impossible_requests_say_what_is_possible() {
         (&["bench", "XL"], "possible values: S, M, B"),
         (&["bench", "S", "--seconds=-1"], "--seconds"),
         (&["bench", "S", "--threads", "none"], "--threads"),
-        (&["bench", "S", "--lanes", "5"], "this machine has "),
+        (&["bench", "S", "--lanes", "5"], "--lanes takes "),
     ];
     for (arguments, said) in cases {
         let output = stepstone(Path::new("."), arguments);

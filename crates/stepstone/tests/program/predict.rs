@@ -86,7 +86,7 @@ fn a_run_is_named_by_its_folder_or_the_beginning_of_its_id() {
     // A third run, so that a beginning of more than one id exists in any case.
     fs::create_dir(at.join("runs").join(format!("{unique}x"))).expect("folder");
     fs::write(at.join("runs").join(format!("{unique}x/run.json")), "{}").expect("file");
-    for (name, code, want) in [(unique, 64, "begins the ids of 2 runs"), ("zz", 66, "there is no run `zz`")] {
+    for (name, code, want) in [(unique, 64, "matches 2 runs, expected one"), ("zz", 66, "there is no run `zz`")] {
         for arguments in [["predict", name, "data/sst2/dev.tsv"], ["export", name, "elsewhere"]] {
             let output = stepstone(at, &arguments);
             assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", message(&output));

@@ -319,10 +319,30 @@ fn ctrl_c_saves_every_run_and_the_same_command_goes_on() {
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(75), "{message}");
     assert!(message.contains("the same command continues"), "{message}");
+    assert!(message.contains("press Ctrl-C again to end at once"), "{message}");
+    assert!(message.lines().all(|line| !line.contains(['\r', '\u{1b}'])), "plain lines in a file: {message:?}");
     assert!(count(&out, "saved") > 0);
     assert_eq!(stepstone(place.path(), &["status", "study.toml"]).status.code(), Some(75));
     assert!(stepstone(place.path(), &["run", "study.toml"]).status.success());
     assert!(events(&out).iter().any(|(_, event, step)| event == "resume" && *step > 0));
+}
+
+#[test]
+fn a_killed_worker_is_named_and_the_others_finish_its_run() {
+    let place = study_place("max_steps = 2000\nevaluations = 2\nmax_dev = 8");
+    let mut study = command(place.path(), &["run", "study.toml", "--slots", "2"]);
+    let study = study.process_group(0).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
+    // Both workers have a run in hand.
+    let training = || events(&place.path().join("small")).into_iter().filter(|(_, event, _)| event == "step");
+    while training().map(|(run, _, _)| run).collect::<std::collections::BTreeSet<_>>().len() < 2 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    kill_one(&study, "worker");
+    let output = study.wait_with_output().expect("ends");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{message}");
+    assert_eq!(message.matches("its worker was killed").count(), 1, "{message}");
+    assert!(message.matches(": done").count() >= RUNS, "{message}");
 }
 
 #[test]
@@ -339,6 +359,9 @@ fn bad_studies_get_their_documented_exit_code() {
     fs::write(place.path().join("file"), "x").expect("file");
     let table = [
         ("no file", stepstone(place.path(), &["plan", "none.toml"]), 66, "none.toml does not exist"),
+        ("folder", stepstone(place.path(), &["plan", "."]), 66, "name the file in it, such as ./study.toml"),
+        ("too many", edited("restarts = 2", "restarts = 1000000000"), 78, "is 1000000000, expected 1 to 1000"),
+        ("name of a path", edited("\"small\"", "\"../small\""), 78, "expected the name of a folder"),
         ("unknown key", edited("max_steps", "max_step"), 78, "study.toml:16:1: unknown key `max_step` in [recipe]"),
         ("unknown task", edited("\"rte\"", "\"rt\""), 78, "study.toml:10:11: there is no task `rt`"),
         ("impossible value", edited("= 16", "= 4000"), 78, "`max_length` is 4000"),

@@ -1,6 +1,6 @@
 //! The main job through the real program, on a tiny random encoder and a made-up data set.
 
-use crate::workplace::{TRAIN, train, workplace};
+use crate::workplace::{TRAIN, command, train, workplace};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -100,6 +100,26 @@ fn a_limit_on_file_sizes_is_named_with_the_file_that_met_it() {
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(74), "{message}");
     assert!(message.contains("cannot write run/") && message.contains("ulimit -f"), "{message}");
+}
+
+#[test]
+fn ctrl_c_is_answered_before_the_step_in_progress_ends_and_the_same_command_goes_on() {
+    use std::process::Stdio;
+    let place = workplace();
+    let long = ["--max-steps", "100000", "--threads", "1", "--out", "killed"];
+    let arguments: Vec<&str> =
+        TRAIN.iter().copied().filter(|a| !["--max-steps", "60"].contains(a)).chain(long).collect();
+    let child = command(place.path(), &arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
+    while events(place.path(), "step").is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("signal");
+    let output = child.wait_with_output().expect("ends");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(75), "{message}");
+    let (answer, end) = (message.find("press Ctrl-C again to end at once"), message.find("run the same command again"));
+    assert!(answer.is_some() && answer < end, "{message}");
 }
 
 fn json(path: &Path) -> serde_json::Value {

@@ -14,20 +14,11 @@ const LONGER: [(&str, &str); 0] = [];
 /// Most fields of a struct; a reader who meets more cannot say which belong together.
 const FIELDS: usize = 12;
 
-/// Structs that still have more, by file.
-const WIDER: [(&str, &str); 13] = [
-    ("crates/stepstone/src/commands/train.rs", "RecipeArgs"),
-    ("crates/stepstone-analysis/src/additivity.rs", "Additivity"),
-    ("crates/stepstone-analysis/src/analysis.rs", "Analysis"),
-    ("crates/stepstone-analysis/src/averages.rs", "Average"),
-    ("crates/stepstone-analysis/src/cells.rs", "Difference"),
-    ("crates/stepstone-analysis/src/correlations/pair.rs", "Pair"),
+/// Structs that still have more, by file. One that no longer does must leave the list.
+const WIDER: [(&str, &str); 4] = [
     ("crates/stepstone-analysis/src/observation.rs", "Observation"),
     ("crates/stepstone-models/src/config.rs", "EncoderConfig"),
     ("crates/stepstone-study/src/file.rs", "Study"),
-    ("crates/stepstone-train/src/folder.rs", "Scores"),
-    ("crates/stepstone-train/src/recipe.rs", "Overrides"),
-    ("crates/stepstone-train/src/recipe.rs", "Recipe"),
     ("crates/stepstone-train/src/run.rs", "Run"),
 ];
 
@@ -100,6 +91,9 @@ fn wide_structs(path: &str, text: &str) -> Vec<String> {
         let line = code[..start].lines().count();
         if fields > FIELDS && !exempt {
             found.push(format!("{line}: `{name}` has {fields} fields, over {FIELDS}; nest those that belong together"));
+        }
+        if fields <= FIELDS && exempt {
+            found.push(format!("{line}: `{name}` has no more than {FIELDS} fields; take it out of WIDER"));
         }
     }
     found
