@@ -101,9 +101,7 @@ pub(crate) fn show(board: &mut Board, plan: &Plan, event: &Event) {
         Event::Failed { reason, .. } => format!("failed: {reason}"),
         Event::Stopped { .. } => "stopped, its state is saved".to_owned(),
         Event::Lost { .. } => "taken over by another worker; nothing more is written".to_owned(),
-        Event::Orphaned { .. } => {
-            "its worker was killed; the other workers, or the same command, continue it".to_owned()
-        }
+        Event::Orphaned { .. } => "its worker was killed; the run is continued later".to_owned(),
     };
     board.end_run(id);
     board.say(&format!("{title}: {end}"));

@@ -302,7 +302,7 @@ fn wrong_usage_and_missing_files_have_their_exit_codes() {
         (&["analyze", "o.csv", "--baseline", "roberta"], 64, "the column holds: mnli, none, qqp, sst2"),
         (&["analyze", "nowhere.csv"], 66, "nowhere.csv: No such file or directory"),
         (&["analyze", "nowhere.csv"], 66, "hint: `stepstone report STUDY` writes observations.csv"),
-        (&["analyze", "."], 66, ".: Is a directory"),
+        (&["analyze", "."], 66, ".: this is a folder, expected a CSV file"),
         (&["analyze", "o.csv", "--out", "taken/below"], 73, "cannot write taken/below"),
     ];
     for (arguments, code, words) in cases {

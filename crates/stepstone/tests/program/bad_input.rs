@@ -114,7 +114,7 @@ fn damaged_model_files_are_refused_with_the_file_named() {
         ),
         ("a config with too few layers", "model/config.json", fewer_layers.as_bytes()),
         ("a config of another width", "model/config.json", wider.as_bytes()),
-        ("a config that is no JSON", "model/config.json", b"hidden_size: 24\n"),
+        ("a config that is not JSON", "model/config.json", b"hidden_size: 24\n"),
     ];
     let mut report = String::new();
     for (name, file, bytes) in table {

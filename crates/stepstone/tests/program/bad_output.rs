@@ -18,7 +18,7 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("permissions");
 }
 
-/// The output of the program run by a user whom permissions bind; None, said aloud, where there is no such user to be.
+/// The output of the program, run by a user whom permissions bind. None, with a message, if the tests cannot become one.
 fn bound_by_permissions(place: &Path, arguments: &[&str]) -> Option<Output> {
     let root = fs::metadata(place).expect("place").uid() == 0;
     if !root {

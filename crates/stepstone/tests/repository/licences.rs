@@ -24,7 +24,7 @@ fn problem(licence: Option<&str>, allowed: &BTreeSet<String>) -> Option<String> 
     let Some(licence) = licence else { return Some("states no licence".into()) };
     let expression = match spdx::Expression::parse_mode(licence, spdx::ParseMode::LAX) {
         Ok(expression) => expression,
-        Err(error) => return Some(format!("states `{licence}`, which is no SPDX expression: {}", error.reason)),
+        Err(error) => return Some(format!("states `{licence}`, which is not an SPDX expression: {}", error.reason)),
     };
     let accepted = expression.evaluate(|requirement| allowed.contains(&requirement.to_string()));
     (!accepted).then(|| format!("is under `{licence}`, which deny.toml does not allow"))
