@@ -32,6 +32,6 @@ pub(crate) fn announce(stop: &Arc<AtomicBool>, say: impl FnOnce(&str) + Send + '
         while !stop.load(Ordering::Relaxed) {
             thread::sleep(TICK);
         }
-        say("stopping after this step, with its state saved; press Ctrl-C again to end at once");
+        say("stopping after this step, its state saved; press Ctrl-C again to end at once");
     });
 }
