@@ -7,9 +7,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Dependencies that still wait for a user or for their removal.
-const OPEN: [&str; 2] = ["tracing", "tempfile"];
-
 /// Every word of the Rust files below `folder`.
 fn words(folder: &Path, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).expect("readable") {
@@ -42,7 +39,7 @@ fn every_dependency_is_named_in_the_sources_of_its_crate() {
         words(folder.as_std_path(), &mut named);
         for dependency in &package.dependencies {
             depended_on.insert(dependency.name.clone());
-            if !named.contains(&dependency.name.replace('-', "_")) && !OPEN.contains(&dependency.name.as_str()) {
+            if !named.contains(&dependency.name.replace('-', "_")) {
                 unused.push(format!("{}: {}", package.manifest_path, dependency.name));
             }
         }
@@ -50,9 +47,7 @@ fn every_dependency_is_named_in_the_sources_of_its_crate() {
     let members: BTreeSet<&str> = metadata.packages.iter().map(|package| package.name.as_str()).collect();
     let workspace = workspace_dependencies();
     assert!(workspace.len() > 20, "only {workspace:?} were read");
-    let orphans = workspace.iter().filter(|name| {
-        !depended_on.contains(*name) && !members.contains(name.as_str()) && !OPEN.contains(&name.as_str())
-    });
+    let orphans = workspace.iter().filter(|name| !depended_on.contains(*name) && !members.contains(name.as_str()));
     unused.extend(orphans.map(|name| format!("Cargo.toml: {name}")));
     assert!(unused.is_empty(), "no source names these; take them out:\n{}", unused.join("\n"));
 }
@@ -62,7 +57,6 @@ fn every_dependency_has_its_reason() {
     let page = fs::read_to_string(root().join("docs/decisions/dependencies.md")).expect("the page");
     let named: BTreeSet<&str> = page.split(|c: char| !c.is_alphanumeric() && !"-_".contains(c)).collect();
     let names = workspace_dependencies().into_iter().filter(|name| !name.starts_with("stepstone-"));
-    let names = names.filter(|name| !OPEN.contains(&name.as_str()));
     let missing: Vec<String> = names.filter(|name| !named.contains(name.as_str())).collect();
     assert!(missing.is_empty(), "give each its line in docs/decisions/dependencies.md: {}", missing.join(", "));
 }

@@ -53,7 +53,7 @@ fn problems(path: &str, text: &str) -> Vec<String> {
             found.push(format!("{number}: ignores a test without a reason; write `#[ignore = \"why\"]` or delete it"));
         }
         if !prints_allowed && let Some(printer) = printer(code) {
-            found.push(format!("{number}: calls {printer}; return the text or emit a tracing event"));
+            found.push(format!("{number}: calls {printer}; return the text, and let the command line print it"));
         }
         if is_library(path) && names_a_flag(code) {
             found.push(format!(
