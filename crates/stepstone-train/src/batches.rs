@@ -122,7 +122,7 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::tokenizer_family;
+    use crate::bridge::tokenizer_family;
     use crate::testing::{TABLE, place};
     use stepstone_tasks::Text;
 

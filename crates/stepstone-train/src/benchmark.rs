@@ -1,7 +1,7 @@
 //! The step that benchmarks measure: made-up encoders and batches, real kernels.
 //!
 //! The batches are those of bench/README.md: 32 sequences each, lengths from `lengths.txt` in its order (mean 38.7,
-//! much as MNLI's), random ids. A training step makes the calls that the trainer makes: pack, forward, backward, clip, AdamW.
+//! close to MNLI's), random ids. A training step makes the calls that the trainer makes: pack, forward, backward, clip, AdamW.
 
 use crate::error::TrainError;
 use serde_json::json;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// How the caller steers a run.
 pub struct Control<'a> {
-    /// Set: save and stop after the step, or the batch of an evaluation, in progress.
+    /// When set: save and stop after the step, or the batch of an evaluation, in progress.
     pub stop: &'a AtomicBool,
     /// Least time between two resume points, which are made at evaluations.
     pub resume_interval: Duration,

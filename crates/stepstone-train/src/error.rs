@@ -50,6 +50,8 @@ pub enum TrainError {
     Read { path: PathBuf, source: io::Error },
     #[error(transparent)]
     DamagedModel(Box<Self>),
+    #[error("cannot start from the model of run {run}")]
+    Start { run: String, source: Box<Self> },
     #[error("cannot create {}", path.display())]
     Create { path: PathBuf, source: io::Error },
     #[error("cannot write {}", path.display())]
@@ -115,11 +117,14 @@ impl TrainError {
                 Some(format!("name another folder, or remove {} if nobody needs it", path.display()))
             }
             Self::BadRun { .. } | Self::DamagedModel(_) => {
-                Some("give the command that trained it once more: it makes again what is damaged".into())
+                Some("run the command that trained it once more: it makes damaged files again".into())
             }
             Self::Newer { path, .. } => Some(format!(
                 "use the stepstone that wrote it; to train the run again with this one, remove {}",
                 path.parent().unwrap_or(path).display()
+            )),
+            Self::Start { run, .. } => Some(format!(
+                "`stepstone run` trains run {run} again if its model is damaged, then what starts from it"
             )),
             Self::Recipe { .. } | Self::Lost { .. } | Self::Rows { .. } | Self::Read { .. } => None,
             Self::Threads { .. } => Some("try fewer threads".into()),
@@ -128,7 +133,7 @@ impl TrainError {
             }
             Self::SeveralRuns { .. } => Some("give more characters of the id".into()),
             Self::Unfinished { .. } => {
-                Some("give the command that trained it once more: it goes on where it was".into())
+                Some("run the command that trained it once more: it continues where it stopped".into())
             }
         }
     }
@@ -138,17 +143,17 @@ impl TrainError {
     }
 }
 
-const NAME_ANOTHER_FOLDER: &str = "name a folder in a place where you may write";
+const NAME_ANOTHER_FOLDER: &str = "name a folder that you may write to";
 
 /// What to do about a write that the system refused.
 pub fn write_hint(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Some("make room and run the same command again: what is saved is whole, and a run goes on from there")
+            Some("free some space and run the same command again: it continues from the saved state")
         }
-        io::ErrorKind::FileTooLarge => {
-            Some("raise the limit on file sizes (`ulimit -f`) and run the same command again: it goes on from there")
-        }
+        io::ErrorKind::FileTooLarge => Some(
+            "raise the limit on file sizes (`ulimit -f`) and run the same command again: it continues from the saved state",
+        ),
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Some(NAME_ANOTHER_FOLDER),
         _ => None,
     }

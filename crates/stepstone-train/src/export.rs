@@ -39,7 +39,7 @@ pub fn export(run: &Path, dir: &Path) -> Result<(), TrainError> {
         write_atomically(&readme, card.as_bytes()).map_err(TrainError::write(&readme))
     };
     write().inspect_err(|_| {
-        // What cannot be taken back is no worse than what is reported.
+        // Clean-up is best effort; the original error is returned.
         targets.iter().for_each(|target| drop(fs::remove_file(target)));
         if !existed {
             let _ = fs::remove_dir(dir);
@@ -53,7 +53,7 @@ struct Card {
     record: RunRecord,
     scores: Scores,
     encoder: EncoderConfig,
-    /// The runs that this one started from, the first one first, as far as their folders lie beside it.
+    /// The runs on the way to this one, the first one first, as far as their folders lie beside it.
     before: Vec<(RunRecord, Scores)>,
 }
 
@@ -92,7 +92,7 @@ impl Card {
             HeadKind::Hf => of_task,
             HeadKind::Linear => "feature-extraction",
         };
-        // A set that the hub has not is named by its task.
+        // A data set that is not on the hub is named after its task.
         let (datasets, dataset, config) = match self.task.hub {
             Some(hub) => (format!("datasets:\n- {}\n", hub.dataset), hub.dataset, format!("config: {}, ", hub.config)),
             None => (String::new(), self.task.name, String::new()),
@@ -188,5 +188,119 @@ impl Card {
             }
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::{Run, RunRequest};
+    use crate::start::StartPoint;
+    use crate::testing::{control, place, request, run};
+    use serde_json::json;
+    use std::sync::atomic::AtomicBool;
+
+    fn train(run: &Run) {
+        run.train(&control(&AtomicBool::new(false)), &mut |_| {}).expect("trains");
+    }
+
+    /// Names in a folder, sorted.
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).expect("a folder");
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn an_export_is_the_model_byte_for_byte_and_its_card() {
+        let place = place();
+        let run = run(place.path(), "run", &json!({}));
+        train(&run);
+        let (model, dir) = (run.folder.file("model"), place.path().join("new/exported"));
+        export(run.folder.path(), &dir).expect("exports");
+        let mut want = names(&model);
+        for name in &want {
+            assert!(fs::read(dir.join(name)).expect(name) == fs::read(model.join(name)).expect(name), "{name}");
+        }
+        want.insert(0, "README.md".into());
+        assert_eq!(names(&dir), want);
+        let card = fs::read_to_string(dir.join("README.md")).expect("a card");
+        for part in [
+            "pipeline_tag: text-classification\ndatasets:\n- nyu-mll/glue\n",
+            "dataset: {type: nyu-mll/glue, name: sst2, config: sst2, split: validation}",
+            "# sst2 fine-tuned by stepstone",
+            "| encoder | BertModel, ",
+            "26 training examples",
+            "Load it with `AutoModelForSequenceClassification`.",
+        ] {
+            assert!(card.contains(part), "{part}\n{card}");
+        }
+        assert!(card.contains(&format!("Run `{}`, seed 0.", run.record.id)), "{card}");
+    }
+
+    #[test]
+    fn the_card_of_a_linear_head_says_where_the_head_is_and_how_to_use_it() {
+        let place = place();
+        let run = run(place.path(), "run", &json!({"head": "linear"}));
+        train(&run);
+        export(run.folder.path(), &place.path().join("exported")).expect("exports");
+        let card = fs::read_to_string(place.path().join("exported/README.md")).expect("a card");
+        let hidden = run.start.config.hidden_size;
+        assert!(card.contains("pipeline_tag: feature-extraction"), "{card}");
+        assert!(card.contains(&format!("`{HEAD_FILE}` holds `classifier.weight` [2, {hidden}]")), "{card}");
+        assert!(card.contains("`classifier.bias` [2]; the labels stand in `id2label` of config.json."), "{card}");
+    }
+
+    #[test]
+    fn the_lineage_lists_every_run_on_the_way_whose_folder_lies_beside() {
+        let place = place();
+        // Each in a folder of its id, as in a store.
+        let in_store = |request: RunRequest| {
+            let id = Run::prepare(&request).expect("a run").record.id;
+            let out = Some(place.path().join("store").join(id));
+            let run = Run::prepare(&RunRequest { out, ..request }).expect("a run");
+            train(&run);
+            run
+        };
+        let parent = in_store(request(place.path(), "", &json!({})));
+        let start = StartPoint { folder: parent.folder.file("model"), run: Some(parent.record.id.clone()) };
+        let child = in_store(RunRequest { start, seed: 7, ..request(place.path(), "", &json!({})) });
+        let lineage = || {
+            let dir = tempfile::tempdir().expect("folder");
+            export(child.folder.path(), dir.path()).expect("exports");
+            let card = fs::read_to_string(dir.path().join("README.md")).expect("a card");
+            let rows = card.lines().filter(|line| ["| sst2 |", "| encoder |"].iter().any(|row| line.starts_with(row)));
+            rows.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let lines = lineage();
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(lines[0].contains(&parent.record.identity.encoder), "the pretrained encoder's files: {lines:?}");
+        assert!(lines[1].contains(&parent.record.id) && lines[2].contains(&child.record.id), "{lines:?}");
+        fs::remove_dir_all(parent.folder.path()).expect("removes");
+        let lines = lineage();
+        assert!(lines.len() == 2 && lines[0].contains(&parent.record.id), "the run it started from: {lines:?}");
+    }
+
+    #[test]
+    fn an_export_that_fails_leaves_the_folder_as_it_was() {
+        let place = place();
+        let run = run(place.path(), "run", &json!({}));
+        let (new, full) = (place.path().join("exported"), place.path().join("full"));
+        let error = export(run.folder.path(), &new).expect_err("not trained");
+        assert!(matches!(error, TrainError::MissingRun { .. }), "{error:?}");
+        train(&run);
+        fs::create_dir(&full).expect("folder");
+        fs::write(full.join("mine"), "text").expect("file");
+        let error = export(run.folder.path(), &full).expect_err("not empty");
+        assert!(matches!(error, TrainError::Model(ModelError::NotEmpty { .. })), "{error:?}");
+        assert_eq!(names(&full), ["mine"]);
+        fs::create_dir(run.folder.file("model/x")).expect("a folder, which is not copied");
+        export(run.folder.path(), &new).expect_err("not a file");
+        assert!(!new.exists());
+        fs::create_dir(&new).expect("folder");
+        export(run.folder.path(), &new).expect_err("not a file");
+        assert!(names(&new).is_empty());
     }
 }

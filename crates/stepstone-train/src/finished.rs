@@ -1,9 +1,10 @@
-//! What a finished run has left, and whether it is whole.
+//! Opens the model of a finished run and checks that its files are complete.
 
+use crate::bridge::tokenizer_family;
 use crate::error::TrainError;
 use crate::folder::{RunFolder, RunRecord, Scores};
 use crate::model::HEAD_FILE;
-use crate::run::{Run, tokenizer_family};
+use crate::run::Run;
 use std::path::Path;
 use stepstone_models::{EncoderConfig, HeadKind, ModelError, Weights};
 use stepstone_tasks::{Tokenizer, TokenizerError};
@@ -11,7 +12,7 @@ use stepstone_tasks::{Tokenizer, TokenizerError};
 /// The model of a run, opened.
 pub(crate) struct SavedModel {
     pub(crate) config: EncoderConfig,
-    /// Those of the head included.
+    /// Includes those of the head.
     pub(crate) weights: Weights,
     pub(crate) tokenizer: Tokenizer,
 }
@@ -34,7 +35,7 @@ impl SavedModel {
     }
 }
 
-/// A file of a run's model that is missing or torn is not to be downloaded again: training makes it.
+/// A missing or torn file of a run's model cannot be downloaded again: training makes it.
 fn damaged(error: TrainError) -> TrainError {
     match error {
         TrainError::Model(ModelError::Read { .. }) | TrainError::Tokenizer(TokenizerError::Read { .. }) => error,
@@ -66,7 +67,7 @@ impl RunFolder {
 }
 
 impl Run {
-    /// The scores, if the run is done and its folder holds all that it promises. Damage means that it is not done.
+    /// The scores, if the run is done and its files are complete. A damaged run counts as not done.
     ///
     /// # Errors
     /// If the folder holds another run, or something that this version must not touch.
@@ -88,7 +89,7 @@ impl Run {
     }
 }
 
-/// A torn file counts as none.
+/// A torn file counts as absent.
 fn whole<T>(read: Result<Option<T>, TrainError>) -> Result<Option<T>, TrainError> {
     match read {
         Err(TrainError::BadRun { .. }) => Ok(None),

@@ -45,7 +45,7 @@ impl RunRecord {
     }
 }
 
-/// Everything that the id is a hash of; paths never enter.
+/// Everything that the id is a hash of; paths are left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Identity {
     /// Version of the program's numerics.
@@ -56,7 +56,7 @@ pub struct Identity {
     pub tokenizer: String,
     /// Name of the task.
     pub task: String,
-    /// What it plays.
+    /// Role of the task.
     pub role: Role,
     /// Digest of the data files read.
     pub data: String,
@@ -92,7 +92,7 @@ pub struct Scores {
     pub n_distinct_pred: usize,
 }
 
-/// What scores must be read against: how much data there was, and what a constant answer gets.
+/// Context of the scores: how much data there was, and what the best constant answer scores.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are those of observations.csv")]
 pub struct DataCounts {
@@ -198,7 +198,7 @@ impl RunFolder {
         self.remove("failure.json")
     }
 
-    /// Forgets scores that something is missing for: their presence means that the run is done.
+    /// Removes the scores of an incomplete run: their presence would mean that it is done.
     pub(crate) fn forget_scores(&self) -> Result<(), TrainError> {
         self.remove("scores.json")
     }
@@ -295,7 +295,7 @@ impl RunFolder {
     }
 }
 
-/// What stands below a file does not exist either; making it will fail, and say so.
+/// A path below a file does not exist either; creating it will fail with an error of its own.
 fn absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }

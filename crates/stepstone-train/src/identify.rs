@@ -1,13 +1,13 @@
-//! What can be known of a run before it can start: a plan needs ids, lengths and memory of runs whose start points do not
+//! What can be known about a run before it starts: a plan needs ids, lengths and memory of runs whose start points do not
 //! exist yet.
 
+use crate::bridge::{answers, tokenizer_family};
 use crate::error::TrainError;
 use crate::folder::{Identity, RunRecord};
 use crate::overrides::Layer;
 use crate::preset::Preset;
 use crate::recipe::Recipe;
 use crate::role::Role;
-use crate::run::{answers, tokenizer_family};
 use crate::start::run_digest;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -21,12 +21,12 @@ const NUMERICS: u32 = 4;
 const PRECISION: &str = "f32";
 /// Kind of device.
 const DEVICE: &str = "cpu";
-/// Inputs that are tokenised to know the lengths of all.
+/// Inputs tokenised in each split to estimate the lengths of all.
 const SAMPLE: usize = 256;
 /// Parameter-sized arrays that exist while a resume point is written: four arenas, the best weights, three arenas on
 /// their way to the file, and one of them as bytes.
 const ARENAS: usize = 9;
-/// The program, the tokenizer and a task's examples, about.
+/// Approximate size of the program, the tokenizer and a task's examples.
 const FIXED_BYTES: u64 = 64 << 20;
 
 /// A pretrained encoder with its tokenizer, read once for all runs of a study.
@@ -42,13 +42,13 @@ pub struct EncoderIdentity {
 pub struct Lengths {
     /// Mean over training examples, all choices of a question together.
     pub train: f64,
-    /// Mean over dev examples, likewise.
+    /// Mean over dev examples, all choices of a question together.
     pub dev: f64,
     /// The longest sequence of the sample.
     pub longest: usize,
 }
 
-/// Puts a run's identity together, for a plan and for a run alike: what both must agree on is written once.
+/// Builds a run's identity. Plans and runs both call this, so that their ids agree.
 pub(crate) fn identity(
     encoder: String,
     tokenizer: &Tokenizer,
@@ -138,7 +138,7 @@ impl EncoderIdentity {
         Ok((sum as f64 / f64::from(count.max(1)), longest))
     }
 
-    /// Memory that a run takes at its peak, in bytes; an estimate that errs to the high side.
+    /// Estimated peak memory of a run in bytes; errs on the high side.
     pub fn peak_bytes(&self, recipe: &Recipe, task: &Task, labels: usize, longest: usize) -> u64 {
         let model = Classifier::new(&self.config, recipe.head, answers(task, labels));
         let examples = recipe.schedule.batch_size.div_ceil(recipe.schedule.gradient_accumulation_steps);

@@ -1,4 +1,4 @@
-//! A model on its device: its weights, and the one way in which it answers.
+//! A model on its device, and the only code that runs inference.
 
 use crate::batches::{PackShape, Split};
 use crate::error::TrainError;

@@ -6,6 +6,7 @@
 
 mod batches;
 mod benchmark;
+mod bridge;
 mod control;
 mod error;
 mod export;
@@ -31,6 +32,7 @@ mod testing;
 mod trainer;
 
 pub use benchmark::{Benchmark, Shape};
+pub use bridge::tokenizer_family;
 pub use control::{Control, Outcome};
 pub use error::{TrainError, write_hint};
 pub use export::export;
@@ -43,5 +45,5 @@ pub use preset::{Optimizer, Preset};
 pub use progress::Progress;
 pub use recipe::{Inputs, Limits, Optimization, Recipe, Schedule, Selection, Warmup};
 pub use role::Role;
-pub use run::{Run, RunRequest, tokenizer_family};
+pub use run::{Run, RunRequest};
 pub use start::StartPoint;

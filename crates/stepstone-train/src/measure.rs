@@ -1,4 +1,4 @@
-//! How fast a run would go, by trying it for a moment.
+//! Measures how fast a run would be by training it briefly.
 
 use crate::error::TrainError;
 use crate::run::Run;
@@ -6,7 +6,7 @@ use crate::trainer::Trainer;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-/// What tokens cost.
+/// Cost per token.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rates {
     /// Seconds per token of an optimizer step.
@@ -37,5 +37,25 @@ impl Run {
             training: (clock.step_seconds - warm.step_seconds) / (clock.tokens - warm.tokens).max(1) as f64,
             evaluation: clock.evaluation_seconds / clock.evaluation_tokens.max(1) as f64,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{place, run};
+    use serde_json::json;
+    use std::time::Duration;
+
+    #[test]
+    fn a_measured_run_has_rates_and_leaves_no_trace_however_short_it_is() {
+        let place = place();
+        for steps in [1, 2, 50] {
+            let run = run(place.path(), "run", &json!({"max_steps": steps, "evaluations": 1}));
+            let rates = run.measure(Duration::from_millis(30)).expect("measures");
+            for rate in [rates.training, rates.evaluation] {
+                assert!(rate.is_finite() && rate > 0.0, "{steps} steps: {rates:?}");
+            }
+            assert!(!run.folder.path().exists(), "{steps} steps");
+        }
     }
 }

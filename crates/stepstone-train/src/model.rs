@@ -1,7 +1,8 @@
-//! Weights into a device and out of it.
+//! Loads weights into a device and saves them from it.
 
 use crate::error::TrainError;
 use crate::run::Run;
+use crate::start::is_missing_pooler;
 use std::path::Path;
 use stepstone_engine::{Arena, Device, Part, rng};
 use stepstone_models::{
@@ -11,7 +12,7 @@ use stepstone_models::{
 /// Counter stream of new tensors; the tensor's place in the layout is added.
 const INITIAL_STREAM: u32 = 1 << 20;
 
-/// Beside `model.safetensors`: a head that no class of transformers has.
+/// Lies beside `model.safetensors` and holds a head for which transformers has no class.
 pub(crate) const HEAD_FILE: &str = "head.safetensors";
 
 /// Whether heads start anew (training) or are part of what is loaded (prediction).
@@ -32,9 +33,8 @@ pub(crate) fn load(
 ) -> Result<Vec<String>, TrainError> {
     let mut new = Vec::new();
     for (number, part) in model.layout.parts().enumerate() {
-        let missing_pooler = part.name.starts_with("pooler.") && !weights.contains(&part.name);
         let data = match heads {
-            Heads::New { seed } if is_head_tensor(&part.name) || missing_pooler => {
+            Heads::New { seed } if is_head_tensor(&part.name) || is_missing_pooler(&part.name, weights) => {
                 new.push(part.name.clone());
                 initial(part, config, head, seed, INITIAL_STREAM + number as u32)
             }
@@ -59,24 +59,24 @@ fn initial(part: &Part, config: &EncoderConfig, head: HeadKind, seed: u64, strea
     new_values(part, config.initializer_range, seed, stream)
 }
 
-/// Writes `parameters` as a Hugging Face folder. A `linear` head is no class of transformers: it goes into [`HEAD_FILE`]
-/// beside the encoder. A pooler that the head does not use travels on as it came, for a later stage may.
+/// Writes `parameters` as a Hugging Face folder. transformers has no class for a `linear` head: it goes into
+/// [`HEAD_FILE`] beside the encoder. A pooler that the head does not use is copied unchanged: a later stage may use it.
 pub(crate) fn save(dir: &Path, run: &Run, model: &Classifier, parameters: &[f32]) -> Result<(), TrainError> {
-    let (config, head) = (&run.config, run.recipe().head);
+    let (config, head) = (&run.start.config, run.recipe().head);
     let tensor = |part: &Part| {
         let prefix = if is_head_tensor(&part.name) { "" } else { config.family.prefix() };
         let name = format!("{prefix}{}", part.name);
         NamedTensor { name, shape: part.shape.clone(), data: &parameters[part.param.range()] }
     };
     let apart = |part: &&Part| head == HeadKind::Linear && is_head_tensor(&part.name);
-    let pooler = unused_pooler(model, config, &run.weights)?;
+    let pooler = unused_pooler(model, config, &run.start.weights)?;
     let carried = pooler.iter().map(|(name, shape, data)| {
         let name = format!("{}{name}", config.family.prefix());
         NamedTensor { name, shape: shape.clone(), data }
     });
     let trained = model.layout.parts().filter(|part| !apart(part)).map(tensor);
     let tensors: Vec<NamedTensor> = trained.chain(carried).collect();
-    let (answers, labels, tokenizer_files) = (model.answers, &run.data.labels, &run.tokenizer_files);
+    let (answers, labels, tokenizer_files) = (model.answers, &run.data.labels, &run.start.tokenizer_files);
     Folder { config, head, answers, labels, tensors: &tensors, tokenizer_files }.save(dir)?;
     if head == HeadKind::Linear {
         let tensors: Vec<NamedTensor> = model.layout.parts().filter(apart).map(tensor).collect();

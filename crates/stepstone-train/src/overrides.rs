@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use stepstone_models::HeadKind;
 
-/// What is known of one value.
+/// Everything known about one value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
     /// Its name in files; its flag has hyphens in place of underscores.
@@ -80,15 +80,18 @@ macro_rules! values {
                 })*
             }
 
-            /// Checks what can be checked of each value by itself.
-            fn check(&self) -> Result<(), TrainError> {
+            /// Checks what can be checked of the values by themselves: each one, and the pairs that exclude each other.
+            ///
+            /// # Errors
+            /// If a value is impossible whatever encoder and task are, or two are set of which one replaces the other.
+            pub fn check(&self) -> Result<(), TrainError> {
                 $(
                     let holds: fn($type) -> bool = $check;
                     if let Some(value) = self.$name.filter(|value| !holds(*value)) {
                         return Err(wrong(stringify!($name), &format!("{value:?}"), $expected));
                     }
                 )*
-                Ok(())
+                self.check_pairs()
             }
         }
     };
@@ -187,7 +190,7 @@ values! {
         also: ["num_evaluations", "evals", "num_evals", "validations"],
     }
     patience: u64 {
-        help: "End after more than so many evaluations in a row without a better score",
+        help: "Stop after more than this many evaluations in a row without a better score",
         default: "never",
         example: "3",
         check: |_| true, "0 or more",
@@ -270,16 +273,20 @@ impl Overrides {
             }
             merged.overlay(layer, &mut sources);
         }
-        if merged.epochs.is_some() && merged.max_steps.is_some() {
-            return Err(wrong("max_steps", "set beside epochs", "one of the two"));
-        }
-        if merged.warmup_ratio.is_some() && merged.warmup_steps.is_some() {
-            return Err(wrong("warmup_steps", "set beside warmup_ratio", "one of the two"));
-        }
+        merged.check()?;
         sources.remove(if merged.max_steps.is_some() { "epochs" } else { "max_steps" });
         sources.remove(if merged.warmup_steps.is_some() { "warmup_ratio" } else { "warmup_steps" });
-        merged.check()?;
         Ok((merged, sources))
+    }
+
+    fn check_pairs(&self) -> Result<(), TrainError> {
+        if self.epochs.is_some() && self.max_steps.is_some() {
+            return Err(wrong("max_steps", "set beside epochs", "one of the two"));
+        }
+        if self.warmup_ratio.is_some() && self.warmup_steps.is_some() {
+            return Err(wrong("warmup_steps", "set beside warmup_ratio", "one of the two"));
+        }
+        Ok(())
     }
 }
 

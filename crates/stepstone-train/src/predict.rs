@@ -1,12 +1,12 @@
 //! Using a finished run: labels and probabilities for new inputs.
 
 use crate::batches::Split;
+use crate::bridge::{answers, pack_shape};
 use crate::error::TrainError;
 use crate::finished::{SavedModel, finished};
 use crate::folder::{RunFolder, RunRecord};
 use crate::inference::{DeviceModel, Unusable};
 use crate::model::Heads;
-use crate::run::{answers, pack_shape};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;

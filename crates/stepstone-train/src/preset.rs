@@ -1,4 +1,4 @@
-//! The presets: what a recipe is before anything is overridden.
+//! The presets: starting values of a recipe.
 
 use crate::error::TrainError;
 use crate::role::Role;
@@ -10,7 +10,7 @@ use stepstone_tasks::{Pieces, Task};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Preset {
-    /// What fine-tunings commonly are today.
+    /// Values in common use for fine-tuning today.
     #[default]
     Default,
     /// The ACL 2020 study's own, task by task: its optimizer, its table of values, its rounding of epochs, its selection.
@@ -82,7 +82,7 @@ impl Preset {
     /// The values for one task in one role.
     ///
     /// # Errors
-    /// If the preset knows nothing of the task.
+    /// If the preset has no values for the task.
     pub(crate) fn values(self, config: &EncoderConfig, task: &Task, role: Role) -> Result<Values, TrainError> {
         match self {
             Self::Default => Ok(Values {

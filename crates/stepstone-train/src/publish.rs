@@ -44,7 +44,7 @@ impl Finished<'_> {
         control.check_still_ours(&run.record.id)?;
         folder.write("scores.json", &scores)?;
         folder.log("done", json!({"step": step, "best_step": self.best_step}))?;
-        let _ = fs::remove_dir_all(folder.file("resume")); // done: a left-over costs disk, nothing else
+        let _ = fs::remove_dir_all(folder.file("resume")); // done: what is left over only costs disk space
         Ok(scores)
     }
 

@@ -97,7 +97,7 @@ pub struct Inputs {
 pub struct Selection {
     /// Evaluations on the dev split, evenly spaced, the last one after the last step.
     pub evaluations: u64,
-    /// A run ends once more than so many evaluations in a row were no better than the best; None: it goes on.
+    /// A run ends after more than this many evaluations in a row without a new best; None: it never ends early.
     #[serde(default)]
     pub patience: Option<u64>,
     /// Dev examples, the first ones, that choose the best weights; None means all. Its score is always on all.
@@ -118,7 +118,7 @@ impl Recipe {
     /// A preset for an encoder and a task of `train` examples in a role, with `layers` of overrides.
     ///
     /// # Errors
-    /// If a value is impossible, one layer sets two that exclude each other, or the preset knows nothing of the task.
+    /// If a value is impossible, one layer sets two that exclude each other, or the preset has no values for the task.
     pub fn resolve(
         preset: Preset,
         config: &EncoderConfig,

@@ -9,7 +9,7 @@ use std::fs;
 use stepstone_engine::{Arena, Device};
 use stepstone_models::{NamedTensor, write_safetensors};
 
-/// Numbers of the state; the arenas stand beside them.
+/// The numbers of the state; the arenas are stored beside them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct State {
     pub(crate) run_id: String,
@@ -64,7 +64,7 @@ pub(crate) fn save(
 }
 
 /// Loads the state into the device, if there is one of this run; returns it with the best weights so far. A damaged state
-/// counts as none: the run starts again, and nothing in the device has changed.
+/// counts as absent: the run starts again, and nothing in the device has changed.
 pub(crate) fn load(folder: &RunFolder, run_id: &str, model: &mut DeviceModel) -> Option<(State, Vec<f32>)> {
     let bytes = fs::read(folder.file(FILE)).ok()?;
     let (_, header) = SafeTensors::read_metadata(&bytes).ok()?;
@@ -76,7 +76,7 @@ pub(crate) fn load(folder: &RunFolder, run_id: &str, model: &mut DeviceModel) ->
         let values: Vec<f32> = view.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
         (values.len() == len).then_some(values)
     };
-    // All is read before anything is loaded: half a state would be no state of this run.
+    // Everything is read before anything is loaded: half a state would mix two points of the run.
     let arenas: Vec<Vec<f32>> = ARENAS.iter().map(|(name, _)| values(name)).collect::<Option<_>>()?;
     let best = values("best")?;
     if state.run_id != run_id {
@@ -98,7 +98,7 @@ mod tests {
 
     fn model(place: &Path) -> DeviceModel {
         let run = run(place, "run", &json!({}));
-        DeviceModel::new(&run.config, run.recipe().head, Answers::Classes(2), 1).expect("a model")
+        DeviceModel::new(&run.start.config, run.recipe().head, Answers::Classes(2), 1).expect("a model")
     }
 
     /// A model whose arenas hold different numbers, its best weights and the state of run `r`.

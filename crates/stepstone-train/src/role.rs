@@ -1,4 +1,4 @@
-//! What a task plays in a study.
+//! The role of a task in a study.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -7,11 +7,11 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// A stop on the way: its encoder is where other runs start.
+    /// Other runs start from its encoder.
     Intermediate,
-    /// What transfer is meant to help.
+    /// A task that transfer is meant to help.
     Target,
-    /// What shows which skills an encoder has.
+    /// A task that shows which skills an encoder has.
     Probe,
 }
 

@@ -1,6 +1,7 @@
-//! A run, made ready: everything read and checked before the first step.
+//! Prepares a run: everything is read and checked before the first step.
 
 use crate::batches::{PackShape, Split};
+use crate::bridge::{answers, pack_shape, tokenizer_family};
 use crate::error::TrainError;
 use crate::folder::{RunFolder, RunRecord};
 use crate::identify::identity;
@@ -11,8 +12,8 @@ use crate::role::Role;
 use crate::start::{StartPoint, is_missing_pooler};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use stepstone_models::{Answers, Classifier, EncoderConfig, Family, Weights};
-use stepstone_tasks::{Example, Files, Task, TaskData, TaskHead, Tokenizer, TokenizerFamily, load};
+use stepstone_models::{Answers, Classifier, EncoderConfig, Weights};
+use stepstone_tasks::{Example, Files, Task, TaskData, Tokenizer, load};
 
 /// What to train. Paths say where to find things; they do not enter the run's id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,15 +22,15 @@ pub struct RunRequest {
     pub start: StartPoint,
     /// Name of the task.
     pub task: String,
-    /// What the task plays.
+    /// Role of the task.
     pub role: Role,
     /// Folder that holds one folder per task.
     pub data: PathBuf,
-    /// Other files than the task's own, relative to it.
+    /// Replacements for the task's own files, relative to the task's folder.
     pub files: Files,
     /// Restart number.
     pub seed: u64,
-    /// What the recipe is before anything is overridden.
+    /// Starting values of the recipe.
     pub preset: Preset,
     /// Values that differ from the preset.
     pub layers: Vec<Layer>,
@@ -48,19 +49,26 @@ pub struct Run {
     pub folder: RunFolder,
     /// Identity, id and sources.
     pub record: RunRecord,
-    /// What the user should be told once of the data.
+    /// What the user should be told once about encoder and data.
     pub notes: Vec<String>,
     /// Share of training inputs that are cut at `max_length`, 0..1.
     pub truncated: f64,
-    pub(crate) config: EncoderConfig,
-    pub(crate) weights: Weights,
+    pub(crate) start: OpenedStart,
     pub(crate) task: &'static Task,
     pub(crate) data: TaskData,
     pub(crate) train: Split,
     pub(crate) dev: Split,
-    pub(crate) tokenizer_files: Vec<PathBuf>,
     pub(crate) keep_model: bool,
     pub(crate) threads: usize,
+}
+
+/// The files of a start point, read as far as the first step needs them.
+#[derive(Debug)]
+pub(crate) struct OpenedStart {
+    pub(crate) config: EncoderConfig,
+    pub(crate) weights: Weights,
+    /// They travel into the run's own `model/` as they are.
+    pub(crate) tokenizer_files: Vec<PathBuf>,
 }
 
 impl Run {
@@ -70,9 +78,9 @@ impl Run {
     /// If any input is missing, corrupt or impossible.
     pub fn prepare(request: &RunRequest) -> Result<Self, TrainError> {
         let task = stepstone_tasks::find(&request.task)?;
-        let folder = &request.start.folder;
-        let mut config = EncoderConfig::read(folder)?;
-        let weights = Weights::open(folder, &config)?;
+        let (start, folder) = (&request.start, &request.start.folder);
+        let mut config = EncoderConfig::read(folder).map_err(|error| start.explain(error.into()))?;
+        let weights = Weights::open(folder, &config).map_err(|error| start.explain(error.into()))?;
         let mut data = load(task, &request.data, &request.files)?;
         let role = request.role;
         let recipe = Recipe::resolve(request.preset, &config, (task, role), data.train.len(), &request.layers)?;
@@ -80,14 +88,14 @@ impl Run {
             config.classifier_dropout = Some(dropout as f32);
         }
         data.limit(recipe.limits.max_train, recipe.limits.max_dev);
-        let tokenizer = Tokenizer::load(folder, tokenizer_family(config.family), recipe.inputs.max_length)?;
-        let tokenizer = tokenizer.with_pieces(recipe.inputs.pieces);
+        let tokenizer = Tokenizer::load(folder, tokenizer_family(config.family), recipe.inputs.max_length);
+        let tokenizer = tokenizer.map_err(|error| start.explain(error.into()))?.with_pieces(recipe.inputs.pieces);
         let choices = task.sequences_per_example();
         let split = |examples: &[Example]| Split::new(examples, choices, &tokenizer, (&config, folder));
         let (train, dev) = (split(&data.train)?, split(&data.dev)?);
         let answers = answers(task, data.labels.len());
         let pooler = new_pooler_note(&Classifier::new(&config, recipe.head, answers), &config, &weights);
-        let encoder = request.start.digest(&weights)?;
+        let encoder = start.digest(&weights)?;
         let record = RunRecord::new(identity(encoder, &tokenizer, (task, role), &data, recipe, request.seed))?;
         let default = Path::new("runs").join(&record.id);
         Ok(Self {
@@ -95,13 +103,11 @@ impl Run {
             record,
             truncated: train.truncated,
             notes: data.notes.iter().cloned().chain(data.one_class_note()).chain(pooler).collect(),
-            config,
-            weights,
+            start: OpenedStart { config, weights, tokenizer_files: tokenizer.files().to_vec() },
             task,
             data,
             train,
             dev,
-            tokenizer_files: tokenizer.files().to_vec(),
             keep_model: request.keep_model,
             threads: request.threads,
         })
@@ -112,7 +118,7 @@ impl Run {
     }
 
     pub(crate) fn pack_shape(&self) -> PackShape {
-        pack_shape(&self.config)
+        pack_shape(&self.start.config)
     }
 
     /// What the model decides among.
@@ -130,39 +136,41 @@ impl Run {
     }
 }
 
-/// A pooler that starts anew is untrained, which small data notice.
+/// A new pooler is untrained, which can cost a task with little data some of its score.
 fn new_pooler_note(model: &Classifier, config: &EncoderConfig, weights: &Weights) -> Option<String> {
     let missing = model.layout.parts().any(|part| is_missing_pooler(&part.name, weights));
     missing.then(|| format!("the encoder has no pooler: a new one starts from N(0, {})", config.initializer_range))
 }
 
-/// What a model of this task decides among.
-pub(crate) fn answers(task: &Task, labels: usize) -> Answers {
-    match task.head {
-        TaskHead::Classification => Answers::Classes(labels),
-        TaskHead::MultipleChoice => Answers::Choices(labels),
-    }
-}
-
-/// How the tokenizer files of an encoder of this family are read.
-pub fn tokenizer_family(family: Family) -> TokenizerFamily {
-    match family {
-        Family::Bert => TokenizerFamily::Bert,
-        Family::Roberta => TokenizerFamily::Roberta,
-    }
-}
-
-pub(crate) fn pack_shape(config: &EncoderConfig) -> PackShape {
-    let one_segment = config.family == Family::Roberta || config.type_vocab_size == 1;
-    PackShape { position_offset: config.position_offset(), one_segment }
-}
-
 #[cfg(test)]
 mod tests {
-    use crate::testing::{place, run};
+    use super::*;
+    use crate::testing::{place, request, run};
     use safetensors::SafeTensors;
     use serde_json::json;
     use std::fs;
+
+    #[test]
+    fn a_model_of_a_run_that_is_damaged_or_gone_is_named_by_its_run_and_not_to_be_downloaded_again() {
+        let place = place();
+        let start = StartPoint { folder: place.path().join("model"), run: Some("0123456789abcdef".into()) };
+        let request = RunRequest { start, ..request(place.path(), "run", &json!({})) };
+        Run::prepare(&request).expect("a whole model");
+        for name in ["vocab.txt", "model.safetensors", "config.json"] {
+            for damage in ["", "<html>"] {
+                fs::write(request.start.folder.join(name), damage).expect("writes");
+                let error = Run::prepare(&request).expect_err(name);
+                let TrainError::Start { run, source } = &error else { panic!("{name} {damage:?}: {error:?}") };
+                assert!(run == "0123456789abcdef" && source.to_string().contains(name), "{error:?}");
+                let hint = error.hint().expect("a hint");
+                assert!(hint.contains("trains run 0123456789abcdef again"), "{hint}");
+            }
+        }
+        fs::remove_dir_all(&request.start.folder).expect("removes");
+        assert!(matches!(Run::prepare(&request), Err(TrainError::Start { .. })), "no folder at all");
+        let downloaded = RunRequest { start: StartPoint::encoder(&request.start.folder), ..request };
+        assert!(matches!(Run::prepare(&downloaded), Err(TrainError::Model(_))), "an encoder's own error");
+    }
 
     #[test]
     fn a_pooler_that_starts_anew_is_told_where_the_head_uses_one() {

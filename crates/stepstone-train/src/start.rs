@@ -4,6 +4,7 @@ use crate::error::TrainError;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use stepstone_models::Weights;
+use stepstone_tasks::TokenizerError;
 
 /// A pretrained encoder, or the encoder of an intermediate run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +27,21 @@ impl StartPoint {
         match &self.run {
             None => Ok(weights.digest()?),
             Some(id) => Ok(run_digest(id)),
+        }
+    }
+}
+
+impl StartPoint {
+    /// `error`, which reading `folder` has given, as the user of the start point must see it. The model of a run is not
+    /// to be downloaded again, and lies in a folder that the user has not named.
+    pub(crate) fn explain(&self, error: TrainError) -> TrainError {
+        match (&self.run, error) {
+            // The recipe's fault, which leaves the model alone.
+            (_, error @ TrainError::Tokenizer(TokenizerError::TooShort { .. })) => error,
+            (Some(run), error @ (TrainError::Model(_) | TrainError::Tokenizer(_))) => {
+                TrainError::Start { run: run.clone(), source: Box::new(error) }
+            }
+            (_, error) => error,
         }
     }
 }

@@ -19,8 +19,8 @@ use stepstone_engine::Device;
 const LOG_LINES: u64 = 200;
 
 impl Run {
-    /// Trains, or goes on where an earlier call was stopped; a finished run returns its scores at once. What is torn or
-    /// missing in it is made again.
+    /// Trains, or continues where an earlier call was stopped. A finished run returns its scores at once, unless a file
+    /// of it is torn or missing: then it is trained again.
     ///
     /// # Errors
     /// If the folder cannot be written or holds another run, or if the loss, a weight or a logit is no longer finite.
@@ -57,8 +57,8 @@ impl<'a> Trainer<'a> {
     /// A trainer before its first step, and the names of the tensors that started anew.
     pub(crate) fn new(run: &'a Run) -> Result<(Self, Vec<String>), TrainError> {
         let (head, threads) = (run.recipe().head, run.threads);
-        let mut model = DeviceModel::new(&run.config, head, run.answers(), threads)?;
-        let new = model.load(&run.config, head, &run.weights, Heads::New { seed: run.seed() })?;
+        let mut model = DeviceModel::new(&run.start.config, head, run.answers(), threads)?;
+        let new = model.load(&run.start.config, head, &run.start.weights, Heads::New { seed: run.seed() })?;
         let trainer = Trainer {
             run,
             stepper: Stepper::new(run, &model),

@@ -2,7 +2,7 @@
 //! The fixtures come from tools/golden/make_trajectory.py and make_bert_adam.py; their `made` field names versions, date.
 
 use safetensors::SafeTensors;
-use std::path::PathBuf;
+use std::ops::Range;
 use stepstone_engine::{AdamW, Arena, Batch, CpuDevice, Device, Scalars, Sequence, Threads, Update};
 use stepstone_models::{Answers, Classifier, EncoderConfig, HeadKind, Weights};
 
@@ -21,12 +21,20 @@ struct Step {
 }
 
 impl Step {
-    fn pack(&self, part: std::ops::Range<usize>, offset: u32) -> Batch {
+    /// The micro-batches of the step, as ranges of examples.
+    fn parts(&self, micro_batch: usize) -> impl Iterator<Item = Range<usize>> {
+        let count = self.labels.len();
+        (0..count).step_by(micro_batch).map(move |start| start..(start + micro_batch).min(count))
+    }
+
+    fn pack(&self, part: Range<usize>, offset: u32) -> Batch {
         let rows = self.sequences.iter().zip(&self.type_ids).map(|(ids, type_ids)| Sequence { ids, type_ids });
         let sequences: Vec<Sequence> = rows.collect();
         Batch::pack(&sequences[part.clone()], &self.labels[part.clone()], offset, part.start).expect("packs")
     }
 }
+
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
 
 /// A trajectory of a family.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,51 +47,11 @@ enum Trajectory {
     BertAdam,
 }
 
-fn follow(family: &str, trajectory: Trajectory, micro_batch: usize) {
-    let (suffix, prefix, max_gradient_norm) = match trajectory {
-        Trajectory::AdamW => ("trajectory", "", 1.0),
-        Trajectory::AdamWClipped => ("trajectory", "clipped.", 0.35),
-        Trajectory::BertAdam => ("bert_adam", "", 0.35),
-    };
-    let bert_adam = trajectory == Trajectory::BertAdam;
-    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let model_folder = stepstone_fixtures::encoder(family);
-    let file = |name: &str| std::fs::read(here.join(format!("tests/golden/{family}_{name}"))).expect("a fixture");
-    let golden: Golden = serde_json::from_slice(&file("trajectory.json")).expect("json");
-    let bytes = file(&format!("{suffix}.safetensors"));
-    let tensors = SafeTensors::deserialize(&bytes).expect("tensors");
-    let want = |name: &str| -> Vec<f64> {
-        let view = tensors.tensor(&format!("{prefix}{name}")).expect(name);
-        view.data().as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b)).collect()
-    };
-
-    let mut config = EncoderConfig::read(&model_folder).expect("config");
-    config.hidden_dropout_prob = 0.0; // the golden numbers were made without dropout
-    config.attention_probs_dropout_prob = 0.0;
-    let weights = Weights::open(&model_folder, &config).expect("weights");
-    let model = Classifier::new(&config, HeadKind::Hf, Answers::Classes(3));
-    let mut device = CpuDevice::new(model.layout.len, Threads::new(2).expect("threads start"));
-    for part in model.layout.parts() {
-        let mut data = vec![0.0; part.param.len()];
-        weights.read(&part.name, &part.shape, &mut data).expect("tensor");
-        device.load(Arena::Parameters, part.param.offset, &data);
-    }
-
-    let (pass, inference, tensors_of) = (model.training_pass(), model.inference_pass(), model.layout.part_ranges());
-    let decays: Vec<bool> = model.layout.decays().into_iter().map(|decays| decays || bert_adam).collect();
-    let what = |step: usize| format!("{family} {trajectory:?} micro-batch {micro_batch} step {step}");
-    for (step, examples) in golden.batches.iter().enumerate() {
-        let count = examples.labels.len();
-        let scalars = Scalars { seed: 0, step: step as u32, loss_scale: 1.0 / count as f64 };
-        let mut loss = 0.0;
-        for start in (0..count).step_by(micro_batch) {
-            let batch = examples.pack(start..(start + micro_batch).min(count), config.position_offset());
-            device.run(&pass.program, &batch, scalars);
-            loss += device.read(pass.losses).iter().sum::<f64>() * scalars.loss_scale;
-        }
-        // Both schedules rise over 2 of 20 steps and fall over the rest.
-        let learning_rate = golden.learning_rates[step];
-        let adamw = AdamW {
+impl Trajectory {
+    /// The update of step `step`, counted from 0.
+    fn adamw(self, step: usize, learning_rate: f64) -> AdamW {
+        let bert_adam = self == Self::BertAdam;
+        AdamW {
             learning_rate,
             beta1: 0.9,
             beta2: 0.999,
@@ -92,7 +60,57 @@ fn follow(family: &str, trajectory: Trajectory, micro_batch: usize) {
             step: step as u64 + 1,
             bias_correction: !bert_adam,
             gradient_scale: 1.0,
-        };
+        }
+    }
+}
+
+/// A device that holds the weights of the family's fixture.
+fn device(model: &Classifier, config: &EncoderConfig, family: &str) -> CpuDevice {
+    let weights = Weights::open(&stepstone_fixtures::encoder(family), config).expect("weights");
+    let mut device = CpuDevice::new(model.layout.len, Threads::new(2).expect("threads start"));
+    for part in model.layout.parts() {
+        let mut data = vec![0.0; part.param.len()];
+        weights.read(&part.name, &part.shape, &mut data).expect("tensor");
+        device.load(Arena::Parameters, part.param.offset, &data);
+    }
+    device
+}
+
+fn follow(family: &str, trajectory: Trajectory, micro_batch: usize) {
+    let (suffix, prefix, max_gradient_norm) = match trajectory {
+        Trajectory::AdamW => ("trajectory", "", 1.0),
+        Trajectory::AdamWClipped => ("trajectory", "clipped.", 0.35),
+        Trajectory::BertAdam => ("bert_adam", "", 0.35),
+    };
+    let bert_adam = trajectory == Trajectory::BertAdam;
+    let file = |name: &str| std::fs::read(format!("{GOLDEN}/{family}_{name}")).expect("a fixture");
+    let golden: Golden = serde_json::from_slice(&file("trajectory.json")).expect("json");
+    let bytes = file(&format!("{suffix}.safetensors"));
+    let tensors = SafeTensors::deserialize(&bytes).expect("tensors");
+    let want = |name: &str| -> Vec<f64> {
+        let view = tensors.tensor(&format!("{prefix}{name}")).expect(name);
+        view.data().as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b)).collect()
+    };
+
+    let mut config = EncoderConfig::read(&stepstone_fixtures::encoder(family)).expect("config");
+    config.hidden_dropout_prob = 0.0; // the golden numbers were made without dropout
+    config.attention_probs_dropout_prob = 0.0;
+    let model = Classifier::new(&config, HeadKind::Hf, Answers::Classes(3));
+    let mut device = device(&model, &config, family);
+
+    let (pass, inference, tensors_of) = (model.training_pass(), model.inference_pass(), model.layout.part_ranges());
+    let decays: Vec<bool> = model.layout.decays().into_iter().map(|decays| decays || bert_adam).collect();
+    let what = |step: usize| format!("{family} {trajectory:?} micro-batch {micro_batch} step {step}");
+    for (step, examples) in golden.batches.iter().enumerate() {
+        let parts = examples.parts(micro_batch).map(|part| examples.pack(part, config.position_offset()));
+        let scalars = Scalars { seed: 0, step: step as u32, loss_scale: 1.0 / examples.labels.len() as f64 };
+        let mut loss = 0.0;
+        for batch in parts {
+            device.run(&pass.program, &batch, scalars);
+            loss += device.read(pass.losses).iter().sum::<f64>() * scalars.loss_scale;
+        }
+        // Both schedules rise over 2 of 20 steps and fall over the rest.
+        let adamw = trajectory.adamw(step, golden.learning_rates[step]);
         let max_tensor_norm = if bert_adam { 0.1 } else { 0.0 };
         device.update(&Update { adamw, max_gradient_norm, max_tensor_norm, tensors: &tensors_of, decays: &decays });
         let (want_loss, want_norm) = (want("losses")[step], want("gradient_norms")[step]);
@@ -105,6 +123,21 @@ fn follow(family: &str, trajectory: Trajectory, micro_batch: usize) {
     let batch = last.pack(0..last.labels.len(), config.position_offset());
     device.run(&inference.program, &batch, Scalars { seed: 0, step: 0, loss_scale: 1.0 });
     near(&device.read(inference.logits), &want("last_logits"), &what(20));
+    compare_parameters(&device, &model, &config, &want);
+    for part in model.layout.parts() {
+        let decays_here = decays[part.param.offset / stepstone_engine::CHUNK];
+        let on_disk = on_disk(&part.name, &config);
+        assert_eq!(decays_here, bert_adam || !golden.no_weight_decay.contains(&on_disk), "weight decay of {on_disk}");
+    }
+}
+
+/// The name of a tensor in a file of the whole model.
+fn on_disk(name: &str, config: &EncoderConfig) -> String {
+    let prefix = if stepstone_models::is_head_tensor(name) { "" } else { config.family.prefix() };
+    format!("{prefix}{name}")
+}
+
+fn compare_parameters(device: &CpuDevice, model: &Classifier, config: &EncoderConfig, want: &dyn Fn(&str) -> Vec<f64>) {
     for part in model.layout.parts() {
         // A key bias moves all scores of a row alike: its gradient is zero but for rounding, which Adam makes large.
         if part.name.ends_with("attention.self.key.bias") {
@@ -113,11 +146,8 @@ fn follow(family: &str, trajectory: Trajectory, micro_batch: usize) {
         let mut got = vec![0.0f32; part.param.len()];
         device.store(Arena::Parameters, part.param.offset, &mut got);
         let got: Vec<f64> = got.into_iter().map(f64::from).collect();
-        let head = stepstone_models::is_head_tensor(&part.name);
-        let on_disk = format!("{}{}", if head { "" } else { config.family.prefix() }, part.name);
+        let on_disk = on_disk(&part.name, config);
         near(&got, &want(&format!("parameter.{on_disk}")), &on_disk);
-        let decays_here = decays[part.param.offset / stepstone_engine::CHUNK];
-        assert_eq!(decays_here, bert_adam || !golden.no_weight_decay.contains(&on_disk), "weight decay of {on_disk}");
     }
 }
 

@@ -217,7 +217,7 @@ fn code(error: &TrainError) -> u8 {
         | TrainError::Rows { .. }
         | TrainError::BadRun { .. }
         | TrainError::Newer { .. } => DATA,
-        TrainError::DamagedModel(source) => code(source),
+        TrainError::DamagedModel(source) | TrainError::Start { source, .. } => code(source),
         TrainError::Read { source, .. } | TrainError::Tokenizer(TokenizerError::Read { source, .. }) => {
             read_code(source)
         }
