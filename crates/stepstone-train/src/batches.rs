@@ -60,6 +60,7 @@ impl Split {
     /// Packs the examples of `rows`, the first of which has the number `first` within its step.
     pub(crate) fn pack(&self, rows: &[u32], first: usize, shape: PackShape) -> Result<Batch, PackError> {
         let features: Vec<&Feature> = rows.iter().flat_map(|row| self.of_example(*row as usize)).collect();
+        // Sequences borrow their type ids, so one row of zeros as long as the longest serves all.
         let zeros = vec![0; features.iter().map(|feature| feature.ids.len()).max().unwrap_or(0)];
         let sequences = features.into_iter().map(|feature| {
             let type_ids = if shape.one_segment { &zeros[..feature.ids.len()] } else { &feature.type_ids };
@@ -110,7 +111,9 @@ impl Order {
     pub(crate) fn step(&mut self, step: u64) -> Vec<u32> {
         let steps_per_epoch = self.steps_per_epoch();
         let (epoch, place) = (step / steps_per_epoch, (step % steps_per_epoch) as usize);
+        // A permutation costs as much as many steps of a small task, so that of the current epoch is kept.
         if self.current.as_ref().is_none_or(|(current, _)| *current != epoch) {
+            // A stream of its own for each epoch: any epoch can be made without those before it, as a resume needs.
             let stream = SHUFFLE_STREAM + epoch as u32;
             self.current = Some((epoch, rng::permutation(self.seed, stream, self.examples)));
         }

@@ -21,6 +21,7 @@ pub fn export(run: &Path, dir: &Path) -> Result<(), TrainError> {
     let source = run.join("model");
     let entries = fs::read_dir(&source).map_err(|error| ModelError::Read { path: source.clone(), source: error })?;
     let mut files: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    // Copied in a fixed order, so that a failure is the same each time.
     files.sort();
     let existed = dir.is_dir();
     if fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
@@ -62,6 +63,7 @@ impl Card {
         let (record, scores) = finished(run)?;
         let mut before: Vec<(RunRecord, Scores)> = Vec::new();
         let store = run.canonicalize().ok().and_then(|run| run.parent().map(Path::to_path_buf)).unwrap_or_default();
+        // The digest of a run's start names the run before it, so the chain is followed without any index.
         let mut start = record.identity.encoder.clone();
         while let Some(id) = start.strip_prefix("run:") {
             let Ok(found) = finished(&store.join(id)) else { break };

@@ -78,10 +78,12 @@ impl Run {
         if let Some(found) = found.into_iter().find(|found| *found != id) {
             return Err(TrainError::OtherRun { path: folder.path().into(), found: found.clone() });
         }
+        // Without run.json nothing says which run the scores belong to.
         if record.is_none() {
             return Ok(None);
         }
         match self.keep_model.then(|| folder.check_model()) {
+            // A model is made by training only, so its damage undoes the run even though its scores are there.
             Some(Err(TrainError::DamagedModel(_))) => Ok(None),
             Some(Err(error)) if scores.is_some() => Err(error),
             Some(_) | None => Ok(scores),

@@ -40,6 +40,7 @@ impl RunRecord {
             found: error.to_string(),
             expected: "a recipe that JSON can hold".into(),
         })?;
+        // 64 bits: a collision among a million runs has a probability of 3e-8.
         let id = blake3::hash(text.as_bytes()).to_hex()[..16].to_string();
         Ok(Self { format: FORMAT, id, identity, sources })
     }
@@ -186,6 +187,7 @@ impl RunFolder {
     /// If the system refuses a write.
     pub fn fail(&self, reason: String, hint: Option<String>) -> Result<(), TrainError> {
         self.create()?;
+        // The log comes first: once failure.json exists, nobody looks at the run any more.
         self.log("failed", serde_json::json!({"reason": reason}))?;
         self.write("failure.json", &FailureRecord { format: FORMAT, reason, hint })
     }
@@ -266,6 +268,7 @@ impl RunFolder {
             if file.metadata()?.is_file() && file.seek(SeekFrom::End(-1)).is_ok() {
                 file.read_exact(&mut last)?;
             }
+            // One write for the whole line, so that lines of two processes do not mix.
             let torn = if last == [b'\n'] { "" } else { "\n" };
             file.write_all(format!("{torn}{line}\n").as_bytes())
         };
@@ -284,6 +287,7 @@ impl RunFolder {
             Err(source) => return Err(TrainError::Read { path, source }),
         };
         let bad = |found: String, expected: String| TrainError::BadRun { path: path.clone(), found, expected };
+        // The version is read on its own first: a newer file may lack fields that this version requires.
         let version =
             serde_json::from_slice::<Versioned>(&bytes).map_err(|e| bad(e.to_string(), "a run file".into()))?;
         if version.format > FORMAT {

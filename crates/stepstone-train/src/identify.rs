@@ -127,6 +127,7 @@ impl EncoderIdentity {
 
     /// Mean and maximum over an even sample.
     fn sample(&self, examples: &[Example], max_length: usize) -> Result<(f64, usize), TrainError> {
+        // Every n-th example rather than the first: files are often sorted by length or by source.
         let every = examples.len().div_ceil(SAMPLE).max(1);
         let (mut sum, mut longest, mut count) = (0, 0, 0);
         for example in examples.iter().step_by(every) {
@@ -141,9 +142,12 @@ impl EncoderIdentity {
     /// Estimated peak memory of a run in bytes; errs on the high side.
     pub fn peak_bytes(&self, recipe: &Recipe, task: &Task, labels: usize, longest: usize) -> u64 {
         let model = Classifier::new(&self.config, recipe.head, answers(task, labels));
+        // Memory follows the largest micro-batch, which has one example more where the batch does not divide evenly.
         let examples = recipe.schedule.batch_size.div_ceil(recipe.schedule.gradient_accumulation_steps);
         let sequences = examples * task.sequences_per_example();
+        // All sequences as long as the longest of the sample: random batches come close to it now and then.
         let shape = BatchShape { tokens: sequences * longest, sequences };
+        // The backward pass needs more than any evaluation, so training alone is planned.
         let activations = MemoryPlan::new(&model.training_pass().program, shape).len;
         ((ARENAS * model.layout.len + activations) * size_of::<f32>()) as u64 + FIXED_BYTES
     }

@@ -38,6 +38,7 @@ pub(crate) fn load(
                 new.push(part.name.clone());
                 initial(part, config, head, seed, INITIAL_STREAM + number as u32)
             }
+            // A missing tensor is an error here: only poolers and heads may start anew.
             Heads::New { .. } | Heads::Loaded => {
                 let mut data = vec![0.0; part.param.len()];
                 weights.read(&part.name, &part.shape, &mut data)?;
@@ -52,6 +53,7 @@ pub(crate) fn load(
 /// As `transformers` draws them; the `linear` head uniform in +-1/sqrt(fan in), weight and bias, as the paper's framework.
 fn initial(part: &Part, config: &EncoderConfig, head: HeadKind, seed: u64, stream: u32) -> Vec<f32> {
     if head == HeadKind::Linear && is_head_tensor(&part.name) {
+        // `torch.nn.Linear` of that time draws weight and bias from the same range.
         let bound = 1.0 / (config.hidden_size as f64).sqrt();
         let value = |i| (bound * (2.0 * rng::uniform(seed, stream, i as u64) - 1.0)) as f32;
         return (0..part.param.len()).map(value).collect();
@@ -68,6 +70,7 @@ pub(crate) fn save(dir: &Path, run: &Run, model: &Classifier, parameters: &[f32]
         let name = format!("{prefix}{}", part.name);
         NamedTensor { name, shape: part.shape.clone(), data: &parameters[part.param.range()] }
     };
+    // Loaders of transformers refuse or ignore names they do not know, so the head goes into a file of its own.
     let apart = |part: &&Part| head == HeadKind::Linear && is_head_tensor(&part.name);
     let pooler = unused_pooler(model, config, &run.start.weights)?;
     let carried = pooler.iter().map(|(name, shape, data)| {

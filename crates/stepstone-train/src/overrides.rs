@@ -274,6 +274,7 @@ impl Overrides {
             merged.overlay(layer, &mut sources);
         }
         merged.check()?;
+        // Of each pair only the one in force has a source.
         sources.remove(if merged.max_steps.is_some() { "epochs" } else { "max_steps" });
         sources.remove(if merged.warmup_steps.is_some() { "warmup_ratio" } else { "warmup_steps" });
         Ok((merged, sources))

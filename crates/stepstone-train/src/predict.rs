@@ -86,6 +86,7 @@ pub(crate) fn task_of(run: &Path, record: &RunRecord) -> Result<&'static Task, T
 }
 
 fn softmax(logits: &[f64]) -> Vec<f64> {
+    // Without the largest logit taken off, exp overflows from 710 on.
     let max = logits.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b));
     let sum: f64 = logits.iter().map(|z| (z - max).exp()).sum();
     logits.iter().map(|z| (z - max).exp() / sum).collect()

@@ -148,6 +148,7 @@ fn acl2020(task: &str, role: Role) -> Option<Values> {
     let of_task = || TABLE.iter().filter(|row| row.0 == task);
     let Row(_, found, set, batch_size, epochs, steps) = of_task().find(|row| row.1 == role).or(of_task().next())?;
     let (epochs, steps) = match role {
+        // Stage 1 of the study has one budget for all tasks.
         Intermediate if *found != Intermediate => (10.0, 5000),
         Intermediate | Target | Probe => (*epochs, *steps),
     };

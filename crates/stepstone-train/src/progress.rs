@@ -29,6 +29,7 @@ impl Progress {
         let per_step = clock.step_seconds / clock.steps.max(1) as f64;
         let tokens_per_second = clock.tokens as f64 / clock.step_seconds.max(1e-9); // 0 after a resume
         let dev_tokens: usize = run.dev.features.iter().map(|f| f.ids.len()).sum();
+        // Before the first evaluation there is only the speed of training to go by.
         let per_evaluation = match clock.evaluations {
             0 => dev_tokens as f64 / tokens_per_second * STEPS_PER_FORWARD,
             n => clock.evaluation_seconds / n as f64,

@@ -80,6 +80,7 @@ impl Finished<'_> {
         let mut text = String::new();
         let rows = run.data.dev.iter().zip(self.logits.rows()).zip(predicted);
         for (((example, logits), predicted), gold) in rows.zip(&run.dev.gold) {
+            // f32 has all digits that an f32 model means, in half the bytes.
             let logits: Vec<f32> = logits.iter().map(|z| *z as f32).collect();
             let (gold, predicted) = (&labels[*gold as usize], &labels[*predicted as usize]);
             let line = json!({"id": example.id, "gold": gold, "predicted": predicted, "logits": logits});

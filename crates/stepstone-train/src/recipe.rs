@@ -129,6 +129,7 @@ impl Recipe {
         let values = preset.values(config, task, role)?;
         let (set, sources) = Overrides::merge(layers)?;
         let batch_size = set.batch_size.unwrap_or(values.batch_size);
+        // An epoch is over the examples that are used, not over all there are.
         let train = set.max_train.map_or(train, |max| train.min(max));
         let length = RunLength::resolve(&set, values.length, train.div_ceil(batch_size).max(1) as u64)?;
         Ok(Self {
@@ -152,6 +153,7 @@ impl Recipe {
             },
             inputs: Inputs { max_length: max_length(&set, config.usable_positions())?, pieces: values.pieces },
             selection: Selection {
+                // A run of 3 steps cannot be evaluated 10 times.
                 evaluations: set.evaluations.unwrap_or(length.evaluations).min(length.total_steps),
                 patience: set.patience.or(values.patience),
                 selection_examples: values.selection_examples,
@@ -189,6 +191,7 @@ impl Recipe {
 
     /// Whether the dev split is scored after `done` steps.
     pub fn evaluates_after(&self, done: u64) -> bool {
+        // Whole numbers: with fractions, rounding could lose the evaluation after the last step.
         let share = |steps: u64| steps * self.selection.evaluations / self.schedule.total_steps;
         done > 0 && share(done) > share(done - 1)
     }
@@ -219,6 +222,7 @@ impl RunLength {
             Length::Epochs { .. } => default_epochs(steps_per_epoch),
             Length::Intervals { epochs, .. } => epochs,
         });
+        // Half an epoch of a tiny task must still be one step.
         let needed = ((epochs * steps_per_epoch as f64).ceil() as u64).max(1);
         let (total_steps, evaluations) = match preset {
             Length::Epochs { evaluations } => (needed, evaluations),

@@ -50,6 +50,7 @@ pub(crate) fn save(
     let path = folder.file(FILE);
     let dir = folder.file("resume");
     fs::create_dir_all(&dir).map_err(TrainError::write(&dir))?;
+    // The moments are as much part of the state as the weights: AdamW without them takes other steps.
     let mut data: Vec<(&str, Vec<f32>)> = Vec::new();
     for (name, arena) in ARENAS {
         let mut values = vec![0.0; len];
@@ -79,6 +80,7 @@ pub(crate) fn load(folder: &RunFolder, run_id: &str, model: &mut DeviceModel) ->
     // Everything is read before anything is loaded: half a state would mix two points of the run.
     let arenas: Vec<Vec<f32>> = ARENAS.iter().map(|(name, _)| values(name)).collect::<Option<_>>()?;
     let best = values("best")?;
+    // A folder may have been copied from another run.
     if state.run_id != run_id {
         return None;
     }

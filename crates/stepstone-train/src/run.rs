@@ -78,6 +78,7 @@ impl Run {
     /// If any input is missing, corrupt or impossible.
     pub fn prepare(request: &RunRequest) -> Result<Self, TrainError> {
         let task = stepstone_tasks::find(&request.task)?;
+        // The order of reading is the order in which errors help most: encoder, data, recipe, then what needs them all.
         let (start, folder) = (&request.start, &request.start.folder);
         let mut config = EncoderConfig::read(folder).map_err(|error| start.explain(error.into()))?;
         let weights = Weights::open(folder, &config).map_err(|error| start.explain(error.into()))?;
@@ -87,6 +88,7 @@ impl Run {
         if let Some(dropout) = recipe.classifier_dropout {
             config.classifier_dropout = Some(dropout as f32);
         }
+        // After the recipe is resolved, because the limits are values of it. The digest of the data is that of the whole files.
         data.limit(recipe.limits.max_train, recipe.limits.max_dev);
         let tokenizer = Tokenizer::load(folder, tokenizer_family(config.family), recipe.inputs.max_length);
         let tokenizer = tokenizer.map_err(|error| start.explain(error.into()))?.with_pieces(recipe.inputs.pieces);
@@ -94,6 +96,7 @@ impl Run {
         let split = |examples: &[Example]| Split::new(examples, choices, &tokenizer, (&config, folder));
         let (train, dev) = (split(&data.train)?, split(&data.dev)?);
         let answers = answers(task, data.labels.len());
+        // A model without device is cheap: it is only asked which tensors it has.
         let pooler = new_pooler_note(&Classifier::new(&config, recipe.head, answers), &config, &weights);
         let encoder = start.digest(&weights)?;
         let record = RunRecord::new(identity(encoder, &tokenizer, (task, role), &data, recipe, request.seed))?;

@@ -52,6 +52,7 @@ pub(crate) fn is_missing_pooler(tensor: &str, weights: &Weights) -> bool {
 }
 
 /// The identity of the encoder that run `id` makes.
+// `run:` cannot be confused with a digest of files, which is hexadecimal.
 pub(crate) fn run_digest(id: &str) -> String {
     format!("run:{id}")
 }

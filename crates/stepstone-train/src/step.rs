@@ -77,6 +77,8 @@ impl<'a> Stepper<'a> {
         let rows = self.order.step(step);
         let scalars = Scalars { seed: run.seed(), step: step as u32, loss_scale: 1.0 / rows.len() as f64 };
         let (mut done, mut first) = (Step { loss: 0.0, tokens: 0 }, 0);
+        // The loss is scaled by the whole batch, so that gradients of its parts simply add up. `first` numbers the examples
+        // within the batch: dropout then does not depend on the number of parts.
         for part in rows.chunks(rows.len().div_ceil(run.recipe().schedule.gradient_accumulation_steps)) {
             let batch = run.train.pack(part, first, run.pack_shape());
             let batch = batch.map_err(|error| self.unusable(step, &Unusable::TooLarge(error)))?;

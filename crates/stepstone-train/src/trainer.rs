@@ -30,6 +30,7 @@ impl Run {
         }
         control.check_still_ours(&self.record.id)?;
         self.folder.open(&self.record)?;
+        // Before the first step: a run killed from here on must not look finished or failed.
         self.folder.forget_scores()?;
         self.folder.forget_failure()?;
         let (mut trainer, new) = Trainer::new(self)?;
@@ -74,9 +75,11 @@ impl<'a> Trainer<'a> {
         let mut last_save = Instant::now();
         let mut loss = f64::NAN;
         loop {
+            // Asked before the next step rather than after the last one, so that a run stopped inside an evaluation repeats it.
             if self.evaluation_is_due() {
                 let Some(score) = self.evaluate_and_keep_best(control)? else { return self.stopped(control) };
                 report(&self.progress(loss, Some(score)));
+                // A run that is over publishes at once, which makes a resume point useless.
                 if !self.is_over() && last_save.elapsed() >= control.resume_interval {
                     self.save(control)?;
                     last_save = Instant::now();
@@ -151,6 +154,7 @@ impl<'a> Trainer<'a> {
         let Some(logits) = self.dev_logits(examples, control.stop)? else { return Ok(None) };
         let scores = score(self.run, &logits.predicted(), 0..examples);
         let score = scores[0].value;
+        // Only a better score replaces the best: on ties the earlier weights, which have seen less, are kept.
         if self.state.best.is_none_or(|best| score > best.score) {
             self.best = self.model.parameters().map_err(|error| self.unusable(&error))?;
             (self.state.best, self.state.since_best) = (Some(Best { step, score }), 0);
@@ -180,6 +184,7 @@ impl<'a> Trainer<'a> {
     /// Scores the best weights once more, on the whole dev split, and publishes. None if the run was stopped meanwhile.
     fn finish(&mut self, control: &Control<'_>) -> Result<Option<Scores>, TrainError> {
         let run = self.run;
+        // Kept in case of a stop: the resume point must hold the last weights, not the best ones.
         let last = self.model.parameters().map_err(|error| self.unusable(&error))?;
         self.model.set_parameters(&self.best);
         let Some(logits) = self.dev_logits(run.dev.gold.len(), control.stop)? else {
