@@ -91,6 +91,7 @@ impl TrainError {
             | Self::DamagedModel(_)
             | Self::Create { .. }
             | Self::Write { .. }
+            | Self::Start { .. }
             | Self::Threads { .. } => None,
         }
     }
