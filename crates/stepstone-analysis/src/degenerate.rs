@@ -1,4 +1,5 @@
-//! Degenerate runs: how many, by which rule, from which start point, and whether an intermediate breaks runs.
+//! Degenerate runs: how many, by which rule, from which start point, and whether runs after an intermediate
+//! fail to learn more often.
 
 use std::collections::BTreeMap;
 
@@ -32,8 +33,9 @@ pub struct StartPoint {
     pub n: usize,
     /// Runs with a score.
     pub of: usize,
-    /// Cochran-Mantel-Haenszel p over the targets against the baseline; `None` for the baseline and where no target
-    /// has a degenerate run. Below about five degenerate runs read the counts instead.
+    /// Cochran-Mantel-Haenszel p over the targets against the baseline; `None` for the baseline and where no
+    /// target that both were run on has degenerate and clean runs. The counts cover all roles, the p only targets. Below
+    /// about five degenerate runs the approximation is poor: read the counts instead.
     pub cmh_p: Option<f64>,
 }
 
@@ -57,7 +59,7 @@ pub(crate) fn degenerate(grid: &Grid<'_>) -> Degenerate {
     let runs = degenerate_runs(study);
     let mut by_reason = BTreeMap::new();
     runs.iter().for_each(|run| *by_reason.entry(run.reason.clone()).or_insert(0) += 1);
-    // Readers look for the intermediates first and compare with the last line.
+    // Intermediates first; the baseline, to compare with, last.
     let baseline_last = |i: &usize| (Some(*i) == grid.baseline, *i);
     let mut order: Vec<usize> = (0..study.intermediates.len()).collect();
     order.sort_by_key(baseline_last);
@@ -135,7 +137,8 @@ pub(crate) fn cmh(tables: &[Stratum]) -> Option<(f64, f64)> {
             variance += n1 * n0 * m * (n - m) / (n * n * (n - 1.0));
         }
     }
-    // The counts are small whole numbers; without the correction by one half, chi-square would reject too often.
+    // Counts are discrete: without the correction by one half, the chi-square approximation rejects too often for small
+    // ones. Below one half the statistic is 0 here; statsmodels squares the negative rest.
     let statistic = (excess.abs() - 0.5).max(0.0).powi(2) / variance;
     (variance > 0.0).then(|| (statistic, chi2_sf(statistic, 1.0)))
 }

@@ -1,7 +1,7 @@
 //! Many tests at once: adjusted p-values. References: Holm 1979; Benjamini and Hochberg 1995.
 
-/// Holm's adjusted p-values: the largest of (m - rank + 1) p over the smaller p, at most 1. Equal p stay equal. No
-/// assumption about dependence.
+/// Holm's adjusted p-values: the largest of (m - rank + 1) p over the smaller p, at most 1. Equal p stay equal. Valid
+/// under any dependence. Each p must lie in 0..1.
 pub(crate) fn holm(p: &[f64]) -> Vec<f64> {
     let order = ascending(p);
     // A running maximum: a larger p must not get a smaller adjusted one.
@@ -13,8 +13,9 @@ pub(crate) fn holm(p: &[f64]) -> Vec<f64> {
     adjusted
 }
 
-/// Benjamini and Hochberg's adjusted p-values: the smallest of m p / rank over the larger p, at most 1. Valid under
-/// positive dependence, which cells that share a baseline have.
+/// Benjamini and Hochberg's adjusted p-values: the smallest of m p / rank over the larger p, at most 1. Valid for
+/// independent tests and under positive regression dependence; for two-sided tests against one shared baseline it is an
+/// approximation. Each p must lie in 0..1.
 pub(crate) fn benjamini_hochberg(p: &[f64]) -> Vec<f64> {
     let order = ascending(p);
     // A running minimum from the largest p down, by the same reasoning.
@@ -29,7 +30,7 @@ pub(crate) fn benjamini_hochberg(p: &[f64]) -> Vec<f64> {
 
 /// Applies an adjustment to the p-values that exist; undefined ones stay outside the family.
 pub(crate) fn over_defined(p: &[Option<f64>], adjust: fn(&[f64]) -> Vec<f64>) -> Vec<Option<f64>> {
-    // A cell without a p-value was not tested, so it must not make the others pay for it.
+    // A cell without a p-value was not tested, so it must not enlarge the family.
     let defined: Vec<f64> = p.iter().flatten().copied().collect();
     let mut adjusted = adjust(&defined).into_iter();
     p.iter().map(|p| p.and_then(|_| adjusted.next())).collect()
@@ -37,7 +38,6 @@ pub(crate) fn over_defined(p: &[Option<f64>], adjust: fn(&[f64]) -> Vec<f64>) ->
 
 fn ascending(p: &[f64]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..p.len()).collect();
-    // A stable sort: equal p keep their order, and with it the result does not depend on the sort.
     order.sort_by(|&a, &b| p[a].total_cmp(&p[b]));
     order
 }
@@ -53,6 +53,8 @@ mod tests {
         let close = |a: Vec<f64>, b: [f64; 5]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-12);
         assert!(close(holm(&p), [0.005, 0.09, 0.09, 0.02, 0.2]));
         assert!(close(benjamini_hochberg(&p), [0.005, 0.05, 0.05, 0.0125, 0.2]));
+        assert_eq!((holm(&[]), benjamini_hochberg(&[])), (vec![], vec![]));
+        assert_eq!(holm(&[0.6, 0.6, 0.01]), [1.0, 1.0, 0.03], "at most 1, and equal p stay equal");
         assert_eq!(over_defined(&[None, Some(0.02), Some(0.03)], holm), [None, Some(0.04), Some(0.04)]);
     }
 }

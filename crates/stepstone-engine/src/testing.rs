@@ -1,4 +1,4 @@
-//! Random small models, on which tests of the tape, the memory plan and the devices agree.
+//! Random small models for the tests of the tape, the memory plan and the devices.
 
 use crate::batch::Batch;
 use crate::gradient_check::{CLASSES, ENTRIES, batch};
@@ -24,7 +24,7 @@ pub(crate) const ADAMW: AdamW = AdamW {
     gradient_scale: 1.0,
 };
 
-/// A few ops that turn rows of some width into rows of some width.
+/// One layer of a sketch: it maps rows of the current width to rows of the same width or of a new one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Step {
     /// To rows of another width.
@@ -46,9 +46,9 @@ pub(crate) enum Step {
 pub(crate) struct Sketch {
     pub(crate) width: usize,
     pub(crate) steps: Vec<Step>,
-    /// Whether attention of the first tokens alone comes before the classifier.
+    /// Whether a self-attention whose only query is the first token comes before the classifier.
     pub(crate) first_token_attention: bool,
-    /// Of the sequences of a batch.
+    /// Lengths of the sequences of the batch.
     pub(crate) lengths: Vec<usize>,
 }
 
@@ -98,7 +98,7 @@ impl Sketch {
 
     pub(crate) fn inference(&self) -> Model {
         let (mut tape, mut layout) = (Tape::for_inference(), Layout::default());
-        let logits = self.record(&mut tape, &mut layout, 0.5);
+        let logits = self.record(&mut tape, &mut layout, 0.5); // a tape for inference drops dropout
         Model { program: tape.finish(&[logits]), layout, logits }
     }
 
@@ -145,12 +145,12 @@ impl Sketch {
 }
 
 impl Model {
-    /// Parameters of a size that keeps values near 1.
+    /// Random parameters of moderate size, always the same ones.
     pub(crate) fn parameters(&self) -> Vec<f32> {
         (0..self.layout.len as u64).map(|i| 0.4 * normal(11, 3, i) as f32).collect()
     }
 
-    /// The ops of the forward list and those of the backward list.
+    /// The ops of the forward list, which ends with the only cross-entropy, and those of the backward list.
     pub(crate) fn lists(&self) -> (&[Op], &[Op]) {
         let is_loss = |op: &Op| matches!(op, Op::CrossEntropy(_));
         let forward = self.program.ops.iter().position(is_loss).map_or(self.program.ops.len(), |last| last + 1);

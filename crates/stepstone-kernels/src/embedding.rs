@@ -1,12 +1,12 @@
-//! Embedding: the sum of a word, a position and a segment row per token.
+//! Embedding: the sum of a word, a position and a token-type row per token.
 
 use crate::simd::vectorize;
 use crate::threads::Threads;
 
-/// Tokens of one work item.
+/// Tokens of one work item: enough that handing it out costs little, few enough to spread a batch over the threads.
 const BLOCK: usize = 64;
 
-/// The rows that each token reads, `[tokens]` each.
+/// Row numbers into the three tables, one per token: `[tokens]` each.
 #[derive(Debug, Clone, Copy)]
 #[expect(missing_docs, reason = "one list per table")]
 pub struct Indices<'a> {
@@ -53,7 +53,7 @@ pub fn forward(threads: &Threads, hidden: usize, indices: Indices<'_>, tables: T
 
 /// Adds each token's gradient row to the three rows it read, in token order; the word row `padding_index` gets none.
 ///
-/// One thread: tokens that share a row must add to it in order, and the whole takes less than a hundredth of a step.
+/// One thread: tokens that share a row must add to it in order, and the pass is short beside the matrix products of a step.
 ///
 /// # Panics
 /// If a row lies outside its table or a length does not fit.
@@ -67,7 +67,8 @@ pub fn backward(
 ) {
     let Indices { ids, positions, type_ids } = indices;
     let Tables { word, position, token_type } = gradients;
-    assert_eq!(d_out.len(), ids.len() * hidden, "embedding: lengths");
+    let tokens = ids.len();
+    assert_eq!([positions.len(), type_ids.len(), d_out.len()], [tokens, tokens, tokens * hidden], "embedding: lengths");
     vectorize(
         threads.instructions(),
         #[inline(always)]

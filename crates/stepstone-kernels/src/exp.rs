@@ -5,14 +5,16 @@
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to the nearest integer
-    // Beyond these ends 2^n would leave the range of normal numbers. `clamp` passes NaN on, so a diverged training shows.
+    // A little inside the ends where 2^n would leave the range of normal numbers. `clamp` passes NaN on, so that a run
+    // that diverges stays visible.
     let x = x.clamp(-87.3, 88.0);
     let shifted = x.mul_add(std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
-    // ln 2 in two parts (Cody and Waite): a single f32 is off by 2e-8, which n, up to 127, would multiply.
+    // ln 2 in two parts (Cody and Waite): a single f32 is off by 2e-9, which n, up to 127, would multiply.
+    // The first part is 355/512, which n times is exact.
     let r = n.mul_add(-0.693_359_4, x);
     let r = n.mul_add(2.121_944_4e-4, r);
-    // Horner's scheme for p in e^r = 1 + r + r^2 p, where the two leading coefficients are exact.
+    // Horner's scheme for p in e^r = 1 + r + r^2 p, whose first two coefficients are kept exact.
     let mut p = 1.987_569_1e-4f32;
     p = p.mul_add(r, 1.398_2e-3);
     p = p.mul_add(r, 8.333_452e-3);

@@ -1,4 +1,4 @@
-//! Rows to studies: repeated and conflicting lines, one role, scale and direction per task, degenerate runs.
+//! Turns rows into studies: drops repeated lines, refuses conflicting ones, and checks that a task has one unit.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::row::{FileRows, Name, Row};
 use super::scale::{self, Unit};
 use crate::observation::{Role, Status};
 
-/// The order of the runs: study, encoder, role, task, intermediate, seed, and the line for lines of one run.
+/// The order of the runs: study, encoder, role, task, intermediate, seed, and the line number among lines of one run.
 type Key = (u32, u32, Role, u32, u32, i64, u64);
 
 fn key(row: &Row) -> Key {
@@ -71,7 +71,7 @@ fn file_notes(table: &FileRows<'_>, header: &Header) -> Vec<String> {
     notes
 }
 
-/// Primary lines of one task, as they are used.
+/// The primary lines of one task.
 struct TaskRows<'a> {
     role: Role,
     task: u32,
@@ -135,7 +135,7 @@ fn task_rows<'a>(
         TaskRows { role: rows[0].role, task: rows[0].name(Name::Task), primary: Vec::new(), chosen: Vec::new() };
     let same_run = |a: &&Row, b: &&Row| (a.name(Name::Intermediate), a.seed) == (b.name(Name::Intermediate), b.seed);
     for lines in rows.chunk_by(same_run) {
-        // Nearly every run has one line; the way for several is only taken where it is needed.
+        // Nearly every run has one line; only runs with several need the slow path below.
         if let [only] = lines
             && only.primary
         {
@@ -192,7 +192,7 @@ fn one_role(by_task: &[TaskRows<'_>], table: &FileRows<'_>) -> Located<()> {
 
 fn unit(rows: &TaskRows<'_>, table: &FileRows<'_>) -> Located<Unit> {
     let mut in_file_order = rows.primary.clone();
-    // Of two lines that disagree, the later one is the error and the earlier one is what it is compared with.
+    // Of two lines that disagree, the later one is reported, against the earlier one.
     in_file_order.sort_unstable_by_key(|row| row.line);
     let name = table.name(Name::Task, rows.task);
     scale::unit(&in_file_order, name, &metric(rows, table))
@@ -205,7 +205,7 @@ fn metric(rows: &TaskRows<'_>, table: &FileRows<'_>) -> String {
 
 fn task(rows: &TaskRows<'_>, unit: Unit, table: &FileRows<'_>) -> Task {
     let metric = metric(rows, table);
-    // Where runs were scored on different numbers of examples, the fewest give the largest, most careful step.
+    // Of accuracy the step is known: one example more or less. Where runs were scored on different numbers of examples, the fewest give the largest, most careful step.
     let n_dev = rows.primary.iter().map(|row| row.about.n_dev).filter(|n| *n > 0.0).reduce(f64::min);
     let step = match n_dev {
         Some(n_dev) if metric == "accuracy" => unit.scale * unit.whole / n_dev,
@@ -239,7 +239,8 @@ fn notes(by_task: &[TaskRows<'_>], units: &[Unit], repeated: &Repeated, table: &
             fractions + points
         ));
     }
-    let unscored = by_task.iter().flat_map(|task| &task.primary);
+    // A line without a score beside a scored line of the same run costs nothing, so only chosen lines are counted.
+    let unscored = by_task.iter().flat_map(|task| &task.chosen);
     let unscored: Vec<_> = unscored.filter(|row| row.status == Status::Ok && row.score.is_nan()).collect();
     if let Some(first) = unscored.iter().map(|row| row.line).min() {
         notes.push(format!(
@@ -260,7 +261,7 @@ fn notes(by_task: &[TaskRows<'_>], units: &[Unit], repeated: &Repeated, table: &
     notes
 }
 
-/// The first two different values of a text column among the usable lines of a task.
+/// The first two different values of a text column among the chosen lines of a task.
 fn two_values<'a>(task: &TaskRows<'_>, column: Name, table: &'a FileRows<'_>) -> Option<(&'a str, &'a str)> {
     let stated = || task.chosen.iter().map(|row| table.name(column, row.name(column))).filter(|n| !n.is_empty());
     let first = stated().next()?;

@@ -18,11 +18,12 @@ pub struct Observations {
     pub study: String,
     /// Name of the encoder; may be empty.
     pub encoder: String,
-    /// Every name in the `intermediate` column, the baseline's too, sorted bytewise.
+    /// Every name in the `intermediate` column, including the baseline's, sorted bytewise.
     pub intermediates: Vec<String>,
-    /// Training examples of each intermediate, where the file says so.
+    /// Training examples of each of `intermediates`, where the file says so.
     pub sizes: Vec<Option<f64>>,
-    /// Targets, then probes, then tasks scored as intermediates; each sorted bytewise.
+    /// Targets, then probes, then tasks scored as intermediates; each sorted bytewise. A name may stand here twice,
+    /// as a target and as an intermediate.
     pub tasks: Vec<Task>,
     /// One per (task, intermediate, seed), sorted in this order.
     pub runs: Vec<RunScore>,
@@ -45,7 +46,7 @@ pub struct Task {
     pub higher_is_better: bool,
     /// Points = score x scale.
     pub scale: f64,
-    /// The smallest step of the score in points where the metric is `accuracy` and `n_dev` is known, else 0.
+    /// What one dev example is worth in points (of several dev sizes, the smallest set's) where the metric is `accuracy` and `n_dev` is known, else 0.
     pub step: f64,
     /// Training examples, where the file says so.
     pub n_train: Option<f64>,
@@ -65,7 +66,7 @@ pub struct RunScore {
     pub task: u32,
     /// Index into [`Observations::intermediates`].
     pub intermediate: u32,
-    /// The restart.
+    /// Seed of this restart.
     pub seed: i64,
     /// Score x scale; 0 where the run is not usable.
     pub points: f64,
@@ -76,25 +77,25 @@ pub struct RunScore {
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// A score from a run that learnt something.
+    /// A score, and no sign that the run learnt nothing.
     Clean,
-    /// A score from a run that learnt nothing.
+    /// A score, but the run learnt nothing.
     Degenerate(Reason),
-    /// No score.
+    /// No score that can be used: the run failed or its score is missing.
     Unusable,
 }
 
 /// The rule by which a run counts as degenerate; the first that fires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
-    // In the order in which the rules are tried: predictions before scores, which prove less.
+    // In the order in which the rules are tried: what the predictions show first, since a low score alone proves less.
     /// The runner said so.
     Runner,
     /// One label for every example.
     Constant,
-    /// Predictions unknown, score at most one example above that of the commonest label.
+    /// Predictions unknown; score at most one example above always answering the commonest label.
     Majority,
-    /// Training loss near ln k and a score near that of the commonest label.
+    /// Training loss near or above ln k, k the number of classes, and a score near that of the commonest label.
     Loss,
 }
 
