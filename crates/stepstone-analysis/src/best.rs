@@ -183,3 +183,16 @@ fn top_shrunk<'a>(known: &'a [Known], shrunk: &[Known]) -> Option<&'a Known> {
     let winner = tied[top(&tied)?].intermediate;
     known.iter().find(|known| known.intermediate == winner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_earlier_of_equal_means_is_the_best_so_that_the_baseline_wins_ties() {
+        let known = |intermediate, mean| Known { intermediate, mean, precision: Precision { variance: 1.0, df: 2.0 } };
+        assert_eq!(top(&[known(3, 70.0), known(0, 70.0), known(1, 69.0)]), Some(0));
+        assert_eq!(top(&[known(3, 70.0), known(0, 71.0), known(1, 71.0)]), Some(1));
+        assert_eq!(top(&[]), None);
+    }
+}
