@@ -135,7 +135,7 @@ impl Tokenizer {
         self.inputs(text).into_iter().map(offsets).collect()
     }
 
-    /// The token of each id; `?` for an id that there is not.
+    /// The token of each id; `?` for an id without a token.
     pub fn tokens(&self, ids: &[u32]) -> Vec<String> {
         ids.iter().map(|id| self.inner.id_to_token(*id).unwrap_or_else(|| "?".into())).collect()
     }
@@ -188,15 +188,6 @@ impl Tokenizer {
     /// Number of tokens, added ones included.
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
-    }
-
-    /// The tokens that an embedding table of so many rows lacks, by id. A text that holds one cannot be read.
-    pub fn tokens_beyond(&self, rows: usize) -> Vec<(u32, String)> {
-        let vocabulary = self.inner.get_vocab(true).into_iter();
-        let mut beyond: Vec<(u32, String)> =
-            vocabulary.filter(|(_, id)| *id as usize >= rows).map(|(token, id)| (id, token)).collect();
-        beyond.sort_unstable();
-        beyond
     }
 
     /// The folder's tokenizer files.

@@ -48,8 +48,8 @@ impl Split {
         for (example, features) in examples.iter().zip(features.chunks(choices)) {
             let mut ids = features.iter().flat_map(|feature| &feature.ids);
             if let Some(id) = ids.find(|id| **id as usize >= config.vocab_size) {
-                let (folder, example) = (folder.into(), example.id.clone());
-                return Err(TrainError::Vocabulary { folder, example, id: *id, vocab_size: config.vocab_size });
+                let (folder, example, token) = (folder.into(), example.id.clone(), tokenizer.tokens(&[*id]).concat());
+                return Err(TrainError::Vocabulary { folder, example, id: *id, token, vocab_size: config.vocab_size });
             }
         }
         let cut = features.iter().filter(|feature| feature.truncated).count();
@@ -150,8 +150,9 @@ mod tests {
         let inside = split(place.path(), std::slice::from_ref(&last), 8).expect("the last row of the table");
         assert_eq!(inside.features[0].ids[1] as usize, TABLE - 1);
         let error = split(place.path(), &[last, format!("w5 w{TABLE}")], 8).expect_err("one row too many");
-        let TrainError::Vocabulary { example, id, vocab_size, .. } = &error else { panic!("{error:?}") };
+        let TrainError::Vocabulary { example, id, token, vocab_size, .. } = &error else { panic!("{error:?}") };
         assert_eq!((example.as_str(), *id as usize, *vocab_size), ("row-1", TABLE, TABLE));
+        assert_eq!(*token, format!("w{TABLE}"));
     }
 
     #[test]

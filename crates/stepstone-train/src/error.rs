@@ -20,10 +20,10 @@ pub enum TrainError {
     #[error("`{key}` is {found}, expected {expected}")]
     Recipe { key: &'static str, found: String, expected: String },
     #[error(
-        "{}: the tokenizer gives token id {id} in example `{example}`, expected an id below vocab_size {vocab_size}",
+        "{}: the tokenizer gives token `{token}` the id {id} in example `{example}`, expected an id below vocab_size {vocab_size}",
         folder.display()
     )]
-    Vocabulary { folder: PathBuf, example: String, id: u32, vocab_size: usize },
+    Vocabulary { folder: PathBuf, example: String, id: u32, token: String, vocab_size: usize },
     #[error("{found} at step {step}; last gradient norms: {norms:?}")]
     NotFinite { step: u64, found: String, norms: Vec<f64> },
     #[error("{}: {found}, expected finite numbers", model.display())]

@@ -223,17 +223,31 @@ fn a_class_that_only_config_json_names_counts_in_the_digest() {
     assert_eq!(load().digest(), plain.digest());
 }
 
+/// Number of tokens and ids by `AutoTokenizer` of transformers 5.24.0 (tokenizers 0.23.3), 2026-11-30.
 #[test]
-fn tokens_that_an_embedding_table_lacks_are_named() {
-    let place = laid_out(&BTreeMap::from([("vocab.txt".into(), "uncased.vocab.txt".into())]), None);
-    fs::write(place.path().join("added_tokens.json"), r#"{"<x>": 267, "<y>": 268}"#).expect("file");
-    let tokenizer = Tokenizer::load(place.path(), TokenizerFamily::Bert, 64).expect("loads");
-    assert_eq!(tokenizer.tokens_beyond(268), [(268, "<y>".to_owned())]);
-    assert_eq!(tokenizer.tokens_beyond(269), []);
+fn odd_lines_of_vocab_txt_are_read_as_transformers_reads_them() {
+    let plain = fs::read_to_string(fixtures().join("uncased.vocab.txt")).expect("vocabulary");
+    let usual = [2, 48, 80, 3];
+    let table = [
+        ("no newline at the end", plain.trim_end().to_owned(), 267, usual),
+        ("carriage returns", plain.replace('\n', "\r\n"), 267, usual),
+        ("a space behind a token", plain.replace("\nthe\n", "\nthe \n"), 267, usual),
+        // The mark makes the first token another, so that [PAD] is added behind the vocabulary.
+        ("a byte-order mark", format!("\u{feff}{plain}"), 268, usual),
+        ("an empty last line", format!("{plain}\n"), 268, usual),
+        ("two tokens twice: the later line counts", format!("{plain}the\nrain\n"), 267, [2, 267, 268, 3]),
+    ];
+    for (what, vocabulary, tokens, ids) in table {
+        let place = tempfile::tempdir().expect("temporary folder");
+        fs::write(place.path().join("vocab.txt"), vocabulary).expect("file");
+        let tokenizer = Tokenizer::load(place.path(), TokenizerFamily::Bert, 64).expect(what);
+        assert_eq!(tokenizer.vocab_size(), tokens, "{what}");
+        assert_eq!(one(tokenizer.encode(&Text::Single("the rain".into())).expect(what)).ids, ids, "{what}");
+    }
 }
 
 #[test]
-fn special_tokens_may_bear_other_names() {
+fn special_tokens_may_have_other_names() {
     let place = laid_out(&BTreeMap::from([("vocab.txt".into(), "uncased.vocab.txt".into())]), None);
     let load = || Tokenizer::load(place.path(), TokenizerFamily::Bert, 64);
     let ids = |tokenizer: Tokenizer| one(tokenizer.encode(&Text::Single("the rain".into())).expect("encodes")).ids;
