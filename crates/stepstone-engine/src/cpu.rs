@@ -255,4 +255,27 @@ mod tests {
         twice.run(&program, &batch, SCALARS);
         assert_eq!(gradients(&twice, weight), alone, "the first run after an update starts from zeros");
     }
+
+    #[test]
+    fn a_tensor_is_clipped_by_what_the_global_clip_has_left_of_its_norm() {
+        let mut layout = Layout::default();
+        let [a, b] = ["a", "b"].map(|name| layout.vector(&[name.into()], 2));
+        let mut device = CpuDevice::new(layout.len, Threads::new(1).expect("threads start"));
+        device.load(Arena::Gradients, a.offset, &[6.0, 0.0]);
+        device.load(Arena::Gradients, b.offset, &[0.0, 8.0]);
+        device.update(&Update {
+            adamw: ADAMW,
+            max_gradient_norm: 5.0,
+            max_tensor_norm: 3.5,
+            tensors: &layout.part_ranges(),
+            decays: &layout.decays(),
+        });
+        // The global norm is 10: halved, a has norm 3 and b norm 4, of which 3.5 stay. The first moment takes a tenth.
+        for (param, want) in [(a, [0.3, 0.0]), (b, [0.0, 0.35])] {
+            let mut moment = [f32::NAN; 2];
+            device.store(Arena::FirstMoment, param.offset, &mut moment);
+            let close = moment.iter().zip(want).all(|(got, want): (&f32, f32)| (got - want).abs() < 1e-6);
+            assert!(close, "{moment:?}, want {want:?}");
+        }
+    }
 }

@@ -432,4 +432,18 @@ mod tests {
             }
         }
     }
+
+    /// Other blocks would give other bits, and with them other scores under the same name.
+    #[test]
+    fn parameter_gradients_are_sums_over_blocks_of_64_rows_added_in_order() {
+        let (rows, hidden) = (200, 9);
+        let case = Case::new(rows, hidden, true);
+        let d_out = random(5, rows * hidden);
+        let [.., d_bias] = gradients(&case, &d_out, Write::Overwrite, &Threads::new(2).unwrap());
+        for c in 0..hidden {
+            let sum = |block: &[f32]| block.chunks(hidden).map(|row| row[c]).sum::<f32>();
+            let want = d_out.chunks(64 * hidden).map(sum).fold(1.0, |total, block| total + block);
+            assert_eq!(d_bias[c], want, "column {c}");
+        }
+    }
 }

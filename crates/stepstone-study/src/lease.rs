@@ -19,6 +19,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// What the system answers if a process ends between opening and reading its file (ESRCH).
+const NO_SUCH_PROCESS: i32 = 3;
 /// After this long without a heartbeat a lease is dead.
 pub const EXPIRY: Duration = Duration::from_mins(2);
 
@@ -62,17 +64,28 @@ impl Process {
     fn is_gone(self) -> bool {
         match start_of(self.pid) {
             None => true,
-            Some(start) => self.start != 0 && start != self.start,
+            Some(start) => self.start != 0 && start != 0 && start != self.start,
         }
     }
 }
 
-/// Field 22 of `/proc/PID/stat`; None if there is no such process, or if it is a zombie.
+/// Field 22 of `/proc/PID/stat`; None if there is no such process, or if it is a zombie; 0 if that cannot be known, as
+/// when this process may open no more files: a live process must never be taken for a dead one.
 fn start_of(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut fields = stat.rsplit(')').next()?.split_whitespace(); // the name before may hold spaces
-    let state = fields.next()?;
-    if state == "Z" || state == "X" { None } else { fields.nth(18)?.parse().ok() }
+    let stat = match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat,
+        Err(error) if error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(NO_SUCH_PROCESS) => {
+            return None;
+        }
+        Err(_) => return Some(0),
+    };
+    let Some((_, fields)) = stat.rsplit_once(')') else { return Some(0) }; // the name before may hold spaces
+    let mut fields = fields.split_whitespace();
+    match fields.next() {
+        Some("Z" | "X") => None,
+        Some(_) => Some(fields.nth(18).and_then(|start| start.parse().ok()).unwrap_or(0)),
+        None => Some(0),
+    }
 }
 
 impl Holder {
@@ -127,10 +140,20 @@ impl Leases {
             Some(_) => return Ok(None),
         };
         fs::create_dir_all(folder).map_err(|source| StudyError::Create { path: folder.into(), source })?;
+        self.take_number(folder, fence)
+    }
+
+    /// Takes the run under number `fence`; None if another has that number or a higher one.
+    fn take_number(&self, folder: &Path, fence: u64) -> Result<Option<Lease>, StudyError> {
         let lease = Lease { folder: folder.into(), fence, holder: self.here.clone() };
         let taken = lease.link().map_err(StudyError::write(&lease.path()))?;
         if !taken {
             return Ok(None); // another was faster
+        }
+        // The number may have been taken, given up and cleared away since it was chosen, by holders of higher ones.
+        if !lease.is_current() {
+            lease.remove();
+            return Ok(None);
         }
         for older in 1..fence {
             let _ = fs::remove_file(file(folder, older)); // only the highest counts
@@ -441,5 +464,35 @@ mod tests {
         assert!(leases.take(place.path()).expect("asks").is_none(), "a heartbeat restarts it");
         std::thread::sleep(SHORT);
         assert_eq!(leases.take(place.path()).expect("takes").expect("expired").fence(), 2);
+    }
+
+    #[test]
+    fn a_late_taker_of_a_number_that_others_have_passed_gets_nothing_and_leaves_nothing() {
+        let place = place();
+        foreign(place.path(), 3, 0); // whoever took 3 has cleared 2 away
+        assert!(Leases::new(LONG).take_number(place.path(), 2).expect("asks").is_none());
+        let left: Vec<_> = fs::read_dir(place.path()).expect("folder").map(|e| e.expect("entry").file_name()).collect();
+        assert_eq!(left, ["lease.3"]);
+    }
+
+    #[test]
+    fn a_process_that_has_ended_is_gone_before_its_parent_has_waited_for_it() {
+        use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+        let mut child = std::process::Command::new("true").spawn().expect("starts");
+        let process = Process::of(child.id());
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT; // it stays a zombie
+        waitid(WaitId::Pid(Pid::from_child(&child)), options).expect("ends");
+        assert!(process.is_gone());
+        child.wait().expect("ends");
+    }
+
+    #[test]
+    fn where_the_boot_is_unknown_only_time_tells_whether_a_holder_lives() {
+        let place = place();
+        let mut leases = Leases::new(LONG);
+        leases.here.boot.clear();
+        let holder = Holder { worker: Process { pid: std::process::id(), start: 1 }, ..leases.here.clone() };
+        fs::write(file(place.path(), 1), serde_json::to_vec(&holder).expect("JSON")).expect("file");
+        assert!(leases.take(place.path()).expect("asks").is_none(), "it may be a process of another machine");
     }
 }

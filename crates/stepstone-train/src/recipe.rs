@@ -329,6 +329,15 @@ mod tests {
         assert_eq!(resolve(100, &[capped]).expect("resolves").schedule.total_steps, 2);
     }
 
+    /// As `get_linear_schedule_with_warmup` of transformers: a tenth of 15 steps is rounded up to 2.
+    #[test]
+    fn warm_up_ends_on_a_whole_step_and_the_rate_would_reach_0_one_step_after_the_last() {
+        let set = Overrides { max_steps: Some(15), learning_rate: Some(1.0), ..Overrides::default() };
+        let recipe = resolve(100, &[general(&set)]).expect("resolves");
+        let rates = [0, 1, 2, 3, 14].map(|step| recipe.learning_rate_at(step));
+        assert_eq!(rates, [0.0, 0.5, 1.0, 12.0 / 13.0, 1.0 / 13.0]);
+    }
+
     #[test]
     fn the_defaults_that_the_table_names_are_those_of_the_preset() {
         let wide = EncoderConfig { max_position_embeddings: 512, ..config() };

@@ -123,3 +123,22 @@ impl<'a> Stepper<'a> {
         TrainError::NotFinite { step, found, norms: self.norms.clone() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{place, run};
+    use crate::trainer::Trainer;
+    use serde_json::json;
+
+    #[test]
+    fn every_example_keeps_its_dropout_masks_in_whatever_part_of_the_batch_it_is() {
+        let place = place();
+        let losses = [1, 2, 5].map(|parts| {
+            let run = run(place.path(), &parts.to_string(), &json!({"gradient_accumulation_steps": parts}));
+            let (mut trainer, _) = Trainer::new(&run).expect("a trainer");
+            trainer.step().expect("a step")
+        });
+        // Sums of five losses in f64, of products whose order of addition does not depend on the parts.
+        assert!(losses.iter().all(|loss| (loss - losses[0]).abs() < 1e-6), "{losses:?}");
+    }
+}

@@ -330,4 +330,36 @@ mod tests {
         assert!(matches!(error, TrainError::Lost { .. }), "{error:?}");
         nothing_is_published(&run);
     }
+
+    #[test]
+    fn a_run_stopped_right_after_any_evaluation_does_not_repeat_it() {
+        let place = place();
+        let values = json!({"max_steps": 5, "evaluations": 3, "learning_rate": 1e-3});
+        let whole = run(place.path(), "whole", &values);
+        train(&whole).expect("trains");
+        for last in [1, 2, 3] {
+            let stopped = run(place.path(), &format!("stopped-{last}"), &values);
+            let (stop, mut evaluations) = (AtomicBool::new(false), 0);
+            let outcome = stopped.train(&control(&stop), &mut |progress| {
+                evaluations += i32::from(progress.score.is_some());
+                stop.store(evaluations == last, Ordering::Relaxed);
+            });
+            assert!(matches!(outcome, Ok(Outcome::Stopped { .. })), "{outcome:?}");
+            train(&stopped).expect("goes on");
+            assert_eq!(logged(&stopped, "evaluation").len(), 3, "stopped after evaluation {last}");
+            assert!(files(stopped.folder.path()) == files(whole.folder.path()), "stopped after evaluation {last}");
+        }
+    }
+
+    #[test]
+    fn a_run_stopped_while_its_best_weights_are_scored_keeps_those_of_its_last_step() {
+        let place = place();
+        let run = run(place.path(), "run", &json!({}));
+        let (mut trainer, _) = Trainer::new(&run).expect("a trainer");
+        let last = trainer.model.parameters().expect("finite");
+        assert_ne!(trainer.best, last);
+        let finished = trainer.finish(&control(&AtomicBool::new(true))).expect("stops");
+        assert_eq!(finished, None);
+        assert!(trainer.model.parameters().expect("finite") == last);
+    }
 }

@@ -304,3 +304,20 @@ fn nan_shows_in_its_own_sequence_only() {
     assert!(out[..5 * 8].iter().all(|x| x.is_nan()));
     assert!(out[5 * 8..].iter().all(|x| x.is_finite()));
 }
+
+#[test]
+fn large_scores_keep_their_ratio_wherever_the_largest_stands() {
+    let threads = Threads::new(1).unwrap();
+    for place in 0..40 {
+        let mut case = Case::new(1, 1, &[40], 0.0, false);
+        for (j, row) in case.qkv.chunks_exact_mut(3).enumerate() {
+            // Every query is 1, so keys are scores; 200 is far beyond what an exponential of f32 can hold.
+            let key = if j == place { 200.0 } else { f32::from(u8::from(j == (place + 2) % 40)) * 198.0 };
+            row.copy_from_slice(&[1.0, key, f32::from(u8::from(j == place))]);
+        }
+        let [out, lse] = case.forward(&threads);
+        let sum = 1.0 + (-2.0f64).exp();
+        close_each("out", &out, &[1.0 / sum; 40], |_| 1e-6);
+        close_each("lse", &lse, &[200.0 + sum.ln(); 40], |_| 200.0 * f64::from(f32::EPSILON));
+    }
+}

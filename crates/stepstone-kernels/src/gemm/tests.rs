@@ -134,3 +134,20 @@ fn portable_products_equal_those_of_tiles() {
         }
     }
 }
+
+/// Other parts would give other bits, and with them other scores under the same name.
+#[test]
+fn bias_gradients_are_sums_over_parts_of_64_rows_added_in_order() {
+    let threads = Threads::new(2).unwrap();
+    for (rows, outputs) in [(64, 48), (65, 7), (131, 97), (200, 96)] {
+        let shape = Shape { rows, inputs: 3, outputs };
+        let (x, dy) = (random(1, rows * 3), random(4, rows * outputs));
+        let (mut dw, mut db) = (vec![0.0; 3 * outputs], vec![0.5; outputs]);
+        weight_gradient(&threads, shape, &dy, &x, Write::Overwrite, &mut dw, &mut db);
+        for j in 0..outputs {
+            let sum = |part: &[f32]| part.chunks(outputs).map(|row| row[j]).sum::<f32>();
+            let want = dy.chunks(64 * outputs).map(sum).fold(0.5, |total, part| total + part);
+            assert_eq!(db[j], want, "output {j} of {shape:?}");
+        }
+    }
+}
