@@ -15,11 +15,8 @@ const LONGER: [(&str, &str); 0] = [];
 const FIELDS: usize = 12;
 
 /// Structs that still have more, by file. One that no longer does must leave the list.
-const WIDER: [(&str, &str); 3] = [
-    ("crates/stepstone-models/src/config.rs", "EncoderConfig"),
-    ("crates/stepstone-study/src/file.rs", "Study"),
-    ("crates/stepstone-train/src/run.rs", "Run"),
-];
+const WIDER: [(&str, &str); 2] =
+    [("crates/stepstone-models/src/config.rs", "EncoderConfig"), ("crates/stepstone-study/src/file.rs", "Study")];
 
 /// Pages that the program writes; every other page that a file names lies in the repository.
 const WRITTEN_PAGES: [&str; 2] = ["report.md", "exported/README.md"];
