@@ -14,11 +14,11 @@ pub fn tasks() -> impl Iterator<Item = &'static Task> {
     families.into_iter().flatten()
 }
 
-/// A name that no task has.
+/// The error for a name that matches no task.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no task `{name}`")]
 pub struct UnknownTask {
-    /// What was asked for.
+    /// The name that was looked up.
     pub name: String,
     /// The task with the most similar name.
     pub nearest: Option<&'static str>,
@@ -37,20 +37,22 @@ impl UnknownTask {
     }
 }
 
-/// The task that is plainly meant: by its name, in any case and with or without `-` and `_`, or by the name of a folder
-/// that only one task has (`SST-2`, `superglue_cb`).
+/// Finds a task by its name, ignoring case, `-` and `_`, or by a folder name that only one task uses (`SST-2`,
+/// `superglue_cb`).
 ///
 /// # Errors
-/// If there is none; the error names the nearest.
+/// If no task matches; the error names the most similar one.
 pub fn find(name: &str) -> Result<&'static Task, UnknownTask> {
     let wanted = plain(name);
     let named = || tasks().find(|task| plain(task.name) == wanted);
     let mut by_folder = tasks().filter(|task| task.files.folders.iter().any(|folder| plain(folder) == wanted));
-    // The four acceptability probes share a folder, which therefore names none of them.
+    // The four acceptability probes share a folder, so its name is ambiguous.
     let only = by_folder.next().filter(|_| by_folder.next().is_none());
+    // Names come first, so that a folder of another task can never hide a task's own name.
     named().or(only).ok_or_else(|| {
         let similarity = |task: &Task| strsim::jaro_winkler(&wanted, &plain(task.name));
         let nearest = tasks().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
+        // Below 0.7 the names have little in common; a suggestion would mislead, so only the list is shown.
         let nearest = nearest.filter(|task| similarity(task) > 0.7).map(|task| task.name);
         UnknownTask { name: name.into(), nearest }
     })

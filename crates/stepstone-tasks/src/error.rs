@@ -1,11 +1,11 @@
-//! What can be wrong with data files.
+//! Errors of data files.
 
 use crate::foreign::{Compression, Damage, Foreign, remedy};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// How many bad rows an error shows; the rest is counted.
+/// Bad rows that an error lists; it only counts the rest, because one wrong layout makes every row bad.
 const SHOWN: usize = 10;
 
 /// A row that cannot be used.
@@ -13,7 +13,7 @@ const SHOWN: usize = 10;
 pub struct BadRow {
     /// The file.
     pub path: PathBuf,
-    /// Line from 1.
+    /// Line number, from 1.
     pub line: usize,
     /// What was found and what was expected.
     pub problem: String,
@@ -52,7 +52,7 @@ pub enum DataError {
 }
 
 impl DataError {
-    /// What to do about it, where there is something to say.
+    /// How to fix it, if there is advice to give.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoData { task, .. } | Self::NoFolder { task, .. } => {
@@ -94,7 +94,7 @@ impl fmt::Display for BadRows<'_> {
     }
 }
 
-/// 1, or as many as there are parts.
+/// `1`, or `1 or N` for a dev split of N parts.
 fn one_or(parts: usize) -> String {
     if parts == 1 { "1".into() } else { format!("1 or {parts}") }
 }

@@ -1,9 +1,9 @@
 //! One example of a task, as strings.
 
-/// What a model is asked, and the answer.
+/// One input and its gold label.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Example {
-    /// Unique in its split: the file's own index, or `<split>-<row>` counted from 0.
+    /// Unique within its split: the file's own index, or `<split>-<row>` with rows counted from 0.
     pub id: String,
     /// The input.
     pub text: Text,
@@ -11,12 +11,12 @@ pub struct Example {
     pub gold: Option<u32>,
 }
 
-/// The input form.
+/// The text of an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Text {
     Single(String),
     Pair(String, String),
-    /// One pair for each choice, two or more: what is asked, and the choice.
+    /// One pair per choice: the question and the choice. There are at least two.
     Choices(Vec<(String, String)>),
 }

@@ -1,4 +1,4 @@
-//! Other files than a task's own: `files = { train = "...", dev = "..." }`.
+//! Files that replace a task's official ones: `files = { train = "...", dev = "..." }`.
 
 use crate::catalogue::find;
 use crate::error::DataError;
@@ -10,16 +10,16 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 
-/// The file in a data folder that maps files for everybody who uses the folder.
+/// The file in a data folder that replaces files for everybody who uses the folder.
 const SETTINGS: &str = "stepstone.toml";
 
-/// Files of a task's splits, relative to the data folder; what is absent is found by the task's own names.
+/// Files of a task's splits, relative to the data folder. A split without an entry uses the official file names.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Files {
     /// The training split.
     pub train: Option<PathBuf>,
-    /// The dev split: one file, or as many as it has parts.
+    /// The dev split: one file, or one per part.
     #[serde(deserialize_with = "one_or_many")]
     pub dev: Vec<PathBuf>,
 }
@@ -38,7 +38,7 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf
 }
 
 impl Files {
-    /// These, and for what they leave open those of `other`.
+    /// Merges with `other`; entries of `self` win.
     #[must_use]
     pub fn or(&self, other: &Self) -> Self {
         Self {
@@ -47,10 +47,10 @@ impl Files {
         }
     }
 
-    /// What `stepstone.toml` in the data folder says of the task; nothing if there is no such file.
+    /// The entries for this task in `stepstone.toml` of the data folder; empty without such a file.
     ///
     /// # Errors
-    /// If the file cannot be read, is no TOML, or has a key or task that does not exist.
+    /// If the file cannot be read, is not TOML, or names an unknown key or task.
     pub(crate) fn of_folder(task: &Task, data: &Path) -> Result<Self, DataError> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
@@ -80,7 +80,7 @@ impl Files {
         })?;
         let mut files = BTreeMap::new();
         let mut tables: Vec<_> = settings.task.into_iter().collect();
-        tables.sort_by_key(|(name, _)| name.span().start); // the later of two is the one too many
+        tables.sort_by_key(|(name, _)| name.span().start); // of two tables of one task, the error shows the later
         for (name, settings) in tables {
             let at = name.span().start;
             let found = find(name.get_ref()).map_err(|error| refused(at, format!("{error}; {}", error.hint())))?;

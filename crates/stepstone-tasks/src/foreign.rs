@@ -1,9 +1,9 @@
-//! Files that do not hold text as it is: compressed ones, and other kinds.
+//! Files that are not plain text: compressed files, and files of other kinds.
 
 use std::fmt;
 pub use stepstone_files::Foreign;
 
-/// Compressions that are read.
+/// Supported compression formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Compression {
@@ -12,7 +12,8 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// By magic bytes (RFC 1952, section 2.3.1; RFC 8878, sections 3.1.1 and 3.1.2: `pzstd` skips a frame first).
+    /// Detects the format by magic bytes (RFC 1952, section 2.3.1; RFC 8878, sections 3.1.1 and 3.1.2). Files written by
+    /// `pzstd` begin with a skippable frame.
     pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
         match bytes {
             [0x1f, 0x8b, ..] => Some(Self::Gzip),
@@ -48,7 +49,7 @@ impl fmt::Display for Damage {
     }
 }
 
-/// How to get at the rows of a file that is not text.
+/// How to obtain the rows from a file that is not text.
 pub(crate) fn remedy(found: Foreign) -> &'static str {
     match found {
         Foreign::Utf16 => "convert it: `iconv -f UTF-16 -t UTF-8 FILE`",

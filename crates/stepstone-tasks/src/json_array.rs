@@ -1,4 +1,4 @@
-//! JSON arrays whose elements keep the line they start on, and the metadata file that is one.
+//! JSON arrays with the line number of each element, and the metadata file in this form.
 
 use crate::error::{BadRow, DataError};
 use crate::row::text_of;
@@ -7,14 +7,14 @@ use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::path::Path;
 
-/// A file of rows, decoded.
+/// A file and its decoded text.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Source<'a> {
     pub(crate) path: &'a Path,
     pub(crate) text: &'a str,
 }
 
-/// The elements of a JSON array with the lines on which they start.
+/// The elements of a JSON array, each with the line it starts on.
 pub(crate) fn elements(source: Source<'_>) -> Result<Vec<(usize, &RawValue)>, BadRow> {
     let list: Vec<&RawValue> = serde_json::from_str(source.text).map_err(|error| BadRow {
         path: source.path.into(),
@@ -23,8 +23,9 @@ pub(crate) fn elements(source: Source<'_>) -> Result<Vec<(usize, &RawValue)>, Ba
     })?;
     let (mut line, mut at) = (1, 0);
     let numbered = list.into_iter().map(|element| {
-        // The element is a part of the text.
+        // Each element borrows from the text, so the difference of the addresses is its offset.
         let start = element.get().as_ptr() as usize - source.text.as_ptr() as usize;
+        // Only the newlines since the last element are counted, which keeps large files linear.
         line += source.text[at..start].matches('\n').count();
         at = start;
         (line, element)
@@ -56,7 +57,7 @@ pub(crate) fn folds(metadata: Source<'_>) -> Result<HashMap<String, String>, Dat
     Ok(folds)
 }
 
-/// What serde_json says, without its own line and column, which count within one row.
+/// The message of serde_json without its position, which counts from the start of the row and not of the file.
 pub(crate) fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.split(" at line ").next().unwrap_or_default().to_owned()

@@ -1,7 +1,7 @@
-//! Task files to examples to features; the catalogue of tasks; metrics.
+//! Reads task files into examples, tokenizes examples into features, and computes metrics; holds the task catalogue.
 //!
-//! A task is one row of data ([`Task`]); nothing else knows a task by name. The way of one example: a line of a file
-//! -> [`Example`] (texts and gold) -> [`Feature`] (token ids). This crate knows no engine.
+//! A task is one row of data ([`Task`]); no other code depends on a task's name. One example goes from a line of a file
+//! to an [`Example`] (texts and gold label) to a [`Feature`] (token ids). This crate does not depend on the engine.
 
 mod catalogue;
 mod error;

@@ -1,4 +1,4 @@
-//! A task's splits from its data folder.
+//! Reads the splits of a task from its data folder.
 
 use crate::error::DataError;
 use crate::example::Example;
@@ -17,7 +17,7 @@ pub struct TaskData {
     pub train: Vec<Example>,
     /// Dev examples in file order.
     pub dev: Vec<Example>,
-    /// Parts of the dev split that are scored by themselves, too; empty where there is one part.
+    /// Parts of the dev split that also get their own scores; empty if the split has only one part.
     pub dev_parts: Vec<DevPart>,
     /// Labels in class-id order.
     pub labels: Vec<String>,
@@ -25,12 +25,12 @@ pub struct TaskData {
     pub digest: String,
     /// The files read.
     pub files: Vec<PathBuf>,
-    /// What the user should be told once: rows that were dropped or read in another way.
+    /// Notes for the user: rows that were dropped or reinterpreted.
     pub notes: Vec<String>,
 }
 
 impl TaskData {
-    /// What is wrong with a dev split of one class, if this is one.
+    /// A warning if all dev examples have the same label.
     pub fn one_class_note(&self) -> Option<String> {
         let first = self.dev.first()?.gold?;
         self.dev.iter().all(|example| example.gold == Some(first)).then(|| {
@@ -39,14 +39,15 @@ impl TaskData {
         })
     }
 
-    /// Keeps at most so many examples of each split, in file order. Which ones stay is fixed by a hash of their ids, so
-    /// that a smaller subset lies inside every larger one and all restarts see the same.
+    /// Keeps at most `max_train` and `max_dev` examples, in file order. A hash of the ids selects them, so that each
+    /// smaller subset is contained in every larger one and all restarts see the same examples.
     pub fn limit(&mut self, max_train: Option<usize>, max_dev: Option<usize>) {
         if let Some(kept) = max_train.and_then(|max| subset(&self.train, "train", max)) {
             self.train = select(&self.train, &kept);
         }
         if let Some(kept) = max_dev.and_then(|max| subset(&self.dev, "dev", max)) {
             for part in &mut self.dev_parts {
+                // `kept` is sorted, so a part's new bounds are the counts of kept rows before its old ones.
                 let before = |row: usize| kept.partition_point(|kept| *kept < row);
                 part.range = before(part.range.start)..before(part.range.end);
             }
@@ -55,11 +56,12 @@ impl TaskData {
     }
 }
 
-/// The rows of the `max` examples whose hashes are smallest, in file order; None if all stay.
+/// The rows of the `max` examples with the smallest hashes, in file order; None if all are kept.
 fn subset(examples: &[Example], split: &str, max: usize) -> Option<Vec<usize>> {
     if examples.len() <= max {
         return None;
     }
+    // The hash covers the split, so that the ids 0, 1, 2 ... of two splits do not select the same rows.
     let hash = |row: usize| *blake3::hash(format!("{split} {}", examples[row].id).as_bytes()).as_bytes();
     let mut rows: Vec<([u8; 32], usize)> = (0..examples.len()).map(|row| (hash(row), row)).collect();
     rows.sort_unstable();
@@ -81,11 +83,11 @@ pub struct DevPart {
     pub range: Range<usize>,
 }
 
-/// Reads a task's train and dev split from the folder that holds one folder per task. `files` names other files than the
-/// task's own; a `stepstone.toml` in the folder may do so, too.
+/// Reads the train and dev splits of a task from `data`, which holds one folder per task. `files` replaces the official
+/// files; so can a `stepstone.toml` in `data`, but `files` wins.
 ///
 /// # Errors
-/// If the folder or a file is missing or unreadable, or if any row is bad; all bad rows of a file are in the error.
+/// If the folder or a file is missing or unreadable, or if any row is bad; the error holds all bad rows of the file.
 pub fn load(task: &'static Task, data: &Path, files: &Files) -> Result<TaskData, DataError> {
     if !data.is_dir() {
         return Err(DataError::NoData { task: task.name, data: data.into() });
@@ -97,6 +99,7 @@ pub fn load(task: &'static Task, data: &Path, files: &Files) -> Result<TaskData,
     for (name, path) in reading.dev_paths(data, &files)? {
         let mut part = reading.split(&path, "dev")?;
         if let Some(name) = name {
+            // Each part numbers its rows from 0; the prefix keeps ids unique within the dev split.
             part.iter_mut().for_each(|example| example.id = format!("{name}-{}", example.id));
             dev_parts.push(DevPart { name, range: dev.len()..dev.len() + part.len() });
         }
@@ -113,7 +116,7 @@ pub fn load(task: &'static Task, data: &Path, files: &Files) -> Result<TaskData,
     })
 }
 
-/// Files on their way into a [`TaskData`].
+/// State while the files of a task are read.
 struct Reading {
     task: &'static Task,
     hasher: blake3::Hasher,
@@ -122,7 +125,7 @@ struct Reading {
 }
 
 impl Reading {
-    /// The file of a split: `mapped`, or the first of `names` that exists in the task's folder.
+    /// The file of a split: `mapped`, or the first of `names` that exists in the folder of the task.
     fn path(&self, data: &Path, mapped: Option<&PathBuf>, names: &[&str]) -> Result<PathBuf, DataError> {
         if let Some(mapped) = mapped {
             let path = data.join(mapped);
@@ -138,7 +141,7 @@ impl Reading {
         first_existing(&folder, names)
     }
 
-    /// The files of the dev split, with the names of its parts where there are several.
+    /// The files of the dev split; with the names of its parts if it has several.
     fn dev_paths(&self, data: &Path, files: &Files) -> Result<Vec<(Option<&'static str>, PathBuf)>, DataError> {
         let parts = self.task.files.dev;
         let several = parts.len() > 1;
@@ -168,7 +171,7 @@ impl Reading {
         Ok(rows.examples)
     }
 
-    /// The file beside `path` that belongs to it, and its text.
+    /// The companion file of `path` and its text.
     fn companion(&mut self, path: &Path) -> Result<Option<(PathBuf, String)>, DataError> {
         let Some(companion) = self.task.files.companion else { return Ok(None) };
         let (folder, name) = (path.parent().unwrap_or(Path::new("")), plain_name(path));
@@ -179,6 +182,7 @@ impl Reading {
             }
             Companion::Labels(_) => {
                 let stem = name.strip_suffix(".jsonl").unwrap_or(&name);
+                // Rows may have their own labels, so this file may be missing; a row without a label is then an error.
                 first_existing(folder, &[&format!("{stem}-labels.lst")]).ok()
             }
         };
@@ -186,7 +190,7 @@ impl Reading {
     }
 }
 
-/// Reads a file in one of the task's layouts, labels or none.
+/// Reads a file in one of the task's layouts, with or without labels.
 ///
 /// # Errors
 /// As [`load`].
@@ -205,13 +209,14 @@ fn first_existing(folder: &Path, names: &[&str]) -> Result<PathBuf, DataError> {
     })
 }
 
-/// A file's name without the suffix of its compression.
+/// A file's name without its compression suffix.
 fn plain_name(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.strip_suffix(".gz").or(name.strip_suffix(".zst")).unwrap_or(&name).to_owned()
 }
 
-/// The first layout that the first line shows; else the last for this file's extension; else the task's last.
+/// The first layout that the file's first line matches; otherwise the last one for its extension; otherwise the task's
+/// last one.
 fn layout_of(task: &'static Task, path: &Path, text: &str) -> &'static Columns {
     let first_line = text.lines().next().unwrap_or_default();
     let name = plain_name(path);
@@ -275,7 +280,7 @@ mod tests {
         }
     }
 
-    /// By definition: with other examples, scores under the same limit would move.
+    /// Pins the definition: a different selection would change every score under the same limit.
     #[test]
     fn the_examples_whose_hashes_are_smallest_stay() {
         let (mut limited, mut by_hash) = (data(), data().train);

@@ -1,16 +1,16 @@
-//! Metrics of classification tasks, as fractions in 0..1 (the correlation in -1..1).
+//! Metrics of classification tasks, as fractions from 0 to 1; the correlation ranges from -1 to 1.
 
 use serde::{Deserialize, Serialize};
 
-/// What a task is judged by.
+/// The primary metric of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
-    /// Share of right answers.
+    /// Share of correct predictions.
     Accuracy,
     /// Mean of accuracy and the F1 of class 1.
     AccuracyF1,
-    /// Mean over all classes of the F1 of each against the rest; 0 for a class that is neither gold nor predicted.
+    /// Unweighted mean of the F1 of each class; a class that is neither gold nor predicted counts as 0.
     MacroF1,
     /// Matthews correlation coefficient over all classes (Gorodkin 2004); 0 where undefined.
     MatthewsCorrelation,
@@ -36,7 +36,7 @@ impl Metric {
         }
     }
 
-    /// The primary score first, then its parts or companions. `predicted` and `gold` are class ids.
+    /// The primary score first, then its components or related scores. `predicted` and `gold` are class ids.
     pub fn score(self, predicted: &[u32], gold: &[u32], classes: usize) -> Vec<NamedScore> {
         let named = |name: &str, value| NamedScore { name: name.into(), value };
         let accuracy = named("accuracy", accuracy(predicted, gold));
@@ -62,8 +62,9 @@ impl Metric {
         }
     }
 
-    /// The best score that one and the same answer to everything gets.
+    /// Score of the best constant prediction.
     pub fn majority_score(self, gold: &[u32], classes: usize) -> f64 {
+        // Every class is tried: under F1 the best constant prediction need not be the most frequent class.
         let constant = |class| self.score(&vec![class; gold.len()], gold, classes)[0].value;
         (0..classes as u32).map(constant).fold(f64::NEG_INFINITY, f64::max)
     }
@@ -90,13 +91,13 @@ impl ClassScores {
     }
 }
 
-/// Share of equal entries; 0 of nothing.
+/// Share of equal entries; 0 for empty lists.
 fn accuracy(predicted: &[u32], gold: &[u32]) -> f64 {
     let right = predicted.iter().zip(gold).filter(|(p, g)| p == g).count();
     right as f64 / gold.len().max(1) as f64
 }
 
-/// (N trace - sum t p) / sqrt((N^2 - sum t^2)(N^2 - sum p^2)); exact in integers up to the root.
+/// `(N trace - sum t p) / sqrt((N^2 - sum t^2)(N^2 - sum p^2))`, in exact integers up to the square root.
 fn matthews(predicted: &[u32], gold: &[u32], classes: usize) -> f64 {
     let count = |list: &[u32]| {
         let mut counts = vec![0i128; classes];
@@ -115,18 +116,18 @@ fn matthews(predicted: &[u32], gold: &[u32], classes: usize) -> f64 {
 mod tests {
     use super::*;
 
-    /// `want` by sklearn.metrics.matthews_corrcoef and accuracy_score, scikit-learn 1.9.1.
+    /// Expected values from matthews_corrcoef and accuracy_score of scikit-learn 1.9.1.
     #[test]
     fn scores_equal_scikit_learn() {
         type Row = (&'static [u32], &'static [u32], usize, f64, f64);
         let table: &[Row] = &[
             (&[1, 1, 0, 0], &[1, 1, 0, 0], 2, 1.0, 1.0),
             (&[0, 0, 1, 1], &[1, 1, 0, 0], 2, -1.0, 0.0),
-            (&[1, 1, 1, 1], &[1, 0, 1, 0], 2, 0.0, 0.5), // one class predicted: 0 by convention
+            (&[1, 1, 1, 1], &[1, 0, 1, 0], 2, 0.0, 0.5), // only one class predicted: 0 by convention
             (&[1, 0, 1, 1, 0], &[1, 0, 0, 1, 1], 2, 0.166_666_666_666_666_66, 0.6),
             (&[0, 1, 2, 2, 1, 0, 0], &[0, 1, 2, 1, 1, 2, 0], 3, 0.593_75, 0.714_285_714_285_714_3),
-            (&[1, 0, 0, 0, 0, 0], &[1, 1, 0, 0, 1, 0], 2, 0.447_213_595_499_957_9, 2.0 / 3.0), // unequal shares
-            (&[], &[], 2, 0.0, 0.0), // of nothing: 0 by our convention
+            (&[1, 0, 0, 0, 0, 0], &[1, 1, 0, 0, 1, 0], 2, 0.447_213_595_499_957_9, 2.0 / 3.0), // unbalanced classes
+            (&[], &[], 2, 0.0, 0.0), // no examples: 0 by our convention
         ];
         for (predicted, gold, classes, correlation, accuracy) in table {
             let scores = Metric::MatthewsCorrelation.score(predicted, gold, *classes);
@@ -137,7 +138,7 @@ mod tests {
         assert_eq!(Metric::MatthewsCorrelation.majority_score(&[0, 1, 1], 2), 0.0);
     }
 
-    /// f1_score, precision_score and recall_score of class 1 by scikit-learn 1.9.1, zero_division=0.
+    /// Expected values from f1_score, precision_score and recall_score of class 1, scikit-learn 1.9.1, zero_division=0.
     #[test]
     fn the_scores_of_the_positive_class_equal_scikit_learn() {
         type Positive = (&'static [u32], &'static [u32], [f64; 4]);
@@ -162,7 +163,7 @@ mod tests {
         let table: &[(&[u32], &[u32], [f64; 3])] = &[
             (&[0, 1, 2, 2, 1, 0, 0], &[0, 1, 2, 1, 1, 2, 0], [0.7, 0.722_222_222_222_222_2, 0.722_222_222_222_222_2]),
             (&[0, 0, 0, 0], &[0, 1, 2, 0], [0.222_222_222_222_222_2, 1.0 / 6.0, 1.0 / 3.0]),
-            (&[0, 1, 0, 1], &[0, 1, 1, 1], [0.488_888_888_888_888_9, 0.5, 0.555_555_555_555_555_5]), // class 2 nowhere
+            (&[0, 1, 0, 1], &[0, 1, 1, 1], [0.488_888_888_888_888_9, 0.5, 0.555_555_555_555_555_5]), // no class 2
             (&[2, 2, 1], &[0, 1, 2], [0.0; 3]),
         ];
         for (predicted, gold, want) in table {

@@ -1,4 +1,4 @@
-//! Rows of a text to examples. Every bad row is collected; none is skipped in silence.
+//! Reads the rows of a text into examples. Every bad row is collected; none is skipped silently.
 
 use crate::error::{BadRow, DataError};
 use crate::example::{Example, Text};
@@ -17,18 +17,18 @@ pub(crate) enum Labels {
     Optional,
 }
 
-/// What published test splits write in place of a label that is kept secret: -1 on the hub, `-` where the annotators of
-/// SNLI and MNLI did not agree.
+/// Values that stand for a missing label: the hub writes -1 in test splits with hidden labels; SNLI and MNLI write `-`
+/// where annotators did not agree.
 const HIDDEN: [&str; 2] = ["-1", "-"];
 
-/// Examples of a file, and what the user should know of them.
+/// The examples of a file, and notes on them for the user.
 #[derive(Debug)]
 pub(crate) struct Rows {
     pub(crate) examples: Vec<Example>,
     pub(crate) notes: Vec<String>,
 }
 
-/// Examples of `source`, which is of `split`; `companion` is the file beside it, for tasks that have one.
+/// Reads the examples of `source`, a file of `split`; `companion` is its companion file, if the task has one.
 pub(crate) fn read_rows(
     task: &Task,
     columns: &Columns,
@@ -51,7 +51,7 @@ pub(crate) fn read_rows(
     };
     match (task.files.companion, companion) {
         (Some(Companion::Folds), Some(metadata)) => reader.folds = Some(folds(metadata)?),
-        // The rows may leave their labels to the file beside them.
+        // Rows need no labels of their own when the companion file has them.
         (Some(Companion::Labels(_)), Some(_)) => reader.labels = Labels::Optional,
         (Some(Companion::Folds | Companion::Labels(_)) | None, _) => {}
     }
@@ -59,6 +59,7 @@ pub(crate) fn read_rows(
     if let (Some(Companion::Labels(names)), Some(file)) = (task.files.companion, companion) {
         reader.label_from(file, names);
     }
+    // After all rows are read: whether known bad rows are dropped or refused depends on how many there are.
     reader.forgive();
     if !reader.bad.is_empty() {
         return Err(DataError::BadRows { rows: reader.bad });
@@ -70,10 +71,10 @@ pub(crate) fn read_rows(
     Ok(Rows { notes: reader.notes(), examples: reader.examples })
 }
 
-/// Lines end at `\n`; one `\r` before it is cut; an empty last line is none.
+/// Splits at `\n`, without a `\r` before it. An empty last line does not count.
 fn split_lines(text: &str) -> Vec<&str> {
     let mut lines: Vec<&str> = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).collect();
-    // What follows the last newline is no line; one empty line before it is accepted, more are bad rows.
+    // The text after the last newline is not a line. One empty line before it is ignored; more are bad rows.
     for _ in 0..2 {
         if lines.len() > 1 && lines.last().is_some_and(|line| line.is_empty()) {
             lines.pop();
@@ -82,7 +83,7 @@ fn split_lines(text: &str) -> Vec<&str> {
     if lines == [""] { Vec::new() } else { lines }
 }
 
-/// The file's own numbers serve as ids only if no two rows share one.
+/// Replaces the file's own ids by row numbers if any of them is empty or occurs twice.
 fn unique_ids(examples: &mut [Example], split: &str) {
     let mut seen = HashSet::new();
     if !examples.iter().all(|example| !example.id.is_empty() && seen.insert(example.id.clone())) {
@@ -92,7 +93,7 @@ fn unique_ids(examples: &mut [Example], split: &str) {
     }
 }
 
-/// The row of an object whose fields are all named.
+/// Builds a row from an object by field names.
 fn row_of(object: &Object<'_>, fields: &Fields<&'static str>) -> Result<Row, String> {
     let text = |name: &str| object.optional(name).ok_or_else(|| format!("no field `{name}`"));
     let first = text(fields.text)?;
@@ -110,12 +111,12 @@ struct Reader<'a> {
     labels: Labels,
     split: &'a str,
     known_bad: Option<KnownBad>,
-    /// Split of each row by its id, where another file tells it.
+    /// Split of each row by its id, if a metadata file assigns it.
     folds: Option<HashMap<String, String>>,
     bad: Vec<BadRow>,
-    /// Bad rows of a kind that the task is known to have.
+    /// Bad rows of the kind that the official files are known to have.
     dropped: Vec<BadRow>,
-    /// How many rows each remark is true of.
+    /// Number of rows per remark.
     remarks: BTreeMap<&'static str, usize>,
     examples: Vec<Example>,
 }
@@ -136,7 +137,7 @@ impl Reader<'_> {
         let found = FoundFields { id: fields.id, text: fields.text, pair: fields.pair, label: Some(fields.label) };
         let first_width = lines.first().map_or(0, |line| line.split('\t').count());
         if self.labels == Labels::Optional && fields.label + 1 == width && first_width + 1 == width {
-            // A test file without its last column, the label.
+            // A test file may lack the last column, the label.
             self.tab_separated(lines, 0, first_width, &FoundFields { label: None, ..found });
         } else {
             self.tab_separated(lines, 0, width, &found);
@@ -263,13 +264,14 @@ impl Reader<'_> {
         self.examples.push(Example { id, text: row.text, gold });
     }
 
-    /// Labels of rows that have none, from a file of one label per line. Rows that say their own need no such file.
+    /// Takes labels from a file with one label per line, unless every row has its own.
     fn label_from(&mut self, file: Source<'_>, names: &[&str]) {
         if self.examples.iter().all(|example| example.gold.is_some()) {
             return;
         }
         let lines = split_lines(file.text);
         let rows = self.examples.len();
+        // A bad row is not in `examples`, so the counts differ anyway; the bad row is then the error to report.
         if lines.len() != rows && self.bad.is_empty() {
             let problem = format!("{} labels, but {} has {rows} rows", lines.len(), self.path.display());
             return self.bad.push(BadRow { path: file.path.into(), line: lines.len().max(1), problem });
@@ -283,7 +285,7 @@ impl Reader<'_> {
         }
     }
 
-    /// More bad rows than are known of the official files are ordinary bad rows.
+    /// Refuses the dropped rows if there are more than the official files are known to have.
     fn forgive(&mut self) {
         if self.dropped.len() > self.known_bad.map_or(0, |known| known.count) {
             self.bad.append(&mut self.dropped);
@@ -308,13 +310,13 @@ impl Reader<'_> {
     }
 }
 
-/// What is wrong with a label that the task does not have.
+/// The message for a label that the task does not have.
 fn unknown_label(label: &str, declared: &str) -> String {
     let hidden = if HIDDEN.contains(&label) { ": this looks like a hidden label of a test split" } else { "" };
     format!("label `{label}`, expected one of {declared}{hidden}")
 }
 
-/// Columns that a file has.
+/// Column numbers found in a file; None for columns that it lacks.
 #[derive(Clone, Copy)]
 struct FoundFields {
     id: Option<usize>,

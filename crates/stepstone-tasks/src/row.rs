@@ -1,18 +1,18 @@
-//! One row of a file before its label is judged, and the JSON object it may come from.
+//! One row of a file before its label is checked, and the JSON object it may come from.
 
 use crate::example::Text;
 use serde_json::{Map, Value};
 
-/// What one row of a file says.
+/// The contents of one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// The row's own number, if it has one.
     pub id: Option<String>,
     /// The input.
     pub text: Text,
-    /// The label as written; None where there is none.
+    /// The label as written; None if the row has no label.
     pub label: Option<String>,
-    /// What the user should know of such rows.
+    /// A note for the user on rows of this kind.
     pub remark: Option<&'static str>,
 }
 
@@ -21,7 +21,7 @@ pub struct Row {
 pub struct Object<'a>(pub &'a Map<String, Value>);
 
 impl Object<'_> {
-    /// The text of a field that must be there and not empty.
+    /// The text of a required field, which must not be empty.
     ///
     /// # Errors
     /// Says which field is missing or empty.
@@ -33,7 +33,7 @@ impl Object<'_> {
         }
     }
 
-    /// The text of a field, numbers and truth values as JSON writes them; None if it is absent or null.
+    /// A field as text, with numbers and booleans as in JSON; None if it is absent or null.
     pub fn optional(&self, field: &str) -> Option<String> {
         match self.0.get(field) {
             None | Some(Value::Null) => None,
@@ -41,10 +41,10 @@ impl Object<'_> {
         }
     }
 
-    /// The objects or texts of a list.
+    /// The elements of a list.
     ///
     /// # Errors
-    /// Says that the field is no list.
+    /// Says that the field is not a list.
     pub fn list(&self, field: &str) -> Result<&[Value], String> {
         match self.0.get(field) {
             Some(Value::Array(list)) => Ok(list),
@@ -54,7 +54,7 @@ impl Object<'_> {
     }
 }
 
-/// A text without its quotes; anything else as JSON writes it.
+/// A string without its quotes; any other value as JSON.
 pub(crate) fn text_of(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

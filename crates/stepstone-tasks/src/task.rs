@@ -3,24 +3,24 @@
 use crate::metric::Metric;
 use crate::row::{Object, Row};
 
-/// Everything that the program knows of a task.
+/// Everything that the program knows about a task.
 #[derive(Debug)]
 pub struct Task {
     /// The name users type.
     pub name: &'static str,
-    /// The paper that made the data.
+    /// The paper that introduced the data.
     pub citation: &'static str,
-    /// The data's licence, as far as its owners state one.
+    /// The licence of the data, if its owners state one.
     pub licence: &'static str,
-    /// Where the Hugging Face hub has the data; None where it has not.
+    /// The data set on the Hugging Face hub; None if it is not there.
     pub hub: Option<Hub>,
     /// Where its data lies and how it is laid out.
     pub files: TaskFiles,
-    /// What an answer is.
+    /// The kind of answer.
     pub head: TaskHead,
-    /// Labels in class-id order, as the files write them; of a choice question its positions.
+    /// Labels in class-id order, as the files write them; for multiple choice, the labels of the choices.
     pub labels: &'static [&'static str],
-    /// What a run is judged by.
+    /// The primary metric.
     pub metric: Metric,
 }
 
@@ -31,34 +31,33 @@ pub struct TaskFiles {
     pub folders: &'static [&'static str],
     /// Names of the training file; the first that exists is read.
     pub train: &'static [&'static str],
-    /// The dev split: its parts in order, each with its possible file names.
+    /// The parts of the dev split in order, each with its possible file names.
     pub dev: &'static [(&'static str, &'static [&'static str])],
-    /// How the official files are laid out; by file extension where a task has two forms.
+    /// Layouts of the official files, one per form; the first line or the extension of a file selects one.
     pub layouts: &'static [Layout],
-    /// A file beside each file of rows, without which those are not whole.
+    /// A companion file that completes each file of rows.
     pub companion: Option<Companion>,
-    /// Defects that the official files are known to have.
+    /// Known defects of the official files.
     pub known_bad: Option<KnownBad>,
 }
 
-/// A file that belongs to a file of rows and lies beside it.
+/// A companion file, in the same folder as the file of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Companion {
-    /// `X-labels.lst` of `X.jsonl`, read where the rows have no labels of their own: one of these in each line, in class-id
-    /// order.
+    /// `X-labels.lst` of `X.jsonl`, for rows without labels: one label per line. The list names them in class-id order.
     Labels(&'static [&'static str]),
-    /// `X_metadata.json` of `X_data.json`: `misc.fold1` tells the split of the row that shares its `pair-id`.
+    /// `X_metadata.json` of `X_data.json`: `misc.fold1` is the split of the row with the same `pair-id`.
     Folds,
 }
 
-/// Rows of the official files that are dropped, and said to be, rather than refused.
+/// Bad rows of the official files that are dropped with a note instead of refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownBad {
     /// The split that has them.
     pub split: &'static str,
     /// What is wrong with them.
     pub kind: BadKind,
-    /// How many there are at most in one file; more are an error.
+    /// Maximum number per file; more are an error.
     pub count: usize,
 }
 
@@ -70,7 +69,7 @@ pub enum BadKind {
 }
 
 impl Task {
-    /// Sequences that a model reads of one example.
+    /// Number of sequences that a model reads per example.
     pub fn sequences_per_example(&self) -> usize {
         match self.head {
             TaskHead::Classification => 1,
@@ -84,7 +83,7 @@ impl Task {
 pub enum TaskHead {
     /// One of the labels, from one sequence.
     Classification,
-    /// One of as many choices as there are labels, each its own sequence.
+    /// One of several choices, one per label; each choice is a sequence.
     MultipleChoice,
 }
 
@@ -93,14 +92,14 @@ pub enum TaskHead {
 pub struct Hub {
     /// Repository, `owner/name`.
     pub dataset: &'static str,
-    /// Configuration in it.
+    /// Configuration of the data set.
     pub config: &'static str,
 }
 
 /// The layout of one kind of file.
 #[derive(Debug)]
 pub struct Layout {
-    /// File extension it applies to, compression suffix cut.
+    /// File extension it applies to, without a compression suffix.
     pub extension: &'static str,
     /// Where the fields are.
     pub columns: Columns,
@@ -111,23 +110,23 @@ pub struct Layout {
 pub enum Columns {
     /// Tab-separated with a header line, no quoting.
     Header(Fields<&'static str>),
-    /// Tab-separated without header: `width` columns, fields by number from 0.
+    /// Tab-separated without a header: `width` columns, fields by number from 0.
     Numbered {
-        /// Columns of every row.
+        /// Number of columns.
         width: usize,
         /// Field positions.
         fields: Fields<usize>,
     },
     /// One JSON object per line.
     Json(Fields<&'static str>),
-    /// One JSON object per line, read by a function of the task's own; an error says what is wrong with the object.
+    /// One JSON object per line, read by a function of the task; its error says what is wrong with the object.
     JsonBy(fn(&Object<'_>) -> Result<Row, String>),
     /// One JSON array of objects.
     JsonArray(Fields<&'static str>),
 }
 
 impl Columns {
-    /// Whether a file's first line can only be of this layout.
+    /// Whether the first line of a file shows this layout and no other.
     pub(crate) fn shows_in(&self, first_line: &str) -> bool {
         match self {
             Self::Header(fields) => {

@@ -1,4 +1,4 @@
-//! Bytes of a file to text: compression by magic bytes, byte-order mark, strict UTF-8.
+//! Decodes the bytes of a file: compression by magic bytes, byte-order mark, strict UTF-8.
 
 use crate::error::DataError;
 use crate::foreign::{Compression, Damage, Foreign};
@@ -8,7 +8,7 @@ use std::error::Error;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// A file's text, and its decompressed bytes hashed into `hasher`.
+/// Reads the text of a file and hashes its decompressed bytes into `hasher`.
 pub(crate) fn read_file(path: &Path, hasher: &mut blake3::Hasher) -> Result<String, DataError> {
     let bytes = std::fs::read(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => DataError::Missing { path: path.into() },
@@ -23,6 +23,7 @@ pub(crate) fn read_file(path: &Path, hasher: &mut blake3::Hasher) -> Result<Stri
             damage: if ends_early(&error) { Damage::CutOff } else { Damage::Corrupt },
         })?,
     };
+    // The hash covers decompressed bytes, so that compressing a file does not change the digest.
     hasher.update(&bytes);
     decode(path, bytes)
 }
@@ -38,7 +39,7 @@ fn unpack(compression: Compression, bytes: &[u8]) -> io::Result<Vec<u8>> {
     }
 }
 
-/// All frames, one after the other: `cat a.zst b.zst` is a whole file, too.
+/// Decompresses all frames: `cat a.zst b.zst` is a valid file.
 fn unpack_zstd(mut bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut plain = Vec::new();
     while !bytes.is_empty() {
@@ -51,6 +52,7 @@ fn unpack_zstd(mut bytes: &[u8]) -> io::Result<Vec<u8>> {
             Err(error) => return Err(io::Error::other(error)),
         };
         frame.read_to_end(&mut plain)?;
+        // The checksum is compared here; damaged content would otherwise pass as other rows.
         let (stated, found) = (frame.decoder.get_checksum_from_data(), frame.decoder.get_calculated_checksum());
         if stated.is_some() && stated != found {
             return Err(io::Error::other("the checksum of the content is another"));
@@ -59,7 +61,7 @@ fn unpack_zstd(mut bytes: &[u8]) -> io::Result<Vec<u8>> {
     Ok(plain)
 }
 
-/// Whether the bytes ended before what they hold did.
+/// Whether the error means that the input is truncated. The decoders wrap the I/O error, so every cause is checked.
 fn ends_early(error: &io::Error) -> bool {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = cause {
@@ -76,6 +78,7 @@ fn decode(path: &Path, bytes: Vec<u8>) -> Result<String, DataError> {
         return Err(DataError::NotText { path: path.into(), found });
     }
     let text = String::from_utf8(bytes).map_err(|error| {
+        // Text before the offset is valid, so the number of its lines is the line of the bad byte.
         let offset = error.utf8_error().valid_up_to();
         let line = error.as_bytes()[..offset].split(|byte| *byte == b'\n').count();
         DataError::NotUtf8 { path: path.into(), line, offset, byte: error.as_bytes()[offset] }

@@ -1,4 +1,4 @@
-//! Texts to token ids, as `AutoTokenizer` of transformers reads the same folder.
+//! Tokenizes texts exactly as `AutoTokenizer` of transformers does with the same folder.
 
 mod build;
 mod class;
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use tokenizers::{EncodeInput, Encoding};
 use truncation::longest_first;
 
-/// The files that make a tokenizer; an export copies those that exist. `config.json` may name its class, too.
+/// The files of a tokenizer; an export copies those that exist. `config.json` can also name the tokenizer class.
 const FILES: [&str; 7] = [
     "tokenizer.json",
     "tokenizer_config.json",
@@ -35,25 +35,25 @@ const FILES: [&str; 7] = [
 pub struct Feature {
     /// `[tokens]`
     pub ids: Vec<u32>,
-    /// `[tokens]` segment of each token.
+    /// `[tokens]`, the segment of each token.
     pub type_ids: Vec<u32>,
     /// Whether text was cut.
     pub truncated: bool,
 }
 
-/// How the texts of an input are made and cut.
+/// How the texts of an input are prepared and truncated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pieces {
-    /// As the tokenizer's own files say; the joined input is cut at `max_length`, its longest text first.
+    /// As the tokenizer files say; the joined input is truncated to `max_length`, its longest text first.
     #[default]
     Joined,
-    /// As in the ACL 2020 study: each text is stripped, gets a space in front where the vocabulary is byte-level, and is
-    /// cut at `max_length` - 2; the joined input is not cut.
+    /// As in the ACL 2020 study: each text is stripped, gets a leading space if the vocabulary is byte-level, and is
+    /// truncated to `max_length - 2` tokens. The joined input is not truncated.
     Apart,
 }
 
-/// A loaded tokenizer, cut at a fixed length.
+/// A loaded tokenizer that truncates to a fixed length.
 #[derive(Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
@@ -66,19 +66,19 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// The same tokenizer with its texts made and cut in this way.
+    /// The same tokenizer with this way to prepare and truncate texts.
     #[must_use]
     pub fn with_pieces(self, pieces: Pieces) -> Self {
         Self { pieces, ..self }
     }
 
-    /// Loads the tokenizer of `folder`: the tokens of `AutoTokenizer.from_pretrained(folder)` of transformers 5.24, whichever
-    /// of its files there are. `max_length` tokens, special ones included, are kept of an input; a pair is cut at its
-    /// longer text first (`longest_first` of transformers).
+    /// Loads the tokenizer of `folder`. It gives the tokens of `AutoTokenizer.from_pretrained(folder)` of transformers
+    /// 5.24 for every combination of tokenizer files. An input keeps `max_length` tokens, special tokens included; the
+    /// longer text of a pair is truncated first (`longest_first` of transformers).
     ///
     /// # Errors
-    /// If there is no tokenizer, it is corrupt or adds no special tokens, a setting that changes tokens is not honoured, or
-    /// `max_length` has no room for a pair's special tokens.
+    /// If there is no tokenizer, if it is corrupt or adds no special tokens, if a setting that changes tokens is not
+    /// supported, or if `max_length` has no room for the special tokens of a pair and one token more.
     pub fn load(folder: &Path, family: TokenizerFamily, max_length: usize) -> Result<Self, TokenizerError> {
         let files: Vec<PathBuf> = FILES.iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect();
         let mut hasher = blake3::Hasher::new();
@@ -88,13 +88,13 @@ impl Tokenizer {
         }
         let Built { tokenizer: mut inner, kind, byte_level, special } = build(folder, family)?;
         if kind.by_model {
-            // The rest of config.json is the model's; this key of it is the tokenizer's.
+            // Only this key of config.json concerns the tokenizer, so the digest ignores the rest.
             hasher.update(format!("{:?}", kind.class).as_bytes());
         }
         if max_length <= special {
             return Err(TokenizerError::TooShort { max_length, least: special + 1 });
         }
-        // A published file may carry the padding and truncation of its own training run.
+        // A published tokenizer.json may contain the padding and truncation settings of its own training.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|error| TokenizerError::Corrupt {
             path: folder.join(FILES[0]),
@@ -105,7 +105,7 @@ impl Tokenizer {
         Ok(Self { inner, max_length, pieces: Pieces::Joined, byte_level, type_ids: kind.type_ids, files, digest })
     }
 
-    /// Ids of one input: one sequence, or one for each choice.
+    /// Tokenizes one input into one sequence, or into one per choice.
     ///
     /// # Errors
     /// If the tokenizer's model fails, for example on an unknown token without an `unk_token`.
@@ -121,8 +121,8 @@ impl Tokenizer {
         self.inputs(text).into_iter().map(feature).collect()
     }
 
-    /// Where each token of [`Tokenizer::encode`] comes from, `[tokens]` of each sequence: its characters, counted in its
-    /// own text; 0..0 for special tokens. Spans in a text become spans of tokens through these.
+    /// Character range of each token of [`Tokenizer::encode`] in its own text, `[tokens]` per sequence; 0..0 for special
+    /// tokens. These ranges map text spans to token spans.
     ///
     /// # Errors
     /// As [`Tokenizer::encode`].
@@ -140,7 +140,7 @@ impl Tokenizer {
         ids.iter().map(|id| self.inner.id_to_token(*id).unwrap_or_else(|| "?".into())).collect()
     }
 
-    /// The tokens that stay: the special ones, and the first ones of each text.
+    /// Indices of the tokens that truncation keeps: all special tokens, and the first tokens of each text.
     fn kept(&self, encoding: &Encoding) -> Vec<usize> {
         let texts = encoding.get_sequence_ids();
         let lengths = [0, 1].map(|text| texts.iter().filter(|of| **of == Some(text)).count());
@@ -157,7 +157,7 @@ impl Tokenizer {
         (0..texts.len()).filter(|token| texts[*token].is_none_or(&mut stays)).collect()
     }
 
-    /// One input for each sequence.
+    /// One tokenizer input per sequence.
     fn inputs<'a>(&self, text: &'a Text) -> Vec<EncodeInput<'a>> {
         let piece = |text: &'a str| match (self.pieces, self.byte_level) {
             (Pieces::Joined, _) => Cow::from(text),
@@ -180,12 +180,12 @@ impl Tokenizer {
         }
     }
 
-    /// The cut.
+    /// Maximum number of tokens of an input.
     pub fn max_length(&self) -> usize {
         self.max_length
     }
 
-    /// Number of tokens, added ones included.
+    /// Number of tokens, added tokens included.
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
     }

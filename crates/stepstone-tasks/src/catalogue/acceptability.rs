@@ -1,4 +1,4 @@
-//! Acceptability of sentences whose function words were exchanged (Kim et al. 2019), in the redistribution of DNC.
+//! Acceptability of sentences whose function words were swapped (Kim et al. 2019), as redistributed with DNC.
 
 use crate::metric::Metric;
 use crate::task::{Columns, Companion, Fields, Layout, Task, TaskFiles, TaskHead};
@@ -22,7 +22,7 @@ pub(super) const TASKS: &[Task] = &[
 ];
 
 const SENTENCE: [Layout; 1] = [layout(None)];
-/// Whether a text was cut where its first sentence ends.
+/// The text comes in two parts; the label says whether they were split at a sentence boundary.
 const PAIR: [Layout; 1] = [layout(Some("hypothesis"))];
 
 const fn layout(pair: Option<&'static str>) -> Layout {
@@ -30,7 +30,7 @@ const fn layout(pair: Option<&'static str>) -> Layout {
     Layout { extension: "json", columns: Columns::JsonArray(fields) }
 }
 
-/// The four differ in name, files and form. One file holds both splits.
+/// A row of the four probes, which differ only in name, files and layout. One file holds both splits.
 const fn row(
     name: &'static str,
     file: &'static [&'static str],

@@ -60,7 +60,7 @@ pub(super) const TASKS: &[Task] = &[
     },
 ];
 
-/// `Q:` and the stem; `A:` and a choice. Choices in the order of their labels.
+/// Each choice becomes the pair (`Q:` and the question, `A:` and the choice), in the order of the labels.
 fn commonsenseqa(object: &Object<'_>) -> Result<Row, String> {
     let Some(question) = object.0.get("question").and_then(serde_json::Value::as_object).map(Object) else {
         return Err("no field `question`, expected an object with `stem` and `choices`".into());
@@ -81,7 +81,7 @@ fn commonsenseqa(object: &Object<'_>) -> Result<Row, String> {
     Ok(Row { id: object.optional("id"), text: Text::Choices(pairs), label, remark: None })
 }
 
-/// The context; the beginning of the last sentence and an ending.
+/// Each ending becomes the pair (context, start of the last sentence and the ending).
 fn hellaswag(object: &Object<'_>) -> Result<Row, String> {
     let ending = |ending: &serde_json::Value| {
         let text = ending.as_str().map(str::trim).filter(|text| !text.is_empty());
@@ -99,7 +99,7 @@ fn hellaswag(object: &Object<'_>) -> Result<Row, String> {
     Ok(Row { id: object.optional("ind"), text, label: object.optional("label"), remark })
 }
 
-/// The context; the question and an answer.
+/// Each answer becomes the pair (context, question and answer).
 fn socialiqa(object: &Object<'_>) -> Result<Row, String> {
     let (context, question) = (object.text("context")?, object.text("question")?);
     let choice = |field| Ok((context.clone(), format!("{question} {}", object.text(field)?)));

@@ -18,7 +18,7 @@ pub(super) const TASKS: &[Task] = &[
             train: &["train.tsv"],
             dev: &[("", &["dev.tsv"])],
             layouts: &[
-                // The published test file, the only one with a header.
+                // Only the published test file has a header.
                 Layout {
                     extension: "tsv",
                     columns: Columns::Header(Fields {
@@ -84,7 +84,7 @@ pub(super) const TASKS: &[Task] = &[
                 }),
             }],
             companion: None,
-            // 363,849 rows of which the hub keeps 363,846.
+            // The official file has 363,849 rows, the hub's copy 363,846.
             known_bad: Some(KnownBad { split: "train", kind: BadKind::ShortRow, count: 3 }),
         },
         head: TaskHead::Classification,

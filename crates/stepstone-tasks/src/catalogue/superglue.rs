@@ -68,7 +68,7 @@ pub(super) const TASKS: &[Task] = &[
     },
 ];
 
-/// The premise; the question in words and a choice. Source: the ACL 2020 study's wording.
+/// Each choice becomes the pair (premise, question and choice). Source: the wording of the ACL 2020 study.
 fn copa(object: &Object<'_>) -> Result<Row, String> {
     let question = match object.text("question")?.as_str() {
         "cause" => "What was the cause of this?",

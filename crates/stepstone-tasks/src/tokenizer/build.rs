@@ -1,9 +1,9 @@
-//! The tokenizer that `AutoTokenizer.from_pretrained` of transformers 5.24 makes of a folder.
+//! Builds the tokenizer that `AutoTokenizer.from_pretrained` of transformers 5.24 builds from a folder.
 //!
-//! The class decides (see [`Class`]): `BertTokenizer` and `RobertaTokenizer` take the vocabulary alone from a
-//! tokenizer.json and make normalizer, pre-tokenizer and post-processor anew from tokenizer_config.json, so that the
-//! latter wins where the two disagree, and its defaults win where it is silent: a cased tokenizer.json without
-//! tokenizer_config.json is lower-cased.
+//! The class decides (see [`Class`]). `BertTokenizer` and `RobertaTokenizer` take only the vocabulary from
+//! tokenizer.json; they build normalizer, pre-tokenizer and post-processor from tokenizer_config.json. So
+//! tokenizer_config.json wins if the two disagree, and its defaults win if a key is absent: a cased tokenizer.json
+//! without tokenizer_config.json is lower-cased.
 
 use super::class::{Class, Kind, TokenizerFamily};
 use super::error::TokenizerError;
@@ -18,21 +18,22 @@ use tokenizers::pre_tokenizers::{bert::BertPreTokenizer, byte_level::ByteLevel};
 use tokenizers::processors::{bert::BertProcessing, roberta::RobertaProcessing};
 use tokenizers::{Model, PostProcessor, Tokenizer};
 
-/// A tokenizer, and what its folder says beside it.
+/// A tokenizer, and the properties of its folder.
 #[derive(Debug)]
 pub(super) struct Built {
     pub(super) tokenizer: Tokenizer,
     pub(super) kind: Kind,
-    /// Whether tokens stand for bytes, so that a space in front of a word is a part of it.
+    /// Whether tokens are sequences of bytes, so that the space before a word is part of its token.
     pub(super) byte_level: bool,
-    /// Special tokens of a pair.
+    /// Number of special tokens in a pair.
     pub(super) special: usize,
 }
 
-/// Makes the tokenizer of `folder`.
+/// Builds the tokenizer of `folder`.
 ///
 /// # Errors
-/// If there is none, a file is corrupt, a setting cannot be honoured, or no special tokens are added to a text.
+/// If the folder has no tokenizer, if a file is corrupt, if a setting is not supported, or if the tokenizer adds no
+/// special tokens.
 pub(super) fn build(folder: &Path, family: TokenizerFamily) -> Result<Built, TokenizerError> {
     let files = TokenFiles {
         settings: JsonFile::read(folder, "tokenizer_config.json")?,
@@ -50,6 +51,7 @@ pub(super) fn build(folder: &Path, family: TokenizerFamily) -> Result<Built, Tok
         Class::Whole => source.whole()?,
     };
     tokenizer.set_encode_special_tokens(files.settings.flag("split_special_tokens", false)?);
+    // Heads read the first token as the state of the sequence, so a tokenizer without special tokens is refused.
     let special = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(true));
     if special == 0 {
         let (found, expected) = ("no post_processor".into(), "one that adds the special tokens".into());
@@ -63,7 +65,7 @@ pub(super) fn build(folder: &Path, family: TokenizerFamily) -> Result<Built, Tok
     Ok(Built { tokenizer, kind, byte_level, special })
 }
 
-/// Settings that would change tokens and are not honoured. All others that are not read here change no id: lengths,
+/// Refuses settings that change tokens and are not supported. The settings that are never read change no id: lengths,
 /// padding, chat templates, decoding.
 fn refuse_unread(files: &TokenFiles) -> Result<(), TokenizerError> {
     const RESAVE: &str = "load the tokenizer in Python and save it anew: AutoTokenizer.from_pretrained(FOLDER)\
@@ -90,7 +92,7 @@ fn refuse_unread(files: &TokenFiles) -> Result<(), TokenizerError> {
     Ok(())
 }
 
-/// What a tokenizer is made of.
+/// The files and named tokens that a tokenizer is built from.
 struct Source<'a> {
     folder: &'a Path,
     files: &'a TokenFiles,
@@ -98,7 +100,7 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// As `BertTokenizer`: lower-cased unless tokenizer_config.json says otherwise.
+    /// Builds what `BertTokenizer` builds: lower-casing unless tokenizer_config.json turns it off.
     fn word_piece(&self) -> Result<Tokenizer, TokenizerError> {
         let settings = &self.files.settings;
         let unk = self.needed("unk_token")?;
@@ -123,7 +125,7 @@ impl Source<'_> {
             settings.flag("do_lower_case", true)?,
         );
         let mut tokenizer = Tokenizer::new(model);
-        // Before tokens are added, for those that are normalized are matched by their normalized form.
+        // The normalizer comes before the added tokens, because normalized tokens are matched in their normalized form.
         made(&settings.path, tokenizer.with_normalizer(Some(normalizer)).map(drop))?;
         tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
         self.add_tokens(&mut tokenizer)?;
@@ -132,7 +134,7 @@ impl Source<'_> {
         Ok(tokenizer)
     }
 
-    /// As `RobertaTokenizer`: no space is put in front unless tokenizer_config.json says so.
+    /// Builds what `RobertaTokenizer` builds: no leading space unless tokenizer_config.json asks for it.
     fn byte_level_bpe(&self) -> Result<Tokenizer, TokenizerError> {
         let settings = &self.files.settings;
         let model = if let Some(vocab) = self.vocabulary("BPE", "vocab")? {
@@ -157,7 +159,7 @@ impl Source<'_> {
         Ok(tokenizer)
     }
 
-    /// As `PreTrainedTokenizerFast`: tokenizer.json, and what the other files add.
+    /// Builds what `PreTrainedTokenizerFast` builds: tokenizer.json, plus the tokens that the other files add.
     fn whole(&self) -> Result<Tokenizer, TokenizerError> {
         let path = self.file("tokenizer.json")?;
         let mut tokenizer = made(&path, Tokenizer::from_file(&path))?;
@@ -165,7 +167,7 @@ impl Source<'_> {
         Ok(tokenizer)
     }
 
-    /// The vocabulary, or the merges, of a tokenizer.json; None if there is no such file.
+    /// The vocabulary or the merges of tokenizer.json; None if there is no such file.
     fn vocabulary(&self, kind: &str, part: &str) -> Result<Option<&Value>, TokenizerError> {
         let file = &self.files.whole;
         if file.keys.is_empty() {
@@ -193,7 +195,7 @@ impl Source<'_> {
         made(&self.files.settings.path, added.map(drop))
     }
 
-    /// A special token without which no sequence can be made.
+    /// A required special token.
     fn needed(&self, name: &str) -> Result<&str, TokenizerError> {
         self.tokens.get(name).ok_or_else(|| {
             let file = [&self.files.settings, &self.files.special];
@@ -202,8 +204,8 @@ impl Source<'_> {
         })
     }
 
-    /// A special token and its id. A token that the vocabulary lacks and no file gives an id would be a new row that the
-    /// encoder never saw: such a folder misses a file.
+    /// A special token and its id. If neither the vocabulary nor a file gives the token an id, the folder misses a file:
+    /// the token would get a new embedding row that the encoder was never trained with.
     fn with_id(&self, tokenizer: &Tokenizer, name: &str) -> Result<(String, u32), TokenizerError> {
         let token = self.needed(name)?;
         let known = tokenizer.get_model().token_to_id(token).is_some() || self.tokens.has_number(token);

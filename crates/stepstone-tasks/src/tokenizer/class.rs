@@ -1,10 +1,10 @@
-//! Which class of transformers reads a folder, for the class decides what the other files mean.
+//! The transformers class that reads a folder; it decides what the other files mean.
 
 use super::error::TokenizerError;
 use super::json_file::JsonFile;
 use serde_json::Value;
 
-/// The encoder family of a folder, which names its tokenizer class where no file does.
+/// The encoder family of a folder. It selects the tokenizer class if no file names one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenizerFamily {
     /// WordPiece: `tokenizer.json`, or `vocab.txt`.
@@ -13,20 +13,19 @@ pub enum TokenizerFamily {
     Roberta,
 }
 
-/// How a class of transformers makes its tokenizer.
+/// How a transformers class builds its tokenizer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
-    /// WordPiece, with the normalizer of tokenizer_config.json; only the vocabulary of a tokenizer.json counts.
+    /// WordPiece, with the normalizer of tokenizer_config.json; only the vocabulary of tokenizer.json is used.
     Bert,
-    /// Byte-level BPE, made in the same way.
+    /// Byte-level BPE, built in the same way.
     Roberta,
-    /// tokenizer.json as it is.
+    /// tokenizer.json, unchanged.
     Whole,
 }
 
-/// Class names without `Fast`, how each reads a folder, and whether its models see which text a token belongs to.
-/// Source: the classes that are, in transformers 5.24, `BertTokenizer`, `RobertaTokenizer` or `TokenizersBackend`
-/// under another name.
+/// Class names without `Fast`, how each reads a folder, and whether its models use token type ids.
+/// Source: the aliases of `BertTokenizer`, `RobertaTokenizer` and `TokenizersBackend` in transformers 5.24.
 const CLASSES: [(&str, Class, bool); 15] = [
     ("BertTokenizer", Class::Bert, true),
     ("DistilBertTokenizer", Class::Bert, false),
@@ -50,15 +49,15 @@ const CLASSES: [(&str, Class, bool); 15] = [
 pub(super) struct Kind {
     pub(super) class: Class,
     pub(super) type_ids: bool,
-    /// Whether only config.json names the class.
+    /// Whether config.json named the class, which makes that key part of the digest.
     pub(super) by_model: bool,
 }
 
 impl Kind {
-    /// The kind that `tokenizer_config.json` names, else `config.json`, else that of the family.
+    /// The kind named in `tokenizer_config.json`, else in `config.json`, else the default of the family.
     ///
     /// # Errors
-    /// If it is a class whose tokens would be others, such as `BertJapaneseTokenizer`.
+    /// If the class is not supported because it tokenizes differently, such as `BertJapaneseTokenizer`.
     pub(super) fn of(settings: &JsonFile, model: &JsonFile, family: TokenizerFamily) -> Result<Self, TokenizerError> {
         let mut kind = match family {
             TokenizerFamily::Bert => Self { class: Class::Bert, type_ids: true, by_model: false },

@@ -1,4 +1,4 @@
-//! Why a tokenizer cannot be used.
+//! Errors of tokenizer folders.
 
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ pub enum TokenizerError {
 }
 
 impl TokenizerError {
-    /// What to do about it, where there is something to say.
+    /// How to fix it, if there is advice to give.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Missing { .. } => Some("copy the tokenizer files of the model into the folder".into()),

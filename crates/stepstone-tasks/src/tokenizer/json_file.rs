@@ -13,10 +13,10 @@ pub(super) struct JsonFile {
 }
 
 impl JsonFile {
-    /// The file `name` of `folder`; without keys if there is no such file.
+    /// Reads the file `name` of `folder`; a missing file has no keys.
     ///
     /// # Errors
-    /// If the file cannot be read or holds no JSON object.
+    /// If the file cannot be read or does not hold a JSON object.
     pub(super) fn read(folder: &Path, name: &str) -> Result<Self, TokenizerError> {
         let path = folder.join(name);
         let bytes = match std::fs::read(&path) {
@@ -38,10 +38,10 @@ impl JsonFile {
         self.keys.get(key).filter(|value| !value.is_null())
     }
 
-    /// A text; None if it is absent or null.
+    /// A string; None if it is absent or null.
     ///
     /// # Errors
-    /// If the value is something else.
+    /// If the value is not a string.
     pub(super) fn text(&self, key: &str) -> Result<Option<&str>, TokenizerError> {
         match self.get(key) {
             None => Ok(None),
@@ -50,10 +50,10 @@ impl JsonFile {
         }
     }
 
-    /// A truth value; `default` if it is absent. Null is refused, as transformers refuses it.
+    /// A boolean; `default` if it is absent. Null is refused, as in transformers.
     ///
     /// # Errors
-    /// If the value is something else.
+    /// If the value is not a boolean.
     pub(super) fn flag(&self, key: &str, default: bool) -> Result<bool, TokenizerError> {
         match self.keys.get(key) {
             None => Ok(default),
@@ -62,14 +62,14 @@ impl JsonFile {
         }
     }
 
-    /// The error that `key` holds `found`, which transformers refuses too.
+    /// The error for a value of `key` that transformers refuses, too.
     pub(super) fn wrong(&self, key: &str, found: &Value, expected: &str) -> TokenizerError {
         self.refuse(key, found, expected, "correct the file, or copy the one that was published with the model")
     }
 
-    /// The error that `key` holds `found`, and `remedy` says what to do.
+    /// The error for a value of `key` that only stepstone refuses; `remedy` says what to do.
     pub(super) fn refuse(&self, key: &str, found: &Value, expected: &str, remedy: &str) -> TokenizerError {
-        /// Enough to recognise a value; chat templates and vocabularies are longer than a terminal.
+        /// Characters of a value in a message: enough to recognise it. Chat templates and vocabularies fill a terminal.
         const SHOWN: usize = 80;
         let mut found = found.to_string();
         if let Some((end, _)) = found.char_indices().nth(SHOWN) {

@@ -1,7 +1,7 @@
-//! Special and added tokens: what four files say of them, merged into one list.
+//! Merges the special and added tokens of four files into one list.
 //!
-//! The order of every step is that of `PreTrainedTokenizerBase._from_pretrained` and of the constructors of transformers
-//! 5.24, for it decides which file wins and which id a token gets that the vocabulary lacks.
+//! Every step has the order of `PreTrainedTokenizerBase._from_pretrained` and of the constructors of transformers 5.24.
+//! The order decides which file wins, and which id a token gets if the vocabulary lacks it.
 
 use super::class::Class;
 use super::error::TokenizerError;
@@ -15,10 +15,10 @@ use tokenizers::AddedToken;
 const STANDARD: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
-/// Lists of special tokens without a name, newer key first.
+/// Keys of lists of unnamed special tokens, newer key first.
 const EXTRA: [&str; 2] = ["extra_special_tokens", "additional_special_tokens"];
 
-/// Where tokens are named. Files that are not there have no keys.
+/// The files that name tokens. A missing file has no keys.
 #[derive(Debug)]
 pub(super) struct TokenFiles {
     /// tokenizer_config.json
@@ -31,20 +31,20 @@ pub(super) struct TokenFiles {
     pub(super) whole: JsonFile,
 }
 
-/// The tokens that a tokenizer knows by more than its vocabulary.
+/// Special and added tokens of a tokenizer.
 #[derive(Debug, Default)]
 pub(super) struct NamedTokens {
-    /// Special tokens by name; None where a file says null. Standard names first, in their order.
+    /// Special tokens by name; None if a file says null. Standard names first, in their order.
     named: Vec<(String, Option<AddedToken>)>,
-    /// Special tokens by a model's own names; they come after all others.
+    /// Special tokens with model-specific names; they come after all others.
     own: Vec<(String, Option<AddedToken>)>,
     /// Special tokens without a name.
     extra: Vec<AddedToken>,
-    /// Tokens with an id, by it.
+    /// Tokens to which a file gives an id, by that id.
     numbered: BTreeMap<u64, AddedToken>,
 }
 
-/// An added token as files write it. Other fields are ignored, as the `tokenizers` package ignores them.
+/// An added token as written in a file. Other fields are ignored, as in the `tokenizers` package.
 #[derive(Debug, Deserialize)]
 struct Written {
     content: String,
@@ -66,6 +66,7 @@ impl Written {
             .single_word(self.single_word)
             .lstrip(self.lstrip)
             .rstrip(self.rstrip)
+            // Special tokens match the raw text by default: lower-casing would hide `[SEP]`.
             .normalized(self.normalized.unwrap_or(!special))
     }
 }
@@ -81,7 +82,7 @@ impl NamedTokens {
         if files.settings.keys.contains_key("added_tokens_decoder") {
             tokens.add_decoder(&files.settings)?;
         } else {
-            // A newer tokenizer_config.json lists all added tokens, so the three older places count only without it.
+            // A newer tokenizer_config.json lists all added tokens; only without its list do the three older files count.
             tokens.add_map(&files.special)?;
             tokens.add_encoder(files)?;
             tokens.add_whole(&files.whole)?;
@@ -140,13 +141,13 @@ impl NamedTokens {
         }
     }
 
-    /// What tokenizer_config.json names.
+    /// Adds the tokens that tokenizer_config.json names.
     fn add_settings(&mut self, file: &JsonFile) -> Result<(), TokenizerError> {
         for (key, value) in &file.keys {
             if STANDARD.contains(&key.as_str()) {
                 self.name(key, named_token(file, key, value, typed)?);
             } else if key.ends_with("_token") && value.is_string() {
-                // Switches such as `add_bos_token` end alike, and are no tokens.
+                // Only strings: flags such as `add_bos_token` also end in `_token`, but are not tokens.
                 self.own.push((key.clone(), named_token(file, key, value, typed)?));
             } else if key.ends_with("_token") && is_typed(value) {
                 self.name(key, named_token(file, key, value, typed)?);
@@ -158,7 +159,7 @@ impl NamedTokens {
         }
     }
 
-    /// A list of tokens, or an object of tokens by name.
+    /// Adds a list of tokens, or an object of tokens by name.
     fn add_extra(&mut self, file: &JsonFile, key: &str, form: Form) -> Result<(), TokenizerError> {
         match file.get(key) {
             None => Ok(()),
@@ -183,7 +184,7 @@ impl NamedTokens {
         }
     }
 
-    /// `added_tokens_decoder`: tokens by id.
+    /// Adds `added_tokens_decoder`, which holds tokens by id.
     fn add_decoder(&mut self, file: &JsonFile) -> Result<(), TokenizerError> {
         const KEY: &str = "added_tokens_decoder";
         let value = &file.keys[KEY];
@@ -200,7 +201,7 @@ impl NamedTokens {
         Ok(())
     }
 
-    /// special_tokens_map.json, which wins over tokenizer_config.json.
+    /// Adds special_tokens_map.json, which wins over tokenizer_config.json.
     fn add_map(&mut self, file: &JsonFile) -> Result<(), TokenizerError> {
         for (key, value) in &file.keys {
             if STANDARD.contains(&key.as_str()) || (key.ends_with("_token") && (value.is_string() || value.is_object()))
@@ -211,15 +212,16 @@ impl NamedTokens {
         self.add_extra(file, EXTRA[0], plain)
     }
 
-    /// The older list of special_tokens_map.json, which counts only where no other list stands.
+    /// Adds the older list of special_tokens_map.json, which is used only if there is no other list.
     fn add_old_extra(&mut self, file: &JsonFile, settings: &JsonFile) -> Result<(), TokenizerError> {
         let other = EXTRA.iter().any(|key| settings.keys.contains_key(*key)) || file.keys.contains_key(EXTRA[0]);
         // Objects are refused here, as transformers refuses them.
         if other { Ok(()) } else { self.add_extra(file, EXTRA[1], typed) }
     }
 
-    /// added_tokens.json: ids by token. A token is special, and so not normalized, if another file names it; transformers
-    /// asks before it has read the objects of tokenizer_config.json and the older list of special_tokens_map.json.
+    /// Adds added_tokens.json, which holds ids by token. A token is special, and so not normalized, if another file names
+    /// it. transformers checks this before it reads the objects of tokenizer_config.json and the older list of
+    /// special_tokens_map.json, so those do not count here.
     fn add_encoder(&mut self, files: &TokenFiles) -> Result<(), TokenizerError> {
         let content = |value: &Value| value.as_str().or_else(|| value.get("content")?.as_str()).map(str::to_owned);
         let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -239,7 +241,7 @@ impl NamedTokens {
         Ok(())
     }
 
-    /// The added tokens of tokenizer.json.
+    /// Adds the added tokens of tokenizer.json.
     fn add_whole(&mut self, file: &JsonFile) -> Result<(), TokenizerError> {
         const KEY: &str = "added_tokens";
         let Some(tokens) = file.get(KEY) else { return Ok(()) };
@@ -252,7 +254,7 @@ impl NamedTokens {
         Ok(())
     }
 
-    /// A special token that has an id, too, strips and matches as it is written there.
+    /// Gives each standard special token the strip and match flags of its entry with an id, if there is one.
     fn take_flags(&mut self) {
         let flags: HashMap<&str, &AddedToken> =
             self.numbered.values().map(|token| (token.content.as_str(), token)).collect();
@@ -267,15 +269,15 @@ impl NamedTokens {
     }
 }
 
-/// The list of tokenizer_config.json that counts: the newer one unless it is empty.
+/// The key of the list of tokenizer_config.json that is used: the newer one unless its list is empty.
 fn extra_of(file: &JsonFile) -> Option<&'static str> {
     EXTRA.into_iter().find(|key| file.get(key).is_some_and(|value| value != &Value::from([""; 0])))
 }
 
-/// How a file writes a token that is more than its text.
+/// How a file writes a token as an object.
 type Form = fn(&JsonFile, &str, &Value) -> Result<AddedToken, TokenizerError>;
 
-/// tokenizer_config.json: an object that says that it is a token, for other objects stand there, too.
+/// In tokenizer_config.json, a token object must say that it is one, because the file holds other objects, too.
 fn typed(file: &JsonFile, key: &str, value: &Value) -> Result<AddedToken, TokenizerError> {
     if !is_typed(value) {
         let expected = "a text, or an object with `\"__type\": \"AddedToken\"`";
@@ -284,7 +286,7 @@ fn typed(file: &JsonFile, key: &str, value: &Value) -> Result<AddedToken, Tokeni
     Ok(written(file, key, value)?.token(None))
 }
 
-/// special_tokens_map.json: any object is a special token.
+/// In special_tokens_map.json, every object is a special token.
 fn plain(file: &JsonFile, key: &str, value: &Value) -> Result<AddedToken, TokenizerError> {
     Ok(written(file, key, value)?.token(Some(true)))
 }
@@ -295,7 +297,7 @@ fn is_typed(value: &Value) -> bool {
     value.get(TYPE).is_some_and(|kind| kind == "AddedToken")
 }
 
-/// A token by its text or as an object; None if the file says null.
+/// A token written as a string or as an object; None if the file says null.
 fn named_token(file: &JsonFile, key: &str, value: &Value, form: Form) -> Result<Option<AddedToken>, TokenizerError> {
     match value {
         Value::Null => Ok(None),
@@ -308,7 +310,7 @@ fn written(file: &JsonFile, key: &str, value: &Value) -> Result<Written, Tokeniz
     Written::deserialize(value).map_err(|error| file.wrong(key, value, &format!("an added token ({error})")))
 }
 
-/// The special tokens of a class whose files name none.
+/// The special tokens that a class uses if no file names them.
 fn defaults(class: Class) -> &'static [(&'static str, &'static str)] {
     match class {
         Class::Bert => &[

@@ -1,10 +1,10 @@
-//! How many tokens stay of texts that are too long.
+//! How many tokens of a long input are kept.
 
-/// How many tokens stay of two texts that have room for `room`: the longer one is cut until both are as long, then both,
-/// and of an odd number the second gets one more unless the first was longer.
+/// Number of tokens to keep of each of two texts so that both fit into `room`. The longer text is truncated until both
+/// have the same length, then both are. If `room` is odd, the longer text keeps one more; of equal texts, the second.
 ///
-/// Source: `truncate_encodings` of tokenizers 0.23, on whole texts. The crate itself stops tokenising a text once it has
-/// `max_length` tokens, and then takes the wrong one of two long texts for the longer.
+/// Source: `truncate_encodings` of tokenizers 0.23, applied to whole texts. The crate itself stops tokenizing a text after
+/// `max_length` tokens, and can then mistake the shorter of two long texts for the longer one.
 pub(super) fn longest_first(lengths: [usize; 2], room: usize) -> [usize; 2] {
     let [first, second] = lengths;
     if first + second <= room {
