@@ -1,4 +1,4 @@
-//! A classifier: encoder, head, and the two programs that train it and use it.
+//! A classifier: an encoder, a head, and the programs for training and inference.
 
 use crate::config::EncoderConfig;
 use crate::encoder::Encoder;
@@ -8,15 +8,15 @@ use stepstone_engine::{Layout, Program, Tape, Value};
 /// An encoder with a classification head, laid out in one parameter arena.
 #[derive(Debug, Clone)]
 pub struct Classifier {
-    /// Where each tensor lies.
+    /// Position of each tensor in the arena.
     pub layout: Layout,
-    /// What it decides among.
+    /// The classes or choices it decides between.
     pub answers: Answers,
     encoder: Encoder,
     head: Head,
 }
 
-/// One pass over a batch, forward and backward.
+/// One forward and backward pass over a batch.
 #[derive(Debug, Clone)]
 pub struct TrainingPass {
     /// What a device runs.
@@ -37,7 +37,7 @@ pub struct InferencePass {
 }
 
 impl Classifier {
-    /// Lays out encoder and head.
+    /// Lays out the tensors of encoder and head.
     pub fn new(config: &EncoderConfig, head: HeadKind, answers: Answers) -> Self {
         let mut layout = Layout::default();
         let encoder = Encoder::declare(config, &mut layout);
@@ -45,7 +45,7 @@ impl Classifier {
         Self { layout, answers, encoder, head }
     }
 
-    /// Records forward and backward.
+    /// Records the forward and backward pass.
     pub fn training_pass(&self) -> TrainingPass {
         let mut tape = Tape::for_training();
         let logits = self.logits(&mut tape);
@@ -53,7 +53,7 @@ impl Classifier {
         TrainingPass { program: tape.finish_with_backward(losses, &[logits]), losses, logits }
     }
 
-    /// Records forward alone.
+    /// Records the forward pass only.
     pub fn inference_pass(&self) -> InferencePass {
         let mut tape = Tape::for_inference();
         let logits = self.logits(&mut tape);

@@ -5,9 +5,9 @@ use serde_json::{Map, Value};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// The keys of config.json that say something of the encoder itself. A saved model keeps these alone: the others speak of
-/// an earlier head (`num_labels`, `problem_type`), an earlier file (`torch_dtype`, `quantization_config`) or a program
-/// (`auto_map`, `use_cache`), and transformers obeys each of them.
+/// The keys of config.json that describe the encoder. A saved model keeps only these. The others describe an earlier
+/// head (`num_labels`, `problem_type`), an earlier file (`torch_dtype`, `quantization_config`) or a program
+/// (`auto_map`, `use_cache`), and transformers would still apply them.
 const ENCODER_KEYS: [&str; 19] = [
     "model_type",
     "vocab_size",
@@ -30,7 +30,7 @@ const ENCODER_KEYS: [&str; 19] = [
     "tokenizer_class",
 ];
 
-/// Names of encoder families that people try and that are not read yet, by `model_type`.
+/// Common encoder families that are not supported yet, by `model_type`. An error can then name the family.
 const UNREAD_FAMILIES: [(&str, &str); 10] = [
     ("albert", "ALBERT"),
     ("camembert", "CamemBERT"),
@@ -44,7 +44,7 @@ const UNREAD_FAMILIES: [(&str, &str); 10] = [
     ("xlnet", "XLNet"),
 ];
 
-/// The encoder families that are read.
+/// Supported encoder families.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Family {
@@ -52,7 +52,7 @@ pub enum Family {
     Roberta,
 }
 
-/// Sizes and settings of an encoder, checked. Names and defaults as `BertConfig` and `RobertaConfig`.
+/// Checked sizes and settings of an encoder. Names and defaults are those of `BertConfig` and `RobertaConfig`.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the names are those of config.json")]
 pub struct EncoderConfig {
@@ -70,12 +70,12 @@ pub struct EncoderConfig {
     pub classifier_dropout: Option<f32>,
     pub initializer_range: f32,
     pub pad_token_id: u32,
-    /// The file as it was.
+    /// All keys of the file, unchanged.
     pub json: Map<String, Value>,
 }
 
 impl Family {
-    /// What stands before the encoder's tensor names on disk.
+    /// Prefix of the encoder's tensor names on disk.
     pub fn prefix(self) -> &'static str {
         match self {
             Self::Bert => "bert.",
@@ -83,7 +83,7 @@ impl Family {
         }
     }
 
-    /// The `transformers` class of the encoder alone.
+    /// The `transformers` class of the encoder without a head.
     pub fn encoder_architecture(self) -> &'static str {
         match self {
             Self::Bert => "BertModel",
@@ -96,13 +96,14 @@ impl EncoderConfig {
     /// Reads `folder/config.json`.
     ///
     /// # Errors
-    /// If folder or file is missing, is not a JSON object, or holds a value that no supported encoder can have.
+    /// If the folder or the file is missing, if the file is not a JSON object, or if a value fits no supported encoder.
     pub fn read(folder: &Path) -> Result<Self, ModelError> {
         match std::fs::metadata(folder) {
             Ok(found) if !found.is_dir() => return Err(ModelError::not_a_folder(folder)),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 return Err(ModelError::no_folder(folder));
             }
+            // Reading the file below reports any other error, with its path.
             Ok(_) | Err(_) => {}
         }
         let path = folder.join("config.json");
@@ -112,27 +113,27 @@ impl EncoderConfig {
         Self::check(Keys { path, json })
     }
 
-    /// The config that stands in these keys of a config.json; absent ones have the defaults of `transformers`.
+    /// Reads the keys of a config.json; absent keys get the defaults of `transformers`.
     ///
     /// # Errors
-    /// If a value is one that no supported encoder can have.
+    /// If a value fits no supported encoder.
     pub fn from_json(json: Map<String, Value>) -> Result<Self, ModelError> {
         Self::check(Keys { path: "config.json".into(), json })
     }
 
-    /// The keys of config.json that a saved model keeps, in their order. A key of `null` means its default, but
-    /// transformers takes `null` for few keys.
+    /// The keys of config.json that a saved model keeps, in their order. Keys with the value `null` are left out: they
+    /// mean the default, but transformers accepts `null` for few keys.
     pub(crate) fn encoder_keys(&self) -> Map<String, Value> {
         let kept = |(key, value): &(&String, &Value)| ENCODER_KEYS.contains(&key.as_str()) && !value.is_null();
         self.json.iter().filter(kept).map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
-    /// Longest sequence, in tokens, that has a position row for each token.
+    /// Length of the longest sequence with a position embedding for every token.
     pub fn usable_positions(&self) -> usize {
         self.max_position_embeddings - self.position_offset() as usize
     }
 
-    /// Position row of a first token: RoBERTa counts from the padding index + 1.
+    /// Position index of the first token. RoBERTa counts from the padding index + 1.
     pub fn position_offset(&self) -> u32 {
         match self.family {
             Family::Bert => 0,
@@ -153,6 +154,7 @@ impl EncoderConfig {
             intermediate_size: keys.size("intermediate_size", 3072)?,
             max_position_embeddings: keys.size("max_position_embeddings", 512)?,
             type_vocab_size: keys.size("type_vocab_size", 2)?,
+            // The default of transformers for both families; published RoBERTa files set 1e-5 themselves.
             layer_norm_eps: keys.number("layer_norm_eps", 1e-12, 0.0..1.0)?,
             hidden_dropout_prob: keys.number("hidden_dropout_prob", 0.1, 0.0..1.0)? as f32,
             attention_probs_dropout_prob: keys.number("attention_probs_dropout_prob", 0.1, 0.0..1.0)? as f32,
@@ -167,17 +169,20 @@ impl EncoderConfig {
         if !config.hidden_size.is_multiple_of(config.num_attention_heads) {
             return Err(keys.wrong("num_attention_heads", &format!("a divisor of hidden_size {}", config.hidden_size)));
         }
+        // A divisor alone would allow as many heads as hidden units; published encoders of these families have fewer.
         if config.num_attention_heads > 64 {
             return Err(keys.wrong("num_attention_heads", "at most 64"));
         }
+        // Otherwise `usable_positions` would underflow.
         if config.max_position_embeddings <= config.position_offset() as usize {
             return Err(keys.wrong("max_position_embeddings", "more than pad_token_id + 1"));
         }
+        // The keys move last, because the checks above quote them in their errors.
         Ok(Self { json: keys.json, ..config })
     }
 }
 
-/// The keys of one file, read with checks.
+/// The keys of one file, with checked access.
 struct Keys {
     path: PathBuf,
     json: Map<String, Value>,
@@ -200,7 +205,7 @@ impl Keys {
         }
     }
 
-    /// Settings that change what an encoder computes, and have one supported value.
+    /// Refuses unsupported values of settings that change what an encoder computes.
     fn only_supported(&self) -> Result<(), ModelError> {
         self.one_of("hidden_act", "gelu")?;
         self.one_of("position_embedding_type", "absolute")?;
@@ -219,6 +224,7 @@ impl Keys {
     }
 
     fn whole(&self, key: &'static str, default: usize, least: u64) -> Result<usize, ModelError> {
+        // Far above any real size, and small enough that `pad_token_id` fits into u32.
         const LARGEST: u64 = 100_000_000;
         match self.json.get(key) {
             None | Some(Value::Null) => Ok(default),

@@ -1,14 +1,14 @@
-//! The BERT and RoBERTa encoders: their tensors, and their forward pass over the tape.
+//! The BERT and RoBERTa encoders: their tensors, and their forward pass recorded on the tape.
 //!
-//! Source: `BertModel` and `RobertaModel` of transformers 5.23. The two differ in position rows, segments and the
-//! layer-norm epsilon, all of which are data here.
+//! Source: `BertModel` and `RobertaModel` of transformers 5.23. They differ in position indices, segments and the
+//! layer-norm epsilon; all three are values of the config here.
 
 use crate::config::EncoderConfig;
 use stepstone_engine::ops::Qkv;
 use stepstone_engine::{DropoutSite, Layout, Param, Site, Tape, Value};
 
-/// The kinds of dropout in an encoder; [`Site::new`] makes places of them and the layer's number. They key the masks, so
-/// a changed number changes every score. The head, which is no layer, uses kinds 4 and 5 of layer 0.
+/// The kinds of dropout in an encoder. [`Site::new`] combines a kind with the layer number into the key of the dropout
+/// mask, so changing a number changes every score. The head uses kinds 4 and 5 of layer 0.
 mod kind {
     pub(super) const EMBEDDING: u32 = 0;
     pub(super) const ATTENTION_PROBABILITIES: u32 = 1;
@@ -26,7 +26,7 @@ pub(crate) struct Linear {
 /// Gain and bias of a layer norm, `[hidden]` each.
 type Norm = (Param, Param);
 
-/// The tensors of an encoder in a parameter arena, and what its forward pass needs besides.
+/// The tensors of an encoder in a parameter arena, and the settings of its forward pass.
 #[derive(Debug, Clone)]
 pub struct Encoder {
     word: Param,
@@ -61,7 +61,7 @@ struct Layer {
 }
 
 impl Encoder {
-    /// Declares the encoder's tensors, under their checkpoint names without the family prefix.
+    /// Declares the encoder's tensors under their checkpoint names, without the family prefix.
     pub fn declare(config: &EncoderConfig, layout: &mut Layout) -> Self {
         let hidden = config.hidden_size;
         let mut table =
@@ -80,14 +80,14 @@ impl Encoder {
         }
     }
 
-    /// Records the pass up to the last layer's output for every token, `[tokens, hidden]`.
+    /// Records the forward pass up to the last layer's output for every token, `[tokens, hidden]`.
     pub fn all_tokens(&self, tape: &mut Tape) -> Value {
         let embedded = self.embed(tape);
         self.layers.iter().enumerate().fold(embedded, |h, (i, layer)| self.layer(tape, layer, i, h))
     }
 
-    /// Records the pass up to the last layer's output for each sequence's first token, `[sequences, hidden]`; the last
-    /// layer is computed for those rows alone, which is exact.
+    /// Records the forward pass up to the last layer's output for the first token of each sequence,
+    /// `[sequences, hidden]`. The last layer computes only these rows, which is exact: nothing reads the others.
     pub fn first_token(&self, tape: &mut Tape) -> Value {
         let embedded = self.embed(tape);
         let Some((last, body)) = self.layers.split_last() else { return tape.first_token(embedded) };
@@ -107,6 +107,8 @@ impl Encoder {
     }
 
     fn first_token_layer(&self, tape: &mut Tape, layer: &Layer, number: usize, h: Value) -> Value {
+        // `qkv` holds the rows of query, key and value in this order. Keys and values are needed for every token, the
+        // query only for the first.
         let Linear { weight, bias } = layer.qkv;
         let kv = tape.linear(h, weight.slice(self.hidden, 2 * self.hidden), bias.slice(self.hidden, 2 * self.hidden));
         let first = tape.first_token(h);
@@ -114,7 +116,8 @@ impl Encoder {
         self.after_projection(tape, layer, number, first, Qkv::FirstToken { q, kv })
     }
 
-    /// Attention, its output, and the feed-forward block, each with dropout, residual sum and layer norm.
+    /// Records attention with its output layer, then the feed-forward block; each ends in dropout, residual sum and
+    /// layer norm.
     fn after_projection(&self, tape: &mut Tape, layer: &Layer, number: usize, h: Value, qkv: Qkv) -> Value {
         let probabilities = site(self.dropout.attention, number, kind::ATTENTION_PROBABILITIES);
         let context = tape.attention(qkv, self.heads, Some(probabilities));
@@ -134,6 +137,7 @@ impl Layer {
         let name = |rest: &str| format!("encoder.layer.{number}.{rest}");
         let part = |kind: &str| ["query", "key", "value"].map(|p| name(&format!("attention.self.{p}.{kind}")));
         Self {
+            // One matrix for query, key and value, so that one product computes all three.
             qkv: Linear {
                 weight: layout.matrix(&part("weight"), hidden, hidden),
                 bias: layout.vector(&part("bias"), hidden),
@@ -148,7 +152,7 @@ impl Layer {
 }
 
 impl Linear {
-    /// Declares `name.weight` `[outputs, inputs]` and `name.bias` `[outputs]`.
+    /// Declares `NAME.weight` `[outputs, inputs]` and `NAME.bias` `[outputs]`.
     pub(crate) fn declare(layout: &mut Layout, name: &str, outputs: usize, inputs: usize) -> Self {
         Self {
             weight: layout.matrix(&[format!("{name}.weight")], outputs, inputs),

@@ -1,13 +1,13 @@
-//! What can be wrong with a Hugging Face folder.
+//! Errors of Hugging Face folders.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use stepstone_files::Foreign;
 
-/// What a model folder holds, as a hint.
+/// The hint that says what a model folder contains.
 pub(crate) const MODEL_FOLDER: &str =
     "a model is a Hugging Face folder with config.json, model.safetensors and tokenizer files";
-/// What to do about weights that do not fit.
+/// The hint for weights that do not match the config.
 pub(crate) const ONE_MODEL: &str = "config.json and the weights must come from the same model";
 
 /// An error names the file, what was found and what was expected; its hint says what to do.
@@ -31,7 +31,7 @@ pub enum ModelError {
 }
 
 impl ModelError {
-    /// What to do about it, where there is something to say.
+    /// How to fix it, if there is advice to give.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Missing { hint, .. } | Self::Corrupt { hint, .. } => Some(hint.clone()),
@@ -42,7 +42,7 @@ impl ModelError {
         }
     }
 
-    /// Reading failed; a missing file gets the hint.
+    /// The error for a failed read. Only a missing file gets the hint.
     pub(crate) fn read(path: &Path, source: io::Error, hint: &str) -> Self {
         match source.kind() {
             io::ErrorKind::NotFound => Self::Missing { path: path.into(), hint: hint.into() },
@@ -50,8 +50,8 @@ impl ModelError {
         }
     }
 
-    /// A file of these bytes is not what it should be. A file of another kind is named as such; `found` describes a
-    /// damaged one.
+    /// The error for a file whose bytes are not what they should be. If they belong to a known other kind of file, the
+    /// error names that kind; otherwise `found` describes the damage.
     pub(crate) fn corrupt(path: &Path, bytes: &[u8], found: String, expected: &str) -> Self {
         let again = "copy or download the file again and compare its checksum";
         let (found, hint) = match Foreign::of(bytes) {
@@ -64,12 +64,14 @@ impl ModelError {
         Self::Corrupt { path: path.into(), found, expected: expected.into(), hint: hint.into() }
     }
 
-    /// There is no folder of this name. A name that could be one of the hub gets told that nothing is downloaded.
+    /// The error for a folder that does not exist. If the name could be one of the hub, the hint says that nothing is
+    /// downloaded.
     pub(crate) fn no_folder(path: &Path) -> Self {
         let place = match std::path::absolute(path) {
             Ok(absolute) if path.is_relative() => format!("looked at {}; ", absolute.display()),
             Ok(_) | Err(_) => String::new(),
         };
+        // Names on the hub are `NAME` or `OWNER/NAME`; a leading `.` is a path.
         let hub_name = path.is_relative() && path.components().count() <= 2 && !path.starts_with(".");
         let hub = if hub_name { "models are not downloaded from the hub: download it first; " } else { "" };
         Self::Missing { path: path.into(), hint: format!("{place}{hub}{MODEL_FOLDER}") }

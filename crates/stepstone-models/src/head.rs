@@ -1,12 +1,12 @@
-//! Heads on the first token: one of several classes, or one of several choices; and the `transformers` classes they make.
+//! Heads on the first token, for classification and multiple choice, and the matching `transformers` classes.
 
 use crate::config::{EncoderConfig, Family};
 use crate::encoder::Linear;
 use serde::{Deserialize, Serialize};
 use stepstone_engine::{DropoutSite, Layout, Site, Tape, Value};
 
-/// The kinds of dropout in a head, at layer 0; the encoder uses kinds 0 to 3 there. They key the masks, so a changed number
-/// changes every score.
+/// The kinds of dropout in a head, at layer 0, where the encoder uses kinds 0 to 3. They are part of the key of the
+/// dropout mask, so changing a number changes every score.
 const HEAD_INPUT: u32 = 4;
 const HEAD_HIDDEN: u32 = 5;
 
@@ -14,23 +14,25 @@ const HEAD_HIDDEN: u32 = 5;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HeadKind {
-    /// What the family's classes for sequence classification and multiple choice have, so that exports load.
+    /// The head of the family's `transformers` classes for sequence classification and multiple choice, so that exports
+    /// load there.
     Hf,
-    /// The paper's: dropout and one linear layer on the first token's state (its section 3.1 in code: `log_reg`).
+    /// The head of the paper: dropout and one linear layer on the first token's state (section 3.1; `log_reg` in its
+    /// code).
     Linear,
 }
 
-/// What a model decides about one example, and among how many.
+/// The kind of decision about one example, and the number of classes or choices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answers {
     /// Classes, from one sequence.
     Classes(usize),
-    /// Choices, each its own sequence with one score.
+    /// Choices; each choice is a sequence and gets one score.
     Choices(usize),
 }
 
 impl Answers {
-    /// How many there are: the width of the logits.
+    /// Number of classes or choices, which is the width of the logits.
     pub fn count(self) -> usize {
         match self {
             Self::Classes(count) | Self::Choices(count) => count,
@@ -41,7 +43,7 @@ impl Answers {
 /// The tensors of a head in a parameter arena.
 #[derive(Debug, Clone)]
 pub struct Head {
-    /// None: the classifier stands directly on the encoder.
+    /// None if the classifier reads the encoder's output directly.
     hidden: Option<Hidden>,
     classifier: Linear,
     dropout: f32,
@@ -52,12 +54,12 @@ pub struct Head {
 #[derive(Debug, Clone)]
 struct Hidden {
     dense: Linear,
-    /// RoBERTa drops the layer's input too.
+    /// Whether dropout also acts on the layer's input, as in RoBERTa.
     input_dropout: bool,
 }
 
 impl Head {
-    /// Declares the head's tensors. `pooler.dense` belongs to the encoder's names and travels with it.
+    /// Declares the head's tensors. `pooler.dense` counts as part of the encoder and is carried to the next stage.
     pub fn declare(kind: HeadKind, config: &EncoderConfig, answers: Answers, layout: &mut Layout) -> Self {
         let hidden_size = config.hidden_size;
         let hidden = hidden_layer(kind, config.family, answers).map(|(name, input_dropout)| Hidden {
@@ -93,8 +95,8 @@ impl Head {
     }
 }
 
-/// The `transformers` class of an encoder of this family with this head; of the encoder alone for a `linear` head, which no
-/// class has.
+/// The `transformers` class of this family with this head. For a `linear` head it is the class of the encoder alone,
+/// because no class has that head.
 pub(crate) fn architecture(kind: HeadKind, family: Family, answers: Answers) -> &'static str {
     match (kind, family, answers) {
         (HeadKind::Linear, _, _) => family.encoder_architecture(),
@@ -105,7 +107,7 @@ pub(crate) fn architecture(kind: HeadKind, family: Family, answers: Answers) -> 
     }
 }
 
-/// Name of the tanh layer, and whether dropout acts on its input.
+/// Name of the tanh layer, and whether dropout acts on its input. None if the head has no such layer.
 fn hidden_layer(kind: HeadKind, family: Family, answers: Answers) -> Option<(&'static str, bool)> {
     match (kind, family, answers) {
         (HeadKind::Linear, _, _) => None,
@@ -125,7 +127,7 @@ fn classifier_name(kind: HeadKind, family: Family, answers: Answers) -> &'static
     }
 }
 
-/// Whether a tensor of the layout belongs to the head, hence starts anew at every stage.
+/// Whether a tensor belongs to the head. Heads are initialized anew at every stage.
 pub fn is_head_tensor(name: &str) -> bool {
     name.starts_with("classifier.")
 }

@@ -1,4 +1,4 @@
-//! Encoders and heads, written once over the tape; Hugging Face folders.
+//! Encoders and heads, recorded on the engine's tape for every device; reading and writing Hugging Face folders.
 
 mod classifier;
 mod config;

@@ -1,4 +1,4 @@
-//! Random weights: of new tensors, and of whole encoders for the demo and the benchmarks, which download nothing.
+//! Random weights: for new tensors, and for whole encoders, so that the demo and the benchmarks need no download.
 
 use crate::classifier::Classifier;
 use crate::config::EncoderConfig;
@@ -8,8 +8,9 @@ use crate::save::{NamedTensor, write_safetensors};
 use std::path::Path;
 use stepstone_engine::{Part, rng};
 
-/// Values of a new tensor as `transformers` draws them: gains of layer norms 1, biases 0, all else from
-/// N(0, `initializer_range`). They are a function of `seed`, `stream` and the place in the tensor.
+/// Initial values of a tensor, distributed as in `transformers`: layer-norm gains are 1, biases are 0, and the rest is
+/// normal with mean 0 and standard deviation `initializer_range`. Each value is a function of `seed`, `stream` and its
+/// index.
 pub fn new_values(part: &Part, initializer_range: f32, seed: u64, stream: u32) -> Vec<f32> {
     let range = f64::from(initializer_range);
     match part.shape.len() {
@@ -24,7 +25,8 @@ pub fn new_values(part: &Part, initializer_range: f32, seed: u64, stream: u32) -
 /// # Errors
 /// If the system refuses a write.
 pub fn write_random_encoder(folder: &Path, config: &EncoderConfig, seed: u64) -> Result<(), ModelError> {
-    // The head is laid out for the pooler before it, and comes after every tensor that is written.
+    // This head is chosen because it declares the pooler. The classifier itself comes last and is not written, so it
+    // does not change the stream of any tensor.
     let model = Classifier::new(config, HeadKind::Hf, Answers::Choices(2));
     let encoder = model.layout.parts().filter(|part| !is_head_tensor(&part.name)).enumerate();
     let values = |(number, part)| (part, new_values(part, config.initializer_range, seed, number as u32));
@@ -64,7 +66,8 @@ mod tests {
         assert_eq!(read("pooler.dense.bias", &[16]), [0.0; 16]);
         let words = read("embeddings.word_embeddings.weight", &[300, 16]);
         let variance = words.iter().map(|v| f64::from(v * v)).sum::<f64>() / words.len() as f64;
-        // The mean of n squares of N(0, 1) has a standard deviation of sqrt(2 / n): 0.02 for 4800; five of those.
+        // The mean of n squares of N(0, 1) has standard deviation sqrt(2 / n), which is 0.02 for 4800; the bound is 5
+        // times that.
         assert!((variance / 0.02f64.powi(2) - 1.0).abs() < 0.1, "{variance}");
         let others = read("pooler.dense.weight", &[16, 16]);
         assert_ne!(words[..16], others[..16], "two tensors draw the same numbers");

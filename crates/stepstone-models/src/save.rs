@@ -1,4 +1,4 @@
-//! Writing a Hugging Face folder that transformers loads.
+//! Writes a Hugging Face folder that transformers can load.
 
 use crate::config::EncoderConfig;
 use crate::error::ModelError;
@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use stepstone_files::write_atomically;
 
-/// A named f32 tensor to be written.
+/// A named f32 tensor to write.
 #[derive(Debug, Clone)]
 pub struct NamedTensor<'a> {
     /// Full name on disk.
@@ -38,7 +38,7 @@ impl View for &NamedTensor<'_> {
     }
 }
 
-/// Writes `tensors` and one pair of metadata to `path` through a temporary file, fsync and rename.
+/// Writes `tensors` and one metadata entry to `path`, through a temporary file, fsync and rename.
 ///
 /// # Errors
 /// If the system refuses a write.
@@ -58,20 +58,20 @@ pub fn write_safetensors(
     stepstone_files::replace(path, write).map_err(|source| ModelError::Write { path: path.into(), source })
 }
 
-/// What a saved folder holds.
+/// The contents of a folder to save.
 #[derive(Debug)]
 pub struct Folder<'a> {
     /// The encoder's config.
     pub config: &'a EncoderConfig,
     /// Which head the model has.
     pub head: HeadKind,
-    /// What it decides among.
+    /// The classes or choices it decides between.
     pub answers: Answers,
-    /// Names of classes in class-id order; choices have none.
+    /// Names of the classes in class-id order; not used for choices.
     pub labels: &'a [String],
-    /// `model.safetensors`.
+    /// Contents of `model.safetensors`.
     pub tensors: &'a [NamedTensor<'a>],
-    /// Copied unchanged.
+    /// Files to copy unchanged.
     pub tokenizer_files: &'a [PathBuf],
 }
 
@@ -98,7 +98,7 @@ impl Folder<'_> {
             let target = temporary.join(file.file_name().unwrap_or_default());
             fs::copy(file, &target).map_err(|source| failed(&target, source))?;
         }
-        let _ = fs::remove_dir(dir); // empty, if it exists: rename wants it away
+        let _ = fs::remove_dir(dir); // if it exists, it is empty; `rename` need not replace it
         fs::rename(&temporary, dir).map_err(|source| failed(dir, source))
     }
 
@@ -107,10 +107,10 @@ impl Folder<'_> {
         let mut json = self.config.encoder_keys();
         let class = architecture(self.head, self.config.family, self.answers);
         json.insert("architectures".into(), json!([class]));
-        // The tensors are F32 now, whatever the origin's were.
+        // Tensors are always saved as F32, whatever the type of the original file.
         json.insert("dtype".into(), json!("float32"));
         match self.answers {
-            Answers::Choices(_) => return json, // one score a choice: transformers asks for no names
+            Answers::Choices(_) => return json, // one score per choice, so transformers needs no label names
             Answers::Classes(_) => {}
         }
         let ids = || self.labels.iter().enumerate();
@@ -122,7 +122,7 @@ impl Folder<'_> {
             HeadKind::Hf => {
                 json.insert("problem_type".into(), json!("single_label_classification"));
             }
-            // The encoder alone has no problem to solve; names of classes stay, for whoever adds the head.
+            // The encoder class has no problem type. The label names stay for users who add the head themselves.
             HeadKind::Linear => {}
         }
         json
@@ -133,7 +133,7 @@ impl Folder<'_> {
 mod tests {
     use super::*;
 
-    /// A config whose folder held this before: a head for sentiment, for instance.
+    /// A config with the keys `before` of an earlier model, for example of a sentiment head.
     fn config(family: &str, before: &Value) -> EncoderConfig {
         let mut json = json!({"model_type": family, "vocab_size": 10, "hidden_size": 4, "num_hidden_layers": 1,
             "num_attention_heads": 2, "intermediate_size": 8, "max_position_embeddings": 6, "hidden_act": "gelu"});

@@ -1,4 +1,4 @@
-//! Weights of a Hugging Face folder: safetensors in F32, F16 or BF16, single or sharded, under canonical names.
+//! Reads the weights of a Hugging Face folder: safetensors in F32, F16 or BF16, in one file or in shards.
 
 use crate::config::EncoderConfig;
 use crate::error::{MODEL_FOLDER, ModelError, ONE_MODEL};
@@ -13,8 +13,8 @@ const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const BIN: &str = "pytorch_model.bin";
 
-/// Open weights files and where each tensor lies in them. Names are canonical: without the family prefix, with
-/// `LayerNorm.weight` and `LayerNorm.bias` for the old `gamma` and `beta`.
+/// Open weights files, and the location of each tensor. Names are canonical: they lack the family prefix, and the old
+/// `gamma` and `beta` are `LayerNorm.weight` and `LayerNorm.bias`.
 #[derive(Debug)]
 pub struct Weights {
     files: Vec<(PathBuf, Mmap)>,
@@ -32,11 +32,11 @@ struct Entry {
 }
 
 impl Weights {
-    /// Opens the weights of `folder`. After this, every size in `config` is that of a tensor on disk.
+    /// Opens the weights of `folder` and checks the sizes in `config` against them.
     ///
     /// # Errors
-    /// If there are none, a file is corrupt, a shard is missing, one tensor stands there twice, or they are those of a
-    /// model of other sizes than `config`.
+    /// If there are no weights, if a file is corrupt, if a shard is missing, if a tensor occurs twice, or if the sizes
+    /// differ from `config`.
     pub fn open(folder: &Path, config: &EncoderConfig) -> Result<Self, ModelError> {
         let mut weights = Self { files: Vec::new(), tensors: BTreeMap::new(), config_path: folder.join("config.json") };
         for path in weight_files(folder)? {
@@ -46,7 +46,7 @@ impl Weights {
         Ok(weights)
     }
 
-    /// Adds the tensors of one more file, for example a head's beside its encoder.
+    /// Adds the tensors of another file, for example those of a head.
     ///
     /// # Errors
     /// As [`Weights::open`].
@@ -54,7 +54,7 @@ impl Weights {
         self.add(path.into(), config.family.prefix(), "the head of a run lies beside its encoder")
     }
 
-    /// Whether there is a tensor of this name.
+    /// Whether a tensor has this name.
     pub fn contains(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
     }
@@ -62,7 +62,8 @@ impl Weights {
     /// Copies a tensor into `out`, as f32.
     ///
     /// # Errors
-    /// If it is missing, has another shape than `shape` or an unsupported type, or holds a value that is not finite.
+    /// If the tensor is missing, has a shape other than `shape` or an unsupported type, or holds a value that is not
+    /// finite.
     pub fn read(&self, name: &str, shape: &[usize], out: &mut [f32]) -> Result<(), ModelError> {
         let entry = self.entry(name, shape)?;
         let bytes = &self.files[entry.file].1[entry.data.clone()];
@@ -96,8 +97,8 @@ impl Weights {
         self.wrong(entry, format!("is {dtype:?}"), "F32, F16 or BF16".into(), hint)
     }
 
-    /// The tensor of this name, if it has this shape and a type that is read. The type is looked at first: tensors of
-    /// quantised weights may have other shapes, too, and the type is the cause.
+    /// The tensor of this name, if it has this shape and a supported type. The type is checked first: quantized tensors
+    /// can also have other shapes, and the error should name the cause.
     fn entry(&self, name: &str, shape: &[usize]) -> Result<&Entry, ModelError> {
         let Some(entry) = self.tensors.get(name) else {
             let path = self.files.first().map_or_else(|| self.config_path.clone(), |(path, _)| path.clone());
@@ -120,7 +121,8 @@ impl Weights {
         Ok(entry)
     }
 
-    /// Encoders inside larger models, and those saved from a wrapper such as `DataParallel`, have names with a prefix.
+    /// The hint for a missing tensor. In larger models, and in models saved from a wrapper such as `DataParallel`,
+    /// names have another prefix.
     fn missing_hint(&self, name: &str) -> String {
         match self.tensors.keys().find(|found| found.ends_with(&format!(".{name}"))) {
             Some(found) => {
@@ -130,7 +132,7 @@ impl Weights {
         }
     }
 
-    /// Compares each size of the config with one tensor that shows it, so that nobody takes memory for a wrong one.
+    /// Compares each size of the config with the shape of a tensor, before any memory is allocated for a wrong size.
     fn check_sizes(&self, config: &EncoderConfig) -> Result<(), ModelError> {
         let (hidden, layers) = (config.hidden_size, config.num_hidden_layers);
         let last = format!("encoder.layer.{}.intermediate.dense.weight", layers.saturating_sub(1));
@@ -142,6 +144,7 @@ impl Weights {
         ] {
             self.entry(name, &[rows, hidden])?;
         }
+        // A missing last layer fails above; surplus layers would be ignored silently.
         self.check_layers(layers)
     }
 
@@ -155,7 +158,7 @@ impl Weights {
         Err(self.wrong(entry, format!("belongs to layer {layers}"), expected, ONE_MODEL))
     }
 
-    /// blake3 over the bytes of config.json and of each weights file, in order; 64 hex digits.
+    /// blake3 hash of config.json and of each weights file, in this order; 64 hex digits.
     ///
     /// # Errors
     /// If config.json cannot be read.
@@ -188,6 +191,7 @@ impl Weights {
             };
             not_safetensors(&path, &map, found)
         })?;
+        // Ranges are kept instead of views, because views would borrow the map that `files` is about to own.
         let mut tensors = Vec::new();
         for (on_disk, view) in parsed.tensors() {
             let start = view.data().as_ptr() as usize - map.as_ptr() as usize;
@@ -218,7 +222,7 @@ fn convert<const N: usize>(bytes: &[u8], out: &mut [f32], value: impl Fn([u8; N]
     out.iter_mut().zip(values).for_each(|(out, bytes)| *out = value(*bytes));
 }
 
-/// Without the family prefix, and with today's names of layer norms (original BERT files say gamma and beta).
+/// Removes the family prefix and renames `gamma` and `beta`, the layer-norm names of the original BERT files.
 fn canonical(on_disk: &str, prefix: &str) -> String {
     let name = on_disk.strip_prefix(prefix).unwrap_or(on_disk);
     match name.strip_suffix("LayerNorm.gamma") {
@@ -230,6 +234,7 @@ fn canonical(on_disk: &str, prefix: &str) -> String {
     }
 }
 
+/// The files to read. A single file wins over an index, as in transformers.
 fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, ModelError> {
     let (single, index, bin) = (folder.join(SINGLE), folder.join(INDEX), folder.join(BIN));
     if single.exists() {
@@ -242,7 +247,7 @@ fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, ModelError> {
     Err(ModelError::Missing { path: single, hint })
 }
 
-/// How to make safetensors of a file that PyTorch wrote.
+/// The command that converts a file of PyTorch to safetensors.
 fn conversion(bin: &Path) -> String {
     format!(
         "convert it once: python -c \"import sys, torch; from safetensors.torch import save_file; \
@@ -253,8 +258,8 @@ fn conversion(bin: &Path) -> String {
     )
 }
 
-/// The error for a file that is not a whole safetensors file. PyTorch's own formats, zip and pickle, are bad data only by
-/// the file's name.
+/// The error for a file that is not a complete safetensors file. For a zip or pickle file of PyTorch, the hint says how
+/// to rename and convert it.
 fn not_safetensors(path: &Path, bytes: &[u8], found: String) -> ModelError {
     let expected = "a whole safetensors file";
     match Foreign::of(bytes) {
@@ -277,12 +282,14 @@ fn shards(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, ModelError> {
     let corrupt = |found: String, expected: &str| ModelError::corrupt(index, &bytes, found, expected);
     let parsed: Index =
         serde_json::from_slice(&bytes).map_err(|e| corrupt(e.to_string(), "an index with `weight_map`"))?;
+    // Sorted, so that the digest does not depend on the order of the index.
     let names: BTreeSet<String> = parsed.weight_map.into_values().collect();
     if names.is_empty() {
         return Err(corrupt("no shard".into(), "at least one"));
     }
     let mut files = Vec::new();
     for name in names {
+        // An index is data from elsewhere: a shard such as `../x` must not lead out of the folder.
         if !Path::new(&name).components().all(|part| matches!(part, Component::Normal(_))) {
             return Err(corrupt(format!("shard `{name}`"), "a file inside the folder"));
         }

@@ -1,4 +1,4 @@
-//! Hugging Face folders as they come, good and bad. Every fixture is written by the test that reads it.
+//! Good and bad Hugging Face folders. Each test writes its own fixtures.
 
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 const HIDDEN: usize = 4;
 
-/// The config of a BERT of one layer, with these keys changed.
+/// The config of a BERT with one layer, with these keys changed.
 fn config_json(changes: &Value) -> Value {
     let mut json = json!({
         "model_type": "bert", "vocab_size": 10, "hidden_size": HIDDEN, "num_hidden_layers": 1,
@@ -20,7 +20,7 @@ fn config_json(changes: &Value) -> Value {
     json
 }
 
-/// A tensor on its way to a file.
+/// A tensor to write to a file.
 #[derive(Clone)]
 struct Tensor {
     name: String,
@@ -36,7 +36,8 @@ impl Tensor {
     }
 }
 
-/// Every tensor of the tiny BERT with a pooler, canonical names, each value a different small multiple of 1/8.
+/// All tensors of the tiny BERT with a pooler under canonical names. The values are different small multiples of 1/8,
+/// which F16 and BF16 can hold exactly.
 fn tensors() -> Vec<Tensor> {
     let folder = tempfile::tempdir().expect("folder");
     let config = read_config(&folder, &config_json(&json!({}))).expect("config");
@@ -79,13 +80,13 @@ fn open_tensors(tensors: &[Tensor]) -> Result<Weights, ModelError> {
     open(&folder(&[("model.safetensors", &serialize(tensors))]))
 }
 
-/// The message and the hint, with FOLDER in the folder's place.
+/// The message and the hint, with the path replaced by FOLDER.
 fn told(error: &ModelError, folder: &Path) -> String {
     let text = format!("{error}\nhint: {}", error.hint().unwrap_or_default());
     text.replace(&folder.display().to_string(), "FOLDER")
 }
 
-/// Reads every tensor of `want` and compares.
+/// Compares every tensor of `want` with the one read.
 fn assert_holds(weights: &Weights, want: &[Tensor], what: &str) {
     for tensor in want {
         let values: Vec<f32> = tensor.bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
@@ -96,7 +97,7 @@ fn assert_holds(weights: &Weights, want: &[Tensor], what: &str) {
 }
 
 #[test]
-fn half_precision_is_read_as_the_values_it_stands_for() {
+fn half_precision_is_read_with_its_exact_values() {
     let word = tensors().into_iter().next().expect("the word table");
     let bits: [(Dtype, [(u16, f32); 5]); 2] = [
         (
@@ -120,7 +121,7 @@ fn half_precision_is_read_as_the_values_it_stands_for() {
 }
 
 #[test]
-fn other_types_and_values_that_are_not_finite_have_hints_of_their_own() {
+fn other_types_and_values_that_are_not_finite_have_their_own_hints() {
     let word = tensors()[0].clone();
     let refused = |changed: Tensor| {
         let mut all = tensors();
@@ -230,7 +231,7 @@ fn weights_without_a_pooler_open_and_say_so() {
     assert!(error.to_string().ends_with("tensor `pooler.dense.weight` is missing, expected shape [4, 4]"), "{error}");
 }
 
-/// Two shards and the index that names them; the last argument changes the index.
+/// Two shards and their index, after `change` has edited the index.
 fn sharded(change: impl Fn(&mut Value)) -> (TempDir, Vec<Tensor>) {
     let all = tensors();
     let (first, second) = all.split_at(all.len() / 2);
@@ -256,7 +257,7 @@ fn shards_are_found_through_the_index() {
 }
 
 #[test]
-fn a_bad_index_or_a_missing_shard_is_told() {
+fn a_bad_index_or_a_missing_shard_is_an_error() {
     let (folder, _) = sharded(|_| {});
     fs::remove_file(folder.path().join("model-00002-of-00002.safetensors")).expect("removes");
     insta::assert_snapshot!(told(&open(&folder).expect_err("refused"), folder.path()), @r"
@@ -290,7 +291,7 @@ fn pickled_weights_alone_are_refused_with_the_conversion() {
     ");
 }
 
-/// The tiny BERT's file, and where its data start.
+/// The file of the tiny BERT, and the offset of its data.
 fn whole_file() -> (Vec<u8>, usize) {
     let whole = serialize(&tensors());
     let header = u64::from_le_bytes(*whole.first_chunk().expect("8 bytes")) as usize;
@@ -327,7 +328,7 @@ fn a_damaged_header_is_an_error_or_harmless() {
             let Ok(weights) = open(&folder) else { continue };
             for tensor in &all {
                 let mut out = vec![0.0; tensor.shape.iter().product()];
-                let _ = weights.read(&tensor.name, &tensor.shape, &mut out); // an answer, not a panic
+                let _ = weights.read(&tensor.name, &tensor.shape, &mut out); // any result will do, as long as it does not panic
             }
         }
     }
@@ -371,7 +372,7 @@ fn impossible_headers_are_corrupt() {
 }
 
 #[test]
-fn a_config_of_another_model_is_told_before_memory_is_taken() {
+fn a_config_of_another_model_is_refused_before_memory_is_allocated() {
     let table = [
         (
             json!({"vocab_size": 11}),
@@ -448,7 +449,7 @@ fn impossible_configs_name_the_key() {
 }
 
 #[test]
-fn a_family_that_is_not_read_is_named_with_those_that_are() {
+fn an_unsupported_family_is_named_with_the_supported_ones() {
     let table = [
         (json!("distilbert"), "DistilBERT encoders are not read yet; BERT and RoBERTa encoders are"),
         (json!("xlm-roberta"), "XLM-RoBERTa encoders are not read yet; BERT and RoBERTa encoders are"),
@@ -469,7 +470,7 @@ fn a_family_that_is_not_read_is_named_with_those_that_are() {
 }
 
 #[test]
-fn a_name_without_a_folder_is_told_that_nothing_is_downloaded() {
+fn the_error_for_a_missing_folder_says_that_nothing_is_downloaded() {
     let here = std::env::current_dir().expect("folder");
     let hint = |name: &str| EncoderConfig::read(Path::new(name)).expect_err(name).hint().unwrap_or_default();
     let error = EncoderConfig::read(Path::new("roberta-base")).expect_err("no such folder");

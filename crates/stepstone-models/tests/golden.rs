@@ -1,5 +1,5 @@
-//! Logits, loss and gradients of BERT and RoBERTa with every head, against transformers in float64.
-//! The fixtures come from tools/golden/make_encoders.py and make_choices.py; their headers name versions.
+//! Logits, loss and gradients of BERT and RoBERTa with every head, compared with transformers in float64.
+//! The fixtures come from tools/golden/make_encoders.py and make_choices.py; their headers name the versions.
 
 use safetensors::SafeTensors;
 use stepstone_engine::{Arena, Batch, CpuDevice, Device, ReferenceDevice, Scalars, Sequence, Threads};
@@ -26,7 +26,7 @@ impl Golden {
     fn open(family: &str, answers: Answers) -> Self {
         let folder = stepstone_fixtures::encoder(family);
         let mut config = EncoderConfig::read(&folder).expect("config");
-        config.hidden_dropout_prob = 0.0; // the golden numbers were made without dropout
+        config.hidden_dropout_prob = 0.0; // the golden numbers were computed without dropout
         config.attention_probs_dropout_prob = 0.0;
         let weights = Weights::open(&folder, &config).expect("weights");
         let (inputs, golden) = match answers {
@@ -55,7 +55,7 @@ impl Golden {
         Batch::pack(&sequences, &self.inputs.labels, self.config.position_offset(), 0).expect("packs")
     }
 
-    /// Most heads have weights of their own in the golden file; all else lies in the folder.
+    /// Loads the weights: those of most heads are in the golden file, all others in the folder.
     fn load(&self, model: &Classifier, head: HeadKind, device: &mut dyn Device) {
         for part in model.layout.parts() {
             let own = self.tensor(&format!("{}.head.{}", key(head), part.name));
@@ -76,7 +76,7 @@ fn key(head: HeadKind) -> &'static str {
     }
 }
 
-/// |error| <= tolerance * max(largest entry of the tensor, 1e-3 * largest gradient entry of the model).
+/// Asserts `|error| <= tolerance * max(largest entry of the tensor, floor)`.
 fn assert_near(got: &[f64], want: &[f64], tolerance: f64, floor: f64, what: &str) {
     assert_eq!(got.len(), want.len(), "{what}");
     let scale = want.iter().fold(floor, |a, b| a.max(b.abs()));
@@ -85,7 +85,7 @@ fn assert_near(got: &[f64], want: &[f64], tolerance: f64, floor: f64, what: &str
     }
 }
 
-/// Runs one model on `device`; `gradients` reads the gradient arena at the device's own width.
+/// Runs one model on `device`; `gradients` reads the gradient arena in the precision of the device.
 fn check<D: Device>(case: Case, mut device: D, gradients: fn(&D, usize) -> Vec<f64>, tolerance: f64) {
     let (family, head, answers) = case;
     let (golden, key) = (Golden::open(family, answers), key(head));
@@ -118,8 +118,9 @@ fn check<D: Device>(case: Case, mut device: D, gradients: fn(&D, usize) -> Vec<f
     };
     let largest = model.layout.parts().flat_map(|p| gradient(&p.name)).fold(0.0f64, |a, b| a.max(b.abs()));
     for part in model.layout.parts() {
-        // A vector acts on all choices of a question alike, and softmax sees differences only: its gradient is a sum of
-        // terms that cancel, some to nothing. PyTorch's own f32 is off by 8.6e-6 of such a tensor's largest entry.
+        // A vector shifts all choices of a question in the same way, and softmax depends only on differences. So its
+        // gradient is a sum of terms that cancel, some of them completely. The f32 gradient of PyTorch itself is off by
+        // 8.6e-6 of the largest entry of such a tensor.
         let share = match answers {
             Answers::Choices(_) if part.shape.len() == 1 => 0.1,
             Answers::Classes(_) | Answers::Choices(_) => 1e-3,
@@ -163,7 +164,7 @@ fn the_cpu_device_equals_transformers_to_f32_precision() {
     }
 }
 
-/// With dropout on, the masks are the same on both devices, so the gradients are, too.
+/// With dropout, both devices draw the same masks, so their gradients agree as well.
 #[test]
 fn the_two_devices_agree_under_dropout_and_packing_order_moves_no_logit() {
     let mut golden = Golden::open("bert", CLASSES);

@@ -12,7 +12,7 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// Detects the format by magic bytes (RFC 1952, section 2.3.1; RFC 8878, sections 3.1.1 and 3.1.2). Files written by
+    /// Detects the format by magic bytes (RFC 1952, section 2.3.1; RFC 8878, sections 3.1.1 and 3.1.2). Files from
     /// `pzstd` begin with a skippable frame.
     pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
         match bytes {

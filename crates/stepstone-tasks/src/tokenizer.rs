@@ -121,8 +121,8 @@ impl Tokenizer {
         self.inputs(text).into_iter().map(feature).collect()
     }
 
-    /// Character range of each token of [`Tokenizer::encode`] in its own text, `[tokens]` per sequence; 0..0 for special
-    /// tokens. These ranges map text spans to token spans.
+    /// Character range of each token of [`Tokenizer::encode`] in its own text, `[tokens]` per sequence; 0..0 for
+    /// special tokens. These ranges map text spans to token spans.
     ///
     /// # Errors
     /// As [`Tokenizer::encode`].

@@ -51,7 +51,7 @@ pub(super) fn build(folder: &Path, family: TokenizerFamily) -> Result<Built, Tok
         Class::Whole => source.whole()?,
     };
     tokenizer.set_encode_special_tokens(files.settings.flag("split_special_tokens", false)?);
-    // Heads read the first token as the state of the sequence, so a tokenizer without special tokens is refused.
+    // Heads read the state of the first token, which must be a special one.
     let special = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(true));
     if special == 0 {
         let (found, expected) = ("no post_processor".into(), "one that adds the special tokens".into());
@@ -204,8 +204,8 @@ impl Source<'_> {
         })
     }
 
-    /// A special token and its id. If neither the vocabulary nor a file gives the token an id, the folder misses a file:
-    /// the token would get a new embedding row that the encoder was never trained with.
+    /// A special token and its id. If neither the vocabulary nor a file gives the token an id, a file is missing; the
+    /// token would get a new embedding row that the encoder was never trained with.
     fn with_id(&self, tokenizer: &Tokenizer, name: &str) -> Result<(String, u32), TokenizerError> {
         let token = self.needed(name)?;
         let known = tokenizer.get_model().token_to_id(token).is_some() || self.tokens.has_number(token);

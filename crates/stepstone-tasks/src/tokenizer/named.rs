@@ -66,7 +66,7 @@ impl Written {
             .single_word(self.single_word)
             .lstrip(self.lstrip)
             .rstrip(self.rstrip)
-            // Special tokens match the raw text by default: lower-casing would hide `[SEP]`.
+            // Special tokens match the raw text by default, so that lower-casing does not hide `[SEP]`.
             .normalized(self.normalized.unwrap_or(!special))
     }
 }
@@ -82,7 +82,7 @@ impl NamedTokens {
         if files.settings.keys.contains_key("added_tokens_decoder") {
             tokens.add_decoder(&files.settings)?;
         } else {
-            // A newer tokenizer_config.json lists all added tokens; only without its list do the three older files count.
+            // A newer tokenizer_config.json lists all added tokens; the three older files count only without that list.
             tokens.add_map(&files.special)?;
             tokens.add_encoder(files)?;
             tokens.add_whole(&files.whole)?;
@@ -219,8 +219,8 @@ impl NamedTokens {
         if other { Ok(()) } else { self.add_extra(file, EXTRA[1], typed) }
     }
 
-    /// Adds added_tokens.json, which holds ids by token. A token is special, and so not normalized, if another file names
-    /// it. transformers checks this before it reads the objects of tokenizer_config.json and the older list of
+    /// Adds added_tokens.json, which holds ids by token. A token is special, and so not normalized, if another file
+    /// names it. transformers checks this before it reads the objects of tokenizer_config.json and the older list of
     /// special_tokens_map.json, so those do not count here.
     fn add_encoder(&mut self, files: &TokenFiles) -> Result<(), TokenizerError> {
         let content = |value: &Value| value.as_str().or_else(|| value.get("content")?.as_str()).map(str::to_owned);
@@ -254,7 +254,7 @@ impl NamedTokens {
         Ok(())
     }
 
-    /// Gives each standard special token the strip and match flags of its entry with an id, if there is one.
+    /// Replaces each standard special token by its entry with an id, if there is one: the flags written there win.
     fn take_flags(&mut self) {
         let flags: HashMap<&str, &AddedToken> =
             self.numbered.values().map(|token| (token.content.as_str(), token)).collect();

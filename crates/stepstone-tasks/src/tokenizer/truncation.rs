@@ -3,8 +3,8 @@
 /// Number of tokens to keep of each of two texts so that both fit into `room`. The longer text is truncated until both
 /// have the same length, then both are. If `room` is odd, the longer text keeps one more; of equal texts, the second.
 ///
-/// Source: `truncate_encodings` of tokenizers 0.23, applied to whole texts. The crate itself stops tokenizing a text after
-/// `max_length` tokens, and can then mistake the shorter of two long texts for the longer one.
+/// Source: `truncate_encodings` of tokenizers 0.23, applied to whole texts. The crate itself stops tokenizing a text
+/// after `max_length` tokens, and can then mistake the shorter of two long texts for the longer one.
 pub(super) fn longest_first(lengths: [usize; 2], room: usize) -> [usize; 2] {
     let [first, second] = lengths;
     if first + second <= room {

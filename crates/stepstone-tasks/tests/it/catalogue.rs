@@ -1,4 +1,4 @@
-//! Every row of the catalogue against made-up data in its official layout, by itself.
+//! Tests every row of the catalogue on made-up data in its official layout.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -9,7 +9,7 @@ fn data_of(task: &'static Task) -> TaskData {
 }
 
 #[test]
-fn names_are_unique_and_every_row_is_whole() {
+fn names_are_unique_and_every_row_is_complete() {
     let mut names = BTreeSet::new();
     for task in tasks() {
         assert!(names.insert(task.name), "{} stands twice", task.name);
@@ -42,7 +42,7 @@ fn the_head_fits_the_gold_and_the_metric_fits_the_head() {
 }
 
 #[test]
-fn each_split_has_its_examples_of_several_classes_with_ids_of_their_own() {
+fn each_split_has_all_its_examples_several_classes_and_unique_ids() {
     for task in tasks() {
         let data = data_of(task);
         assert_eq!((data.train.len(), data.dev.len()), (8, 4), "{}", task.name);
@@ -55,7 +55,7 @@ fn each_split_has_its_examples_of_several_classes_with_ids_of_their_own() {
     }
 }
 
-/// What a model is shown of each task, and what it should say.
+/// The texts that a model sees of each task, and the gold label.
 #[test]
 fn the_first_example_of_every_task() {
     let mut shown = String::new();

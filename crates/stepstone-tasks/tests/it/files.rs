@@ -1,4 +1,4 @@
-//! Reading official layouts, accepting what is harmless, and refusing bad rows by file and line.
+//! Official layouts are read, harmless deviations are accepted, and bad rows are refused with file and line.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -50,11 +50,11 @@ fn compressed_rows() -> String {
 }
 
 #[test]
-fn gzip_and_zstd_are_seen_by_their_magic_bytes() {
+fn gzip_and_zstd_are_detected_by_their_magic_bytes() {
     let (_data, plain) = sst2(compressed_rows().as_bytes());
     let plain = plain.expect("plain");
     for name in ["one_member.gz", "two_members.gz", "one_frame.zst", "two_frames.zst", "skippable_frame.zst"] {
-        let (_data, result) = sst2(&stepstone_fixtures::compressed(name)); // as train.tsv: the name tells nothing
+        let (_data, result) = sst2(&stepstone_fixtures::compressed(name)); // as train.tsv: the name gives no hint
         let read = result.expect(name);
         assert_eq!((read.train, read.digest), (plain.train.clone(), plain.digest.clone()), "{name}");
     }
@@ -80,7 +80,7 @@ fn a_compressed_file_that_is_cut_off_or_damaged_never_gives_other_rows() {
             let mut damaged = whole.clone();
             damaged[place] ^= 0x10;
             match read(&damaged) {
-                Ok(rows) => assert_eq!(rows, plain, "{name} damaged at {place}"), // for example the time stamp
+                Ok(rows) => assert_eq!(rows, plain, "{name} damaged at {place}"), // for example in the time stamp
                 Err(error) => assert!(matches!(error, DataError::Packed { .. }), "{name} damaged at {place}: {error}"),
             }
         }
@@ -88,7 +88,7 @@ fn a_compressed_file_that_is_cut_off_or_damaged_never_gives_other_rows() {
 }
 
 #[test]
-fn a_file_that_is_no_text_is_named_for_what_it_is() {
+fn a_file_that_is_not_text_is_named_by_its_kind() {
     let utf16 = |to_bytes: fn(u16) -> [u8; 2]| GOOD.encode_utf16().flat_map(to_bytes).collect::<Vec<u8>>();
     let table: [(Vec<u8>, Foreign); 10] = [
         ([vec![0xff, 0xfe], utf16(u16::to_le_bytes)].concat(), Foreign::Utf16),
@@ -180,7 +180,7 @@ fn a_prediction_file_is_laid_out_as_any_file_of_the_task_and_may_lack_labels() {
         ("cola", "rows.txt", "xx00\t1\t\tThe cat slept.\n"),
         ("rte", "test.tsv", pair),
         ("rte", "rows.jsonl", r#"{"premise": "It rains.", "hypothesis": "It is wet.", "idx": 7}"#),
-        // The name says one layout, the first line shows the other.
+        // The extension suggests one layout, the first line shows the other.
         ("rte", "rows.tsv", r#"{"premise": "It rains.", "hypothesis": "It is wet."}"#),
         ("rte", "rows.jsonl", pair),
     ];
@@ -214,7 +214,7 @@ fn a_label_of_a_prediction_file_may_be_hidden_empty_or_absent_in_every_layout() 
         ("rte", "number.jsonl", format!("{0}\n{0}\n", r#"{"premise": "A", "hypothesis": "B", "label": -1}"#)),
         ("rte", "text.jsonl", format!("{0}\n{0}\n", r#"{"premise": "A", "hypothesis": "B", "label": "-"}"#)),
         ("copa", "rows.jsonl", format!("{}\n{}\n", copa(""), copa(r#", "label": -1"#))),
-        // No file of labels lies beside it.
+        // There is no companion file with labels.
         ("socialiqa", "rows.jsonl", format!("{siqa}\n{siqa}\n")),
         (
             "aj-eos",
@@ -258,7 +258,7 @@ fn two_tables_of_one_task_in_the_folder_s_settings_are_refused_however_they_are_
     assert_eq!(message(data.path(), &error), "stepstone.toml:3:7: a second table of task `sst2`, expected one");
 }
 
-/// The folder of real data, or a visible skip; STEPSTONE_REQUIRE_SHARED=1 makes a skip a failure.
+/// The folder of real data. Without it the test prints that it is skipped; with STEPSTONE_REQUIRE_SHARED set, it fails.
 fn shared() -> Option<PathBuf> {
     let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
     let folder = std::env::var_os("STEPSTONE_SHARED").map_or(default, PathBuf::from);
@@ -271,9 +271,10 @@ fn shared() -> Option<PathBuf> {
 }
 
 #[test]
-fn the_official_files_read_whole() {
+fn the_official_files_are_read_completely() {
     let Some(shared) = shared() else { return };
-    // The counts of its README; those of aj-* are the splits of fold 1, where the official train, dev and test make the whole.
+    // Counts from the README of the data. Those of aj-* are the splits of fold 1; the official train, dev and test
+    // splits add up to all rows.
     let table = [
         ("aj-coord", 364, 46),
         ("aj-def", 404, 52),
@@ -302,7 +303,7 @@ fn the_official_files_read_whole() {
     assert_eq!(table.len(), stepstone_tasks::tasks().count(), "every task of the catalogue");
 }
 
-/// Ids by transformers 5.23: `AutoTokenizer(...)("Hello world", "It's fine.")`.
+/// Expected ids from transformers 5.23: `AutoTokenizer(...)("Hello world", "It's fine.")`.
 #[test]
 fn pairs_follow_the_family_template_with_and_without_tokenizer_json() {
     let Some(shared) = shared() else { return };

@@ -1,9 +1,9 @@
-//! Choice questions, files that belong together, mapped files: what is refused, and how; what is accepted and said.
+//! Multiple choice, companion files and replaced files: what is refused with which message, and what is accepted.
 
 use std::fs;
 use stepstone_tasks::{DataError, Files, TaskData, Text, find, load};
 
-/// A copy of the made-up data of one task, in which one file holds other bytes (or is gone).
+/// A copy of the made-up data of one task, in which files can be changed or removed.
 struct Place {
     data: tempfile::TempDir,
 }
@@ -163,7 +163,7 @@ fn every_bad_row_of_every_form_is_named_with_file_line_and_what_was_expected() {
 }
 
 #[test]
-fn files_that_belong_together_must_be_there_and_of_one_length() {
+fn companion_files_must_exist_and_match_the_rows_in_number() {
     let short = Place::of("socialiqa").with("socialiqa/train-labels.lst", b"1\n2\n");
     assert_eq!(
         short.refusal("socialiqa").replace(&short.data.path().display().to_string(), "DATA"),
@@ -173,7 +173,7 @@ fn files_that_belong_together_must_be_there_and_of_one_length() {
     assert!(none.starts_with("socialiqa/train.jsonl:1: no label, expected one of `A`, `B`, `C`"), "{none}");
     let metadata = Place::of("aj").without("aj/acceptability-eos_metadata.json").refusal("aj-eos");
     assert_eq!(metadata, "aj has no file `acceptability-eos_metadata.json`");
-    // In the layout of version 1.4 each row has its own answer, which holds against a file beside it.
+    // In the layout of version 1.4 each row has its own answer, so the companion file is not needed.
     let rows = format!("{}\n", SIQA.replace('}', ", \"correct\": \"C\"}")).repeat(2);
     let own =
         Place::of("socialiqa").with("socialiqa/train.jsonl", rows.as_bytes()).without("socialiqa/train-labels.lst");
@@ -196,7 +196,7 @@ fn a_byte_order_mark_crlf_a_lone_quote_and_an_empty_last_line_are_accepted_in_ev
 }
 
 #[test]
-fn what_is_read_in_another_way_or_says_little_is_said_once() {
+fn reinterpreted_rows_and_dev_splits_of_one_class_are_noted() {
     let note = |place: Place, task: &str| {
         let data = place.load(task, &Files::default()).expect(task);
         let notes: Vec<String> =
@@ -217,7 +217,7 @@ fn what_is_read_in_another_way_or_says_little_is_said_once() {
     assert!(matches!(&data.train[0].text, Text::Choices(pairs) if pairs[3] == ("C".into(), "d".into())));
     let (notes, mut data) = note(Place::of("copa"), "copa");
     assert_eq!((notes, data.one_class_note()), (vec![], None));
-    data.limit(None, Some(1)); // of a subset, too
+    data.limit(None, Some(1)); // the note also looks at a subset
     let said = data.one_class_note().expect("one example has one class");
     assert!(said.starts_with("all 1 dev examples have the label `"), "{said}");
 }

@@ -1,4 +1,5 @@
-//! Task files and tokenizer folders from the outside. One program, for each costs a link of every dependency.
+//! Tests of task files and tokenizer folders through the public API. They are one program, because every test program
+//! links every dependency again.
 
 mod catalogue;
 mod files;

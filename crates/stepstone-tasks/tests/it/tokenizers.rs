@@ -1,4 +1,4 @@
-//! Token ids, type ids and offsets against Python's tokenizers and transformers.
+//! Token ids, type ids and offsets compared with Python's tokenizers and transformers.
 //! The fixtures come from tools/golden/make_tokenizers.py; `made` in golden.json names versions and date.
 
 use serde::Deserialize;
@@ -35,7 +35,7 @@ fn fixtures() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
-/// The folder as a user has it.
+/// Lays out a tokenizer folder as a user would have it.
 fn laid_out(files: &BTreeMap<String, String>, config: Option<&serde_json::Value>) -> tempfile::TempDir {
     let place = tempfile::tempdir().expect("temporary folder");
     for (name, source) in files {
@@ -63,7 +63,7 @@ fn family(name: &str) -> TokenizerFamily {
     }
 }
 
-/// Of an input that is one sequence.
+/// The only element, for inputs of one sequence.
 fn one<T>(sequences: Vec<T>) -> T {
     let [sequence] = <[T; 1]>::try_from(sequences).unwrap_or_else(|more| panic!("{} sequences", more.len()));
     sequence
@@ -96,7 +96,7 @@ struct Table {
     folders: Vec<Row>,
 }
 
-/// A folder, and what transformers makes of it: ids of each text, or a refusal.
+/// A folder, and what transformers does with it: the ids of each text, or an error.
 #[derive(Deserialize)]
 struct Row {
     family: String,
@@ -104,10 +104,10 @@ struct Row {
     said: serde_json::Map<String, serde_json::Value>,
     refused: Option<String>,
     tokens: Option<usize>,
-    /// `[texts]`; None where a text needs an unknown token that the vocabulary lacks.
+    /// `[texts]`; None if a text needs the unknown token and the vocabulary lacks it.
     #[serde(default)]
     ids: Vec<Option<Vec<u32>>>,
-    /// `[texts]` tokens of the second text by the token types.
+    /// `[texts]`, the number of tokens with type id 1.
     #[serde(default)]
     second: Vec<u32>,
 }
@@ -263,7 +263,7 @@ fn special_tokens_may_have_other_names() {
         r#"{"cls_token": "<start>", "sep_token": {"__type": "AddedToken", "content": "<end>", "lstrip": false}}"#;
     fs::write(place.path().join("tokenizer_config.json"), config).expect("config");
     assert_eq!(ids(load().expect("loads")), want);
-    // The object that is a token says so; transformers refuses any other.
+    // An object must say that it is a token; transformers refuses any other.
     fs::write(place.path().join("tokenizer_config.json"), config.replace("\"__type\": \"AddedToken\", ", ""))
         .expect("config");
     let error = load().expect_err("an object of unknown type").to_string();
@@ -279,7 +279,7 @@ fn refused(result: Result<Tokenizer, TokenizerError>, want: &str) {
 }
 
 #[test]
-fn what_is_no_tokenizer_is_refused_with_its_file() {
+fn a_bad_tokenizer_file_is_refused_by_name() {
     let uncased = BTreeMap::from([("vocab.txt".to_owned(), "uncased.vocab.txt".to_owned())]);
     let load = |place: &Path| Tokenizer::load(place, TokenizerFamily::Bert, 64);
     let table = [
