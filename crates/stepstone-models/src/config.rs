@@ -169,7 +169,7 @@ impl EncoderConfig {
         if !config.hidden_size.is_multiple_of(config.num_attention_heads) {
             return Err(keys.wrong("num_attention_heads", &format!("a divisor of hidden_size {}", config.hidden_size)));
         }
-        // A divisor alone would allow as many heads as hidden units; published encoders of these families have fewer.
+        // Dropout sites reserve 64 numbers for the heads of a layer; with more, two layers would share masks.
         if config.num_attention_heads > 64 {
             return Err(keys.wrong("num_attention_heads", "at most 64"));
         }

@@ -36,8 +36,8 @@ impl Tensor {
     }
 }
 
-/// All tensors of the tiny BERT with a pooler under canonical names. The values are different small multiples of 1/8,
-/// which F16 and BF16 can hold exactly.
+/// All tensors of the tiny BERT with a pooler under canonical names. The values are small multiples of 1/8, which F16
+/// and BF16 can hold exactly.
 fn tensors() -> Vec<Tensor> {
     let folder = tempfile::tempdir().expect("folder");
     let config = read_config(&folder, &config_json(&json!({}))).expect("config");
@@ -328,7 +328,7 @@ fn a_damaged_header_is_an_error_or_harmless() {
             let Ok(weights) = open(&folder) else { continue };
             for tensor in &all {
                 let mut out = vec![0.0; tensor.shape.iter().product()];
-                let _ = weights.read(&tensor.name, &tensor.shape, &mut out); // any result will do, as long as it does not panic
+                let _ = weights.read(&tensor.name, &tensor.shape, &mut out); // must not panic
             }
         }
     }

@@ -1,4 +1,4 @@
-//! One command, one file.
+//! The commands, one per file.
 
 pub(crate) mod analyze;
 pub(crate) mod bench;
@@ -20,23 +20,23 @@ pub(crate) mod worker;
 use std::io;
 use std::path::PathBuf;
 
-/// Where runs lie unless --out names another folder.
+/// Folder of runs unless --out names another.
 const STORE: &str = "runs";
 
-/// As many threads as the machine has cores.
+/// Number of threads: one per core.
 fn all_cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// This program's file, to start it again.
+/// Path of this program, to start it again.
 fn this_program() -> io::Result<PathBuf> {
     std::env::current_exe()
 }
 
-/// The command that workers start; unlike every name that a user may misspell.
+/// The command that workers start. No misspelling of another command comes near this name.
 pub(crate) const TRAIN_JOB: &str = "internal-job";
 
-/// What trains one run of a study.
+/// The command that trains one run of a study.
 fn train_job_command() -> io::Result<Vec<PathBuf>> {
     Ok(vec![this_program()?, TRAIN_JOB.into()])
 }

@@ -1,4 +1,4 @@
-//! The world of `stepstone demo`: a small random encoder and three tasks over a vocabulary of their own.
+//! Encoder and data of `stepstone demo`: a small random encoder and three made-up tasks with their own vocabulary.
 
 use std::fs;
 use std::io;
@@ -6,7 +6,7 @@ use std::path::Path;
 use stepstone_engine::rng;
 use stepstone_models::{EncoderConfig, ModelError, write_random_encoder};
 
-/// Seed of everything that is made here.
+/// Seed of the encoder and the data.
 const SEED: u64 = 20;
 /// Training and dev examples of each task.
 const SPLITS: [(&str, usize); 2] = [("train.tsv", 320), ("dev.tsv", 120)];
@@ -99,7 +99,7 @@ const TASKS: [MadeTask; 3] = [
     ("cola", "", word_order),
 ];
 
-/// One of two moods decides.
+/// A row of the mood task: one word decides the label.
 fn mood(_: usize, draw: &mut Draw) -> String {
     let label = draw.below(2);
     let (noun, other) = (draw.word(&NOUNS), draw.word(&NOUNS));
@@ -107,7 +107,7 @@ fn mood(_: usize, draw: &mut Draw) -> String {
     format!("the {noun} is {adjective} and a {other}\t{label}\n")
 }
 
-/// The second sentence repeats the first one's verb, or has another.
+/// A row of the entailment task: the label says whether the second sentence repeats the verb of the first.
 fn entailment(row: usize, draw: &mut Draw) -> String {
     let (noun, other, verb) = (draw.word(&NOUNS), draw.word(&NOUNS), draw.word(&VERBS));
     let entails = draw.below(2) == 0;
@@ -116,7 +116,7 @@ fn entailment(row: usize, draw: &mut Draw) -> String {
     format!("{row}\tthe {noun} {verb} the {other}\tthe {noun} {second}\t{label}\n")
 }
 
-/// Article before noun, or after it; a tenth of the labels are wrong.
+/// A row of the word-order task: the article comes before or after the noun. Noise flips a tenth of the labels.
 fn word_order(_: usize, draw: &mut Draw) -> String {
     let label = draw.below(2);
     let (noun, verb, other) = (draw.word(&NOUNS), draw.word(&VERBS), draw.word(&NOUNS));
@@ -129,14 +129,14 @@ fn word_order(_: usize, draw: &mut Draw) -> String {
     format!("made\t{label}\t\t{text}\n")
 }
 
-/// Numbers in a fixed order.
+/// A fixed sequence of random numbers.
 struct Draw {
     stream: u32,
     next: u64,
 }
 
 impl Draw {
-    /// One of 0..n.
+    /// The next number in `0..n`.
     fn below(&mut self, n: usize) -> usize {
         self.next += 1;
         let draw = rng::uniform(SEED, (1 << 16) + self.stream, self.next);
@@ -148,7 +148,7 @@ impl Draw {
     }
 }
 
-/// Whether a demo may write into `folder`: it is absent or empty, or holds a demo.
+/// Whether a demo may write into `folder`, which must be absent, empty or an earlier demo.
 pub(crate) fn is_free(folder: &Path) -> io::Result<bool> {
     match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),

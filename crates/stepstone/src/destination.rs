@@ -1,22 +1,22 @@
-//! Folders that results go to. A command refuses a folder that holds something else: its files would lie among others,
-//! and the next command could not tell them apart.
+//! Checks of output folders. A command refuses a folder that holds something else: its own files would be mixed with
+//! others, and the next command could not tell them apart.
 
 use crate::exit::Failure;
 use std::fs;
 use std::path::Path;
 
-/// Whether an entry of the folder shows that a run was written there.
+/// Whether this entry shows that its folder holds a run.
 pub(crate) fn of_run(entry: &Path) -> bool {
     let is_lease = entry.file_name().is_some_and(|name| name.to_string_lossy().starts_with("lease."));
     is_lease || is_named(entry, &["run.json", "log.jsonl", "failure.json"])
 }
 
-/// Whether an entry of the folder shows that a study was written there.
+/// Whether this entry shows that its folder holds a study.
 pub(crate) fn of_study(entry: &Path) -> bool {
     is_named(entry, &["runs", "observations.csv", "plan.json", "study.json"])
 }
 
-/// Whether an entry of the folder shows that an analysis was written there; several have a folder each.
+/// Whether this entry shows that its folder holds an analysis, or several in subfolders.
 pub(crate) fn of_analysis(entry: &Path) -> bool {
     is_named(entry, &["analysis.json", "agreement.json"]) || entry.join("analysis.json").exists()
 }
@@ -25,12 +25,12 @@ fn is_named(entry: &Path, names: &[&str]) -> bool {
     entry.file_name().is_some_and(|found| names.iter().any(|name| found == *name))
 }
 
-/// Lets a folder pass that is absent or empty, or in which an entry is `ours`. `what` is what cannot be done otherwise.
+/// Accepts a folder that is absent or empty, or has an entry that is `ours`. `what` names the failed action in an error.
 pub(crate) fn check(what: &str, folder: &Path, ours: fn(&Path) -> bool) -> Result<(), Failure> {
-    // A folder that cannot be listed cannot be written either, which says so with its own error.
+    // If the folder cannot be listed, the first write reports it with a better error.
     let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
     let entries: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
-    // The first by name, so that the same folder always gets the same message.
+    // The first entry by name, so that the same folder always gives the same message.
     match entries.iter().min() {
         Some(first) if !entries.iter().any(|entry| ours(entry)) => {
             Err(Failure::occupied(what.to_owned(), folder, Path::new(first.file_name().unwrap_or_default())))

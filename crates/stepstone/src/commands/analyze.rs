@@ -111,7 +111,7 @@ fn options(args: &Args, observations: &ObservationsFile) -> Result<Options, Fail
     })
 }
 
-/// Compares the file's only study with that of another file.
+/// Compares the only study of this file with the one of another file.
 fn compare(args: &Args, analyses: &[Analysis], file: &Path, options: &Options) -> Result<Agreement, Failure> {
     let one = |path: &Path, analyses: &[Analysis]| match analyses {
         [only] => Ok(only.clone()),
@@ -125,14 +125,14 @@ fn compare(args: &Args, analyses: &[Analysis], file: &Path, options: &Options) -
     Ok(agreement(&one(&args.file, analyses)?, &one(file, &other)?))
 }
 
-/// The analyses of an observations.csv, or the one of an analysis.json.
+/// Analyses an observations.csv, or reads the analysis in an analysis.json.
 fn other_analyses(file: &Path, options: &Options) -> Result<Vec<Analysis>, Failure> {
     let what = || format!("cannot compare with {}", file.display());
     let bytes = fs::read(file).map_err(|source| {
         let problem = Box::new(Problem::Open { source });
         Failure::observations(what(), &InputError { path: file.to_owned(), line: None, problem })
     })?;
-    // No header of a CSV file begins with a brace, so the file need not be named .json.
+    // The header of a CSV file never begins with a brace, so the format does not depend on the file's name.
     if bytes.first() == Some(&b'{') {
         let analysis = serde_json::from_slice(&bytes).map_err(|error| Failure::data(what(), error.to_string()))?;
         return Ok(vec![analysis]);
@@ -148,7 +148,7 @@ fn json(analyses: &[Analysis]) -> String {
     }
 }
 
-/// As JSON. This cannot fail: fields are numbers, texts or lists of them, and keys are texts.
+/// Formats a value as JSON. This cannot fail, because fields are numbers, strings or lists, and keys are strings.
 fn pretty(value: &impl serde::Serialize) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }
@@ -175,7 +175,7 @@ fn summary(
     text
 }
 
-/// One analysis stands in the folder itself, several in a folder each.
+/// Writes one analysis into the folder itself, several into one subfolder each.
 fn write_all(dir: &Path, analyses: &[Analysis], agreement: Option<&Agreement>) -> Result<(), Failure> {
     if let Some(agreement) = agreement {
         write_files(dir, &[("agreement.json", pretty(agreement))])?;
@@ -189,7 +189,7 @@ fn write_all(dir: &Path, analyses: &[Analysis], agreement: Option<&Agreement>) -
     Ok(())
 }
 
-/// Numbered, because two studies may have the same name once unsafe characters are replaced.
+/// Name of a subfolder. It has a number, because two names may be equal once unsafe characters are replaced.
 fn folder_name(number: usize, analysis: &Analysis) -> String {
     let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
     let name: String = format!("{}-{}", analysis.study, analysis.encoder).chars().map(safe).take(60).collect();

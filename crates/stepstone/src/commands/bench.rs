@@ -54,18 +54,18 @@ enum Work {
     Inference,
 }
 
-/// What `--json` prints. Rates count tokens without padding.
+/// The output of `--json`. Rates count tokens without padding.
 #[derive(Debug, Serialize)]
 struct Report {
     format: u32,
     size: String,
     threads: usize,
-    /// f32 lanes of a vector.
+    /// Number of f32 lanes in a vector.
     vector_lanes: usize,
     tokens_per_batch: f64,
     training: Speed,
     inference: Speed,
-    /// Floating-point operations per second of multiply-adds in registers alone, in 10^9.
+    /// Peak rate of fused multiply-adds in registers, in 10^9 floating-point operations per second.
     fma_gflops: f64,
     peak_memory_mib: Option<u64>,
 }
@@ -76,17 +76,17 @@ struct Speed {
     tokens_per_second: f64,
     /// Median over the batches, in milliseconds.
     median_ms: f64,
-    /// Means per batch, in milliseconds.
+    /// Mean time of each phase per batch, in milliseconds.
     phases_ms: BTreeMap<&'static str, f64>,
-    /// Of the matrix products, over the time of their phases without packing.
+    /// Rate of the matrix products during their own phases, without packing.
     gemm_gflops: f64,
-    /// Of the matrix products, over the whole time.
+    /// Rate of the matrix products over the whole time.
     step_gflops: f64,
 }
 
-/// Least batches of each measurement.
+/// Minimum number of batches per measurement.
 const FEWEST: usize = 3;
-/// Batches before measuring: the first ones touch fresh memory.
+/// Unmeasured batches at the start, because the first ones touch fresh memory.
 const WARMUP: usize = 2;
 
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
@@ -130,7 +130,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
 
 fn instructions(lanes: Option<usize>) -> Result<InstructionSet, Failure> {
     let Some(lanes) = lanes else { return Ok(InstructionSet::best()) };
-    // Scalar products go through the `gemm` crate, which uses any vectors it finds, so one lane cannot be measured.
+    // Scalar code uses the `gemm` crate for matrix products, which uses vectors anyway, so one lane cannot be measured.
     let available: Vec<InstructionSet> =
         InstructionSet::available().into_iter().filter(|set| set.lanes() > 1).collect();
     available.iter().find(|set| set.lanes() == lanes).copied().ok_or_else(|| {
@@ -169,7 +169,7 @@ fn measure(benchmark: &mut Benchmark, work: Work, time: Duration) -> Result<Spee
     }
     let (total, times, batches) = (seconds.iter().sum::<f64>(), benchmark.take_times(), seconds.len());
     let per_batch = |phase: Phase| 1e3 * times[phase].as_secs_f64() / batches as f64;
-    seconds.sort_by(f64::total_cmp); // the median, unlike the mean, ignores a step that another program disturbed
+    seconds.sort_by(f64::total_cmp); // the median ignores steps that another program disturbed; the mean would not
     Ok(Speed {
         batches,
         tokens_per_second: done as f64 / total,
@@ -226,7 +226,7 @@ fn table(report: &Report) -> String {
     text
 }
 
-/// The protocol: see bench/README.md.
+/// Serves the protocol of bench/README.md.
 fn serve(benchmark: &mut Benchmark, work: Work, out: &mut impl Write) -> Result<u8, Failure> {
     let failed = |error: TrainError| Failure::new("cannot measure".into(), &error, &Setting::Nowhere);
     for number in 0..=WARMUP {
@@ -251,7 +251,7 @@ fn serve(benchmark: &mut Benchmark, work: Work, out: &mut impl Write) -> Result<
     Ok(exit::OK)
 }
 
-/// `VmHWM` of Linux.
+/// Peak memory of this process: `VmHWM` on Linux.
 fn peak_memory_mib() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -1,4 +1,4 @@
-//! `stepstone demo`: the whole job on made-up tasks, with nothing downloaded.
+//! `stepstone demo`: a whole study on made-up tasks, without downloads.
 
 use crate::commands::run;
 use crate::commands::study::StudyArgs;
@@ -22,7 +22,7 @@ pub(crate) struct Args {
     out: PathBuf,
 }
 
-/// Makes encoder and data, runs the study over them, and says what to look at.
+/// Creates encoder and data, runs the study, and says which files to look at.
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let folder = &args.out;
     let failure = |error: StudyError| Failure::study("cannot make the demo".into(), &error);
@@ -41,9 +41,9 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let study = StudyArgs { study, model: None, data: None, out: None };
     let arguments = run::Args { study, slots: None, resume_seconds: 60, lease_seconds: EXPIRY.as_secs() };
     let code = run::run(&arguments, out)?;
-    out.flush().map_err(Failure::output)?; // the report stands before what is said about it
+    out.flush().map_err(Failure::output)?; // the report must appear before the remarks on it
     if code != exit::OK {
-        return Ok(code); // the run has said what is left or what failed
+        return Ok(code); // the run has already reported what is left or failed
     }
     say("\nNo transfer can be seen here: the encoder knows nothing, and the tasks have nothing in common but words.");
     say("Next: `stepstone init` writes a study file for an encoder and tasks of your own.");

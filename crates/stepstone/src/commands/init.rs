@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use stepstone_study::StudyError;
 use stepstone_train::{Key, Overrides};
 
-/// The file: every key, with its default or an example.
+/// The template: every key, with its default or an example.
 const TEMPLATE: &str = include_str!("study.toml");
-/// Stands in the template for the values of a recipe.
+/// Placeholder in the template for the values of a recipe.
 const VALUES: &str = "# {values}\n";
-/// Characters before the comment of a value, so that comments stand below each other.
+/// Column in which the comments of all values start.
 const COMMENT_COLUMN: usize = 35;
 
 /// Write a commented study.toml to start from.
@@ -50,7 +50,7 @@ fn write(path: &std::path::Path) -> Result<(), StudyError> {
         let in_the_way = |source| StudyError::Create { path: folder.into(), source };
         fs::create_dir_all(folder).map_err(in_the_way)?;
     }
-    // `create_new` refuses an existing file in the same call: no file that appears in between is overwritten.
+    // `create_new` checks and creates in one call, so a file that appears in between cannot be overwritten.
     let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(failed)?;
     file.write_all(template().as_bytes()).map_err(|source| StudyError::Write { path: path.into(), source })
 }
@@ -60,13 +60,13 @@ mod tests {
     use super::*;
     use stepstone_study::{Study, StudyPaths};
 
-    /// A line `# key = value` is an example, which must be right as well.
+    /// The example in a line `# key = value`; it must be valid as well.
     fn example(line: &str) -> Option<&str> {
         line.strip_prefix("# ").filter(|rest| rest.contains(" = "))
     }
 
     #[test]
-    fn the_template_is_a_study_also_with_every_comment_taken_away() {
+    fn the_template_is_a_study_with_and_without_its_comments() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("study.toml");
         write(&path).expect("writes");

@@ -1,4 +1,4 @@
-//! `stepstone plan`: what a study will run, what is done, and what it will take.
+//! `stepstone plan`: the runs of a study, which are done, and the time and memory the rest needs.
 
 use crate::commands::all_cores;
 use crate::commands::study::{StudyArgs, warning};
@@ -47,12 +47,12 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
             .and_then(|()| if args.resolved { write_resolved(&plan, out) } else { Ok(()) })
     };
     written.map_err(Failure::output)?;
-    // On standard error, so that the table and --json stay what scripts expect.
+    // Warnings go to standard error, so that scripts can read the table or the JSON on standard output.
     warning(&plan).iter().for_each(|warning| say(warning));
     Ok(exit::OK)
 }
 
-/// One line per task and row group.
+/// Writes one line per task and row group.
 fn write_table(plan: &Plan, tally: &Tally<'_>, cost: &Cost, out: &mut impl Write) -> io::Result<()> {
     let width = plan.tasks.iter().map(|task| task.task.name.len()).max().unwrap_or(0).max(4);
     writeln!(
@@ -102,7 +102,7 @@ fn write_cost(counts: Counts, cost: &Cost, slots: Slots, seconds: f64, out: &mut
     )
 }
 
-/// Every value of each recipe with its source.
+/// Writes every value of each recipe with its source.
 fn write_resolved(plan: &Plan, out: &mut impl Write) -> io::Result<()> {
     for task in &plan.tasks {
         writeln!(out, "\n{} as {}", task.task.name, task.role)?;
@@ -113,7 +113,7 @@ fn write_resolved(plan: &Plan, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Key, value and source of what can be set, and of what follows from it.
+/// Key, value and source of every setting, and of the values derived from them.
 fn resolved(task: &PlannedTask) -> Vec<(String, String, String)> {
     let Value::Object(recipe) = json!(task.recipe) else { return Vec::new() };
     let text = |key: &str, value: &Value| match value {

@@ -6,10 +6,10 @@ use clap::{Arg, ArgMatches, Command};
 use serde_json::Value;
 use stepstone_train::{Key, Overrides, Preset};
 
-/// Preset and values of the command line.
+/// The preset and the values given on the command line.
 #[derive(Debug, Default)]
 pub(crate) struct RecipeFlags {
-    /// What the recipe is before anything is overridden.
+    /// The recipe before any override.
     pub(crate) preset: Preset,
     /// Values that differ from the preset.
     pub(crate) overrides: Overrides,
@@ -32,7 +32,7 @@ impl clap::Args for RecipeFlags {
     }
 }
 
-/// The defaults in the help are those of preset `default`.
+/// The flag of a key. Its help shows the default of preset `default`.
 fn flag(key: &'static Key) -> Arg {
     let default = if key.default.is_empty() { String::new() } else { format!(" [default: {}]", key.default) };
     Arg::new(key.name)
@@ -43,7 +43,7 @@ fn flag(key: &'static Key) -> Arg {
         .value_parser(move |text: &str| value(key, text))
 }
 
-/// What a text says, if the key can be set to it; the recipe checks later whether it may.
+/// Parses a value by the type of its key. Whether it is allowed depends on the whole recipe, which checks it later.
 fn value(key: &Key, text: &str) -> Result<Value, String> {
     let whole = text.parse::<u64>().map(Value::from);
     let number = || text.parse::<f64>().map(Value::from);
@@ -63,7 +63,7 @@ impl clap::FromArgMatches for RecipeFlags {
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         let preset = matches.get_one::<String>("preset").and_then(|name| Preset::of(name));
-        self.preset = preset.unwrap_or_default(); // the parser lets no other name through
+        self.preset = preset.unwrap_or_default(); // the parser accepts no other name
         for key in Overrides::KEYS {
             if let Some(value) = matches.get_one::<Value>(key.name) {
                 let wrong = |error| clap::Error::raw(ErrorKind::ValueValidation, format!("{error}\n"));

@@ -1,4 +1,4 @@
-//! `stepstone report`: what the finished runs of a study say.
+//! `stepstone report`: tables and findings from the finished runs of a study.
 
 use crate::commands::study::StudyArgs;
 use crate::exit::{self, Failure};
@@ -55,8 +55,8 @@ pub(crate) fn write_results(plan: &Plan, out: &mut impl Write) -> Result<(), Fai
         .map_err(Failure::output)
 }
 
-/// Notes whose results the folder holds, and says so if until now they were those of another study file. Runs are never
-/// mixed up, because their ids differ; tables and pictures are replaced.
+/// Records which study file the results belong to, and warns if they belonged to another one until now. Runs cannot be
+/// mixed up, because their ids differ, but tables and figures are replaced.
 fn claim_folder(plan: &Plan) -> Result<(), Failure> {
     let file = std::path::absolute(&plan.study.path).unwrap_or_else(|_| plan.study.path.clone());
     let noted = fs::read(plan.study.out.join("study.json")).unwrap_or_default();
@@ -78,7 +78,7 @@ fn write(plan: &Plan, name: &str, text: &str) -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
-/// Colours, if standard output is a terminal and NO_COLOR is not set.
+/// Whether to use colour: only if standard output is a terminal and NO_COLOR is not set.
 pub(crate) fn color() -> Color {
     let set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
     let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");

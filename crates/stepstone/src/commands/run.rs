@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let failure = |error: StudyError| Failure::study(format!("cannot run {}", args.study.study.display()), &error);
     let plan = args.study.plan_to_write("cannot run")?;
     let (store, mut leases) = (plan.store(), Leases::new(EXPIRY));
-    // Here, so that a folder that cannot be made is one error of `run`, and not one of every worker.
+    // Created here, so that a folder that cannot be created is one error of `run` and not one of every worker.
     store.create().map_err(failure)?;
     try_failed_again(&plan, &mut leases).map_err(failure)?;
     let mut tally = Tally::read(&plan, &store, &mut leases);
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let mut error = None;
     let stop = stop::flag().map_err(Failure::system)?;
     if done < total {
-        // Slots before cost: what a run costs is measured with the threads that it will have.
+        // The slots come before the cost, because the cost is measured with the threads that a run will get.
         let slots = Slots::choose(&plan, total - done, all_cores(), args.slots).map_err(failure)?;
         let cost = Cost::measure(&plan, &store, slots.threads).map_err(failure)?;
         warning(&plan).iter().for_each(|warning| say(warning));
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     }
     let stopped = stop.load(Ordering::Relaxed);
     if stopped {
-        write_results(&plan, &mut io::sink())?; // whoever stops a study does not want a matrix of half of it
+        write_results(&plan, &mut io::sink())?; // the matrix of a stopped study would be half empty
     } else {
         write_results(&plan, out)?;
     }
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     }
 }
 
-/// How long the rest takes, and with how many runs at once.
+/// The line that says how long the rest takes, and how many runs train at once.
 fn promise(plan: &Plan, tally: &Tally<'_>, cost: &Cost, slots: Slots) -> String {
     let done: Vec<bool> = tally.states.iter().map(|state| matches!(state, RunState::Done(_))).collect();
     let seconds = cost.wall_seconds(plan, &done, slots);
@@ -78,7 +78,7 @@ fn promise(plan: &Plan, tally: &Tally<'_>, cost: &Cost, slots: Slots) -> String 
     format!("about {} with {} at once, {threads} each", duration(seconds), slots.count)
 }
 
-/// Lets failed runs wait again. A folder that this version must not touch stays as it is.
+/// Marks failed runs as waiting again. Folders of a newer format are left alone.
 fn try_failed_again(plan: &Plan, leases: &mut Leases) -> Result<(), StudyError> {
     let store = plan.store();
     for run in &plan.runs {
@@ -117,12 +117,12 @@ fn worker_command(args: &Args, slots: Slots) -> io::Result<Vec<PathBuf>> {
         ("--lease-seconds", args.lease_seconds),
     ];
     command.extend(numbers.into_iter().flat_map(|(flag, value)| [flag.into(), value.to_string().into()]));
-    // Paths and numbers go as arguments, so that a listing of processes shows what each worker does.
+    // Paths and numbers are arguments, so that a process list shows what each worker does.
     command.push("--watched".into());
     Ok(command)
 }
 
-/// Says what is left once the workers have ended.
+/// Reports what is left after the workers have ended.
 fn outcome(plan: &Plan, stopped: bool) -> u8 {
     let tally = Tally::read(plan, &plan.store(), &mut Leases::new(EXPIRY));
     let counts = tally.counts();
@@ -135,7 +135,7 @@ fn outcome(plan: &Plan, stopped: bool) -> u8 {
     }
     if counts.failed > 0 {
         let blocked = if counts.blocked == 0 { String::new() } else { format!(", {} wait for them", counts.blocked) };
-        // What this version must not touch stays as it is until somebody follows the hint.
+        // Runs of a newer format are not failures of this study; they stay until the user follows the hint.
         let foreign = tally.states.iter().filter(|state| matches!(state, RunState::Foreign(_))).count();
         let again = match (counts.failed - foreign, foreign) {
             (_, 0) => "the same command tries them again".to_owned(),

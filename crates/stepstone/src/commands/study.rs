@@ -1,4 +1,4 @@
-//! What the commands on a study share: its file, the paths that replace those of the file, and its results.
+//! Arguments and results that all study commands share: the study file, and the paths that override those in the file.
 
 use crate::destination;
 use crate::exit::{self, Failure};
@@ -22,27 +22,27 @@ pub(crate) struct StudyArgs {
 }
 
 impl StudyArgs {
-    /// Reads the study, its encoder and its data. `what` is what cannot be done if that fails.
+    /// Reads the study, its encoder and its data. `what` names the failed action in an error.
     pub(crate) fn plan(&self, what: &str) -> Result<Plan, Failure> {
         self.read().and_then(Plan::new).map_err(self.failure(what))
     }
 
-    /// The same for a command that writes results: their folder must not hold something else. The plan is kept there.
+    /// Plans for a command that writes results: refuses a folder with other contents, and stores the plan there.
     pub(crate) fn plan_to_write(&self, what: &str) -> Result<Plan, Failure> {
         let plan = self.plan(what)?;
         self.check_destination(what, &plan)?;
-        // A kept plan only saves others some reading. If it cannot be written, the first result cannot either, and says so.
+        // The stored plan only saves reading. If it cannot be written, neither can the first result, which reports it.
         let _ = plan.keep();
         Ok(plan)
     }
 
-    /// The plan that an earlier command kept, so that neither encoder nor data is read; planned anew without one.
+    /// The plan that an earlier command stored, which saves reading encoder and data; without one, plans anew.
     pub(crate) fn kept_plan(&self, what: &str) -> Result<Plan, Failure> {
         let study = self.read().map_err(self.failure(what))?;
         Plan::kept(&study).map_or_else(|| Plan::new(study), Ok).map_err(self.failure(what))
     }
 
-    /// The same for a command that writes results.
+    /// The stored plan for a command that writes results.
     pub(crate) fn kept_plan_to_write(&self, what: &str) -> Result<Plan, Failure> {
         let plan = self.kept_plan(what)?;
         self.check_destination(what, &plan)?;
@@ -63,7 +63,7 @@ impl StudyArgs {
         move |error| Failure::study(what.clone(), &error)
     }
 
-    /// The same arguments, for another process.
+    /// These arguments for another process.
     pub(crate) fn to_arguments(&self) -> Vec<PathBuf> {
         let flags = [("--model", &self.model), ("--data", &self.data), ("--out", &self.out)];
         let given = flags.into_iter().filter_map(|(flag, path)| Some([PathBuf::from(flag), path.clone()?]));
@@ -71,8 +71,8 @@ impl StudyArgs {
     }
 }
 
-/// The exit code that says how far a study is. Work left comes first: a script that repeats the command until the code
-/// is not 75 then trains all that can be trained, and learns of failures at the end.
+/// The exit code for the state of a study. Work left (75) wins over failures: a script that repeats the command while
+/// the code is 75 trains every run that can be trained, and learns of failures at the end.
 pub(crate) fn exit_code(counts: Counts) -> u8 {
     if counts.waiting + counts.running > 0 {
         exit::WORK_LEFT
@@ -83,7 +83,7 @@ pub(crate) fn exit_code(counts: Counts) -> u8 {
     }
 }
 
-/// A warning of runs so short that they are likely to learn nothing; None if there are no such runs.
+/// A warning about runs so short that they are likely to learn nothing; None if there are no such runs.
 pub(crate) fn warning(plan: &Plan) -> Option<String> {
     let short = too_short(plan);
     let one = |(task, steps, needed): &(&PlannedTask, u64, u64)| {

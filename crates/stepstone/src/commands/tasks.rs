@@ -1,4 +1,4 @@
-//! `stepstone tasks`: the catalogue, and what a model sees of a task.
+//! `stepstone tasks`: lists the catalogue, and shows examples as a model sees them.
 
 use crate::exit::{self, Failure};
 use crate::flags;

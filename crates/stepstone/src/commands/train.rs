@@ -67,7 +67,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
         keep_model: true,
         threads: args.threads.unwrap_or_else(super::all_cores),
     };
-    // The run is prepared before its folder is looked at: wrong data or a wrong recipe is the more useful error.
+    // The run is prepared before its folder is checked: an error in the data or the recipe is the more useful one.
     let run = Run::prepare(&request).map_err(failure)?;
     if let Some(folder) = &args.out {
         destination::check(&what(args), folder, destination::of_run)?;
@@ -93,7 +93,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     }
 }
 
-/// Trains under a lease of the run's folder, so that a second process is refused.
+/// Trains while holding a lease on the run's folder, so that a second process is refused.
 fn train(args: &Args, run: &Run) -> Result<Outcome, Failure> {
     let held = |error: StudyError| Failure::study(format!("cannot train {}", args.task), &error);
     let stop = stop::flag().map_err(Failure::system)?;
@@ -103,15 +103,15 @@ fn train(args: &Args, run: &Run) -> Result<Outcome, Failure> {
     let outcome = lease.hold(EXPIRY, |still_ours| {
         let control = Control { stop: &stop, resume_interval: Duration::from_secs(args.resume_seconds), still_ours };
         run.train(&control, &mut |progress| {
-            score = progress.score.or(score); // most steps have none; the line shows the last one known
+            score = progress.score.or(score); // most steps have no score; the line shows the last one
             board.show_whole(progress.score.is_some(), || of_run(progress, score));
         })
     });
-    drop(board); // what follows starts on a clean line
+    drop(board); // later output starts on a clean line
     match outcome {
         Ok(Outcome::Done(_)) => lease.remove(),
         Ok(Outcome::Stopped { .. }) | Err(_) => {
-            let _ = lease.release(); // if that cannot be written, the end of this process frees the run
+            let _ = lease.release(); // if this fails, the end of the process frees the run
         }
     }
     outcome.map_err(|error| failure(args, &error))

@@ -1,4 +1,4 @@
-//! `stepstone internal-job`, which workers start: one run of a study, told by its standard input.
+//! `stepstone internal-job`, which workers start: trains the run of a study that standard input describes.
 
 use crate::exit::{self, Failure};
 use crate::stop;
@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use stepstone_study::{Job, JobProgress, Report, STOP};
 use stepstone_train::Outcome;
 
-/// Least time between two reports of progress.
+/// Minimum time between two progress reports.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Trains the job that standard input names, and reports to `out`.
+/// Trains the job read from standard input, and reports to `out`.
 pub(crate) fn run(out: &mut impl Write) -> Result<u8, Failure> {
-    // Ctrl-C reaches every process of the terminal: without this, a run would end before the worker asks it to save.
+    // Ctrl-C reaches every process of the terminal. Without a handler, this process would end before it can save.
     let stop = stop::flag().map_err(Failure::system)?;
     let mut line = String::new();
     io::stdin().read_line(&mut line).map_err(Failure::input)?;
@@ -39,14 +39,16 @@ pub(crate) fn run(out: &mut impl Write) -> Result<u8, Failure> {
     }
 }
 
-/// Reports to the worker. One that has stopped reading has ended; the end of our input says so, and ends this process.
+/// Reports to the worker. Errors are ignored: a worker that no longer reads has ended, so our input ends as well, and
+/// that ends this process.
 fn write(out: &mut impl Write, report: &Report) {
     if let Ok(line) = serde_json::to_string(report) {
         let _ = writeln!(out, "{line}").and_then(|()| out.flush());
     }
 }
 
-/// Sets `stop` when the worker asks for it; ends the process when the worker is gone, before it writes anything more.
+/// Sets `stop` when the worker asks for it. Ends the process at once when the worker is gone, so that nothing more is
+/// written.
 #[expect(clippy::exit, reason = "the main thread is inside a step, and another process may own the run already")]
 fn follow(stop: Arc<AtomicBool>) {
     std::thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! `stepstone worker`: take ready runs of a study from its store until none is left.
+//! `stepstone worker`: takes ready runs of a study from its store until none is left.
 
 use crate::commands::study::StudyArgs;
 use crate::commands::{all_cores, train_job_command};
@@ -36,7 +36,7 @@ pub(crate) struct Args {
     watched: bool,
 }
 
-/// Works, and reports on standard error or to its watcher.
+/// Trains runs, and reports to standard error or to the watcher.
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let worked = train(args, out);
     match worked {
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
 
 fn train(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let what = "cannot work on";
-    // `stepstone run` has just planned and kept the plan; its workers need not read all the data again.
+    // `stepstone run` has just stored the plan, so its workers need not read all the data again.
     let plan = if args.watched { args.study.kept_plan(what) } else { args.study.plan_to_write(what) }?;
     let stop = stop::flag().map_err(Failure::system)?;
     if args.watched {
@@ -89,7 +89,7 @@ fn train(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     })
 }
 
-/// Shows what happened: a run in hand as a live line, its end as a line that stays.
+/// Shows an event: a running run as a live line, its end as a line that stays.
 pub(crate) fn show(board: &mut Board, plan: &Plan, event: &Event) {
     let id = event.id();
     let run = plan.runs.iter().find(|run| run.record.id == id);
@@ -113,7 +113,7 @@ fn report(out: &mut impl Write, report: &WorkerReport) {
     }
 }
 
-/// Sets `stop` when the watcher asks for it, or is gone.
+/// Sets `stop` when the watcher asks for it or is gone.
 fn follow(stop: Arc<AtomicBool>) {
     std::thread::spawn(move || {
         for line in io::stdin().lock().lines().map_while(Result::ok) {
