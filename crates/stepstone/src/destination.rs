@@ -25,9 +25,9 @@ fn is_named(entry: &Path, names: &[&str]) -> bool {
     entry.file_name().is_some_and(|found| names.iter().any(|name| found == *name))
 }
 
-/// Accepts a folder that is absent or empty, or has an entry that is `ours`. `what` names the failed action in an error.
+/// Accepts a folder that is absent, empty, or has an entry that is `ours`. `what` names the failed action in an error.
 pub(crate) fn check(what: &str, folder: &Path, ours: fn(&Path) -> bool) -> Result<(), Failure> {
-    // If the folder cannot be listed, the first write reports it with a better error.
+    // If the folder cannot be listed, the first write into it reports that.
     let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
     let entries: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
     // The first entry by name, so that the same folder always gives the same message.

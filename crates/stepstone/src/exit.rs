@@ -1,4 +1,4 @@
-//! Exit codes and the one form in which every error is printed.
+//! Exit codes, and the one format of all errors.
 
 use crate::remedy::{self, Setting};
 use std::error::Error;
@@ -23,7 +23,7 @@ pub(crate) const WORK_LEFT: u8 = 75;
 pub(crate) const PERMISSION: u8 = 77;
 pub(crate) const CONFIG: u8 = 78;
 
-/// What each code means. `stepstone --help` shows this table, and the README repeats it.
+/// The meaning of each code. `stepstone --help` shows this table, and the README repeats it.
 const TABLE: [(u8, &str); 11] = [
     (OK, "done"),
     (FAILED, "a run failed"),
@@ -44,33 +44,33 @@ pub(crate) fn table() -> String {
     format!("Exit codes:\n{}", lines.join("\n"))
 }
 
-/// An error on its way to the terminal.
+/// An error as it is shown to the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// The process's exit code.
+    /// The exit code of the process.
     pub(crate) code: u8,
-    /// What could not be done.
+    /// The action that failed.
     what: String,
-    /// Why, outermost cause first.
+    /// The causes, outermost first.
     causes: Vec<String>,
     hint: Option<String>,
 }
 
 impl Failure {
-    /// Standard output could not be written. A reader that has closed it, such as `head`, has seen enough: no error.
+    /// Standard output could not be written. If its reader has closed it, as `head` does, this is not an error.
     #[expect(clippy::needless_pass_by_value, reason = "map_err hands the error over")]
     pub(crate) fn output(error: io::Error) -> Self {
         let code = if error.kind() == io::ErrorKind::BrokenPipe { OK } else { IO };
         Self { code, what: "cannot write the output".into(), causes: vec![error.to_string()], hint: None }
     }
 
-    /// The system refused something that has nothing to do with the user's files.
+    /// A system call failed that does not concern the user's files.
     #[expect(clippy::needless_pass_by_value, reason = "map_err hands the error over")]
     pub(crate) fn system(error: io::Error) -> Self {
         Self { code: SYSTEM, what: "cannot listen for signals".into(), causes: vec![error.to_string()], hint: None }
     }
 
-    /// A run or a use of one failed. `setting` is where the command's user sets a value of the recipe.
+    /// A run, or a command that uses one, failed. `setting` says where the user of the command sets recipe values.
     pub(crate) fn new(what: String, error: &TrainError, setting: &Setting) -> Self {
         Self { code: code(error), what, causes: causes(error), hint: remedy::of_run(error, setting) }
     }
@@ -80,7 +80,7 @@ impl Failure {
         Self { code: study_code(error), what, causes: causes(error), hint: remedy::of_study(error, &[]) }
     }
 
-    /// A run of a study failed; `layers` are the tables that its recipe comes from.
+    /// A run of a study failed; `layers` are the tables that its recipe is built from.
     pub(crate) fn job(what: String, error: &StudyError, layers: &[Layer]) -> Self {
         Self { hint: remedy::of_study(error, layers), ..Self::study(what, error) }
     }
@@ -90,12 +90,12 @@ impl Failure {
         Self { code: observations_code(&error.problem), what, causes: vec![error.to_string()], hint: error.hint() }
     }
 
-    /// A file of ours that cannot be read back.
+    /// A file written by stepstone cannot be read back.
     pub(crate) fn data(what: String, cause: String) -> Self {
         Self { code: DATA, what, causes: vec![cause], hint: None }
     }
 
-    /// A choice on the command line that does not fit the files.
+    /// A value on the command line does not fit the files.
     pub(crate) fn usage(what: String, hint: String) -> Self {
         Self { code: USAGE, what, causes: Vec::new(), hint: Some(hint) }
     }
@@ -113,7 +113,7 @@ impl Failure {
         Self { code: read_code(&error), what, causes: vec![error.to_string()], hint: None }
     }
 
-    /// A folder for results holds something else, of which `found` is one name.
+    /// A folder for results holds something else, for example `found`.
     pub(crate) fn occupied(what: String, folder: &Path, found: &Path) -> Self {
         let (folder, found) = (folder.display(), found.display());
         let cause = format!("{folder} holds `{found}`, expected an empty or new folder, or an earlier result");
@@ -126,13 +126,13 @@ impl Failure {
         self.causes.join(": ")
     }
 
-    /// What to do about it, where there is something to say.
+    /// How to fix it, if there is advice to give.
     pub(crate) fn hint(&self) -> Option<String> {
         self.hint.clone()
     }
 }
 
-/// A worker's failure on its way to the process that watches it, and back.
+/// Converts a failure so that a worker can send it to its watcher; the other direction is below.
 impl From<Failure> for WorkerError {
     fn from(failure: Failure) -> Self {
         let Failure { code, what, causes, hint } = failure;
@@ -160,13 +160,13 @@ impl fmt::Display for Failure {
     }
 }
 
-/// An error and what caused it, outermost first. An error that has said its cause already is not repeated.
+/// An error and its causes, outermost first. A cause that the message above it already contains is left out.
 fn causes(error: &dyn Error) -> Vec<String> {
     let mut causes = vec![error.to_string()];
     let mut source = error.source();
     while let Some(cause) = source {
         let text = cause.to_string();
-        // Several errors of libraries quote their source in their own text.
+        // Some library errors include the text of their source in their own.
         if causes.last().is_none_or(|said| !said.contains(&text)) {
             causes.push(text);
         }
@@ -193,7 +193,7 @@ fn study_code(error: &StudyError) -> u8 {
         StudyError::Exists { .. } | StudyError::Busy { .. } => CANNOT_CREATE,
         StudyError::Write { source, .. } => write_code(source),
         StudyError::Memory { .. } | StudyError::Spawn { .. } => SYSTEM,
-        // The code of the run's own process, so that a full disk is 74 whether a run or its worker met it.
+        // The code of the run's process is passed on, so that a full disk gives 74 in a run as well as in a worker.
         StudyError::Process { code, .. } => u8::try_from(*code).unwrap_or(FAILED),
     }
 }
@@ -274,7 +274,7 @@ fn read_code(error: &io::Error) -> u8 {
 
 fn write_code(error: &io::Error) -> u8 {
     match error.kind() {
-        // All of these can be mended by naming another folder, unlike a full or failing disk.
+        // Another folder solves each of these, unlike a full or failing disk.
         io::ErrorKind::PermissionDenied
         | io::ErrorKind::ReadOnlyFilesystem
         | io::ErrorKind::AlreadyExists
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_of_a_worker_arrives_as_it_was_and_says_error_once() {
+    fn a_failure_of_a_worker_arrives_unchanged_and_says_error_once() {
         let cause = io::Error::from(io::ErrorKind::StorageFull);
         let failure = Failure::write(Path::new("runs/log.jsonl"), &cause);
         let arrived = Failure::from(WorkerError::from(failure.clone()));
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_that_has_been_said_is_not_repeated() {
+    fn a_cause_that_is_already_in_the_message_is_not_repeated() {
         #[derive(Debug)]
         struct Said(io::Error);
         impl fmt::Display for Said {
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_that_its_reader_has_closed_is_no_failure() {
+    fn a_pipe_closed_by_its_reader_is_not_a_failure() {
         assert_eq!(Failure::output(io::ErrorKind::BrokenPipe.into()).code, OK);
         assert_eq!(Failure::output(io::ErrorKind::StorageFull.into()).code, IO);
     }

@@ -1,8 +1,8 @@
-//! What a flag may be called, and which numbers it takes.
+//! Alternative names of flags, and the range of their numbers.
 //!
-//! Names come from many scripts: `--learning_rate` and `--lr` mean what `--learning-rate` does. Names that mean nearly
-//! the same are not accepted, but answered with ours: `per_device_train_batch_size` of transformers is multiplied by the
-//! accumulation steps, where our batch is divided by them.
+//! Users bring names from other scripts: `--learning_rate` and `--lr` both mean `--learning-rate`. A name with a slightly
+//! different meaning is not accepted; the error suggests ours. For example, `per_device_train_batch_size` of transformers
+//! is multiplied by the accumulation steps, but our batch size is divided by them.
 
 use clap::builder::ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -10,7 +10,7 @@ use clap::{Arg, Command, Error};
 use std::ffi::OsString;
 use stepstone_train::Key;
 
-/// Well-known names by the flag of ours that means the same.
+/// Our flags, each with well-known names that mean the same.
 const NAMES: [(&str, &[&str]); 9] = [
     ("model", &["model-name-or-path", "model-name", "encoder"]),
     ("task", &["task-name"]),
@@ -23,12 +23,12 @@ const NAMES: [(&str, &[&str]); 9] = [
     ("max-dev", &["max-eval-samples"]),
 ];
 
-/// Largest number of threads or of runs at once: more than any machine has cores, fewer than a system refuses.
+/// Largest number of threads or of concurrent runs: more than a machine has cores, fewer than a system refuses.
 const MOST: u64 = 1024;
-/// Longest pause between two resume points: a year.
+/// Longest pause between two resume points, in seconds: a year.
 const LONGEST_PAUSE: u64 = 366 * 24 * 3600;
 
-/// The same command with numbers below 0 read as numbers, so that it can say what is wrong with them.
+/// The command, changed to read negative numbers as numbers and not as flags, so that the error states the valid range.
 pub(crate) fn with_negative_numbers(command: Command) -> Command {
     let negative = |arg: Arg| {
         let takes_value = arg.get_long().is_some() && arg.get_action().takes_values();
@@ -37,8 +37,8 @@ pub(crate) fn with_negative_numbers(command: Command) -> Command {
     command.mut_args(negative).mut_subcommands(with_negative_numbers)
 }
 
-/// The words of a command line, with every flag called as this program calls it. Flags that the command lacks stay as
-/// they are, so that the answer quotes what was typed.
+/// The words of a command line, with every flag renamed to ours. Flags that the command lacks stay unchanged, so that
+/// the error quotes what the user typed.
 pub(crate) fn in_our_words(words: &[OsString], command: &Command) -> Vec<OsString> {
     let (mut command, mut flags_end) = (command, false);
     let our_word = |word: &OsString| {
@@ -50,7 +50,7 @@ pub(crate) fn in_our_words(words: &[OsString], command: &Command) -> Vec<OsStrin
     words.iter().map(our_word).collect()
 }
 
-/// `--lr=1e-5` as `--learning-rate=1e-5`, if the command has that flag.
+/// Renames `--lr=1e-5` to `--learning-rate=1e-5` if the command has that flag.
 fn renamed(word: &str, command: &Command) -> Option<String> {
     let flag = word.strip_prefix("--")?;
     let (name, value) = flag.split_at(flag.find('=').unwrap_or(flag.len()));
@@ -63,7 +63,7 @@ fn has(command: &Command, flag: &str) -> bool {
     command.get_arguments().any(|arg| arg.get_long() == Some(flag))
 }
 
-/// Adds our name to the answer to an unknown flag that is well known elsewhere.
+/// Adds our name to the error for a flag that is known from other programs.
 pub(crate) fn explain(mut error: Error, command: &Command, words: &[OsString]) -> Error {
     let Some(ContextValue::String(found)) = error.get(ContextKind::InvalidArg) else { return error };
     if error.kind() != ErrorKind::UnknownArgument {
@@ -71,7 +71,7 @@ pub(crate) fn explain(mut error: Error, command: &Command, words: &[OsString]) -
     }
     let command = words.iter().fold(command, |command, word| command.find_subcommand(word).unwrap_or(command));
     let found = found.trim_start_matches('-').replace('_', "-");
-    // clap suggests by spelling alone; the table of the recipe knows names that are spelt quite differently.
+    // clap suggests names by spelling only; the keys of the recipe list names that are spelt differently.
     let meant = Key::meant_by(&found).map(|key| key.name.replace('_', "-"));
     if let Some(ours) = meant.filter(|ours| has(command, ours)) {
         error.insert(ContextKind::SuggestedArg, ContextValue::String(format!("--{ours}")));
@@ -79,7 +79,7 @@ pub(crate) fn explain(mut error: Error, command: &Command, words: &[OsString]) -
     error
 }
 
-/// A number of threads or of runs at once.
+/// A number of threads or of concurrent runs.
 pub(crate) fn count() -> ValueParser {
     ValueParser::new(|word: &str| whole(word, 1, MOST).map(|number| number as usize))
 }
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_stands_for_one_flag() {
+    fn every_name_means_exactly_one_flag() {
         let mut names: Vec<&str> =
             NAMES.iter().flat_map(|(ours, others)| others.iter().chain([ours])).copied().collect();
         let all = names.len();

@@ -48,7 +48,7 @@ fn command() -> clap::Command {
     flags::with_negative_numbers(Arguments::command())
 }
 
-/// Reads the command line. Help and version come back as errors, as clap has it.
+/// Parses the command line. clap returns help and version as errors.
 fn parse(words: &[OsString]) -> Result<Arguments, clap::Error> {
     let command = command();
     let words = flags::in_our_words(words, &command);
@@ -60,12 +60,12 @@ fn main() -> ExitCode {
     let arguments = match parse(&env::args_os().collect::<Vec<_>>()) {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Help and version are answers, not errors; a closed pipe is not ours to report.
+            // This also prints help and version. A failed write is ignored, because the reader has closed the pipe.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::OK });
         }
     };
-    // Locked once: `predict` writes a line per row, and a lock for each would cost more than the line.
+    // Locked once, because `predict` writes a line per row, and a lock per line would cost more than the line.
     let mut out = io::stdout().lock();
     let result = match &arguments.command {
         Command::Demo(args) => commands::demo::run(args, &mut out),
@@ -83,13 +83,13 @@ fn main() -> ExitCode {
         Command::Export(args) => commands::export::run(args, &mut out),
         Command::Bench(args) => commands::bench::run(args, &mut out),
     };
-    // What was written before an error still reaches the reader; the error of the command comes first.
+    // Flushed even after an error, so that earlier output reaches the reader; the error of the command has priority.
     let flushed = out.flush().map_err(exit::Failure::output);
     match result.and_then(|code| flushed.map(|()| code)) {
         Ok(code) => ExitCode::from(code),
         Err(failure) if failure.code == exit::OK => ExitCode::from(exit::OK),
         Err(failure) => {
-            let _ = write!(io::stderr(), "{failure}"); // nobody is left to be told
+            let _ = write!(io::stderr(), "{failure}"); // if this fails, there is nowhere left to report it
             ExitCode::from(failure.code)
         }
     }
@@ -99,7 +99,7 @@ fn main() -> ExitCode {
 mod tests {
     use super::*;
 
-    /// Every command with its words, the inner ones of `tasks` included.
+    /// Every command with its words, including the subcommands of `tasks`.
     fn commands(command: &clap::Command, words: &str, found: &mut Vec<(String, clap::Command)>) {
         for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
             let words = format!("{words} {}", inner.get_name());
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_of_every_command_is_a_command_line_that_is_understood() {
+    fn the_example_of_every_command_is_a_valid_command_line() {
         for (words, command) in all() {
             let help = command.get_long_about().map(ToString::to_string).unwrap_or_default();
             let examples: Vec<&str> = help.lines().filter_map(|line| line.strip_prefix("Example: ")).collect();

@@ -1,4 +1,4 @@
-//! Progress on standard error: live lines on a terminal, a plain line every 30 seconds elsewhere.
+//! Progress on standard error: live lines on a terminal, otherwise a plain line every 30 seconds.
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 use stepstone_study::{Counts, JobProgress};
 use stepstone_train::Progress;
 
-/// Time between two plain lines: a log of a day stays short enough to read.
+/// Time between two plain lines, so that the log of a day stays short enough to read.
 const PAUSE: Duration = Duration::from_secs(30);
-/// Runs that get a live line of their own. With the line of the whole study they fit on 24 rows, and leave room for
-/// what was said before.
+/// Maximum number of runs with their own live line. With the line of the study they fit into 24 rows and leave room for
+/// earlier messages.
 const MOST_RUNS: usize = 12;
-/// Draws of the live lines per second, at most: nobody reads faster, and training waits for each.
+/// Maximum number of redraws per second: nobody reads faster, and training waits during each.
 const DRAWS_PER_SECOND: u8 = 5;
 
-/// Live lines of running runs above one line of the whole. What cannot be shown is not worth failing for.
+/// Live lines of the running runs above one line of the study. Errors are ignored, because training matters more.
 pub(crate) struct Board {
-    /// None where nobody watches.
+    /// None if standard error is not a terminal.
     screen: Option<MultiProgress>,
     runs: BTreeMap<String, ProgressBar>,
     whole: Option<ProgressBar>,
@@ -26,7 +26,7 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    /// Draws live lines if standard error is a terminal that can take a line back.
+    /// Draws live lines if standard error is a terminal that can erase lines.
     pub(crate) fn new() -> Self {
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let live = io::stderr().is_terminal() && !dumb;
@@ -38,18 +38,18 @@ impl Board {
         Self { screen, runs: BTreeMap::new(), whole: None, last: None }
     }
 
-    /// Writes a line that stays, above the live ones.
+    /// Writes a permanent line above the live ones.
     pub(crate) fn say(&self, line: &str) {
         say_above(self.screen.as_ref(), line);
     }
 
-    /// The same for another thread.
+    /// A function that does the same from another thread.
     pub(crate) fn speaker(&self) -> impl Fn(&str) + Send + 'static {
         let screen = self.screen.clone();
         move |line| say_above(screen.as_ref(), line)
     }
 
-    /// Says that a run has started: by a live line, or by a line of its own where there is none.
+    /// Shows that a run has started: with a live line, or with a permanent one if there are no live lines.
     pub(crate) fn start_run(&mut self, id: &str, title: &str) {
         match self.screen {
             Some(_) => self.show_run(id, &format!("  starts  {title}")),
@@ -57,12 +57,12 @@ impl Board {
         }
     }
 
-    /// Shows how far a run is; on a terminal only.
+    /// Shows the progress of a run, only on a terminal.
     pub(crate) fn show_run(&mut self, id: &str, line: &str) {
         let Some(screen) = &self.screen else { return };
         if !self.runs.contains_key(id) {
             if self.runs.len() >= MOST_RUNS {
-                return; // more lines than rows would scroll, and what has scrolled cannot be redrawn
+                return; // more lines than rows would scroll, and scrolled lines cannot be redrawn
             }
             let bar = blank();
             let bar = match &self.whole {
@@ -74,16 +74,16 @@ impl Board {
         self.runs[id].set_message(line.to_owned());
     }
 
-    /// Takes the live line of a run away.
+    /// Removes the live line of a run.
     pub(crate) fn end_run(&mut self, id: &str) {
         if let (Some(screen), Some(bar)) = (&self.screen, self.runs.remove(id)) {
-            bar.finish_and_clear(); // `remove` alone leaves the line standing until something else is drawn
+            bar.finish_and_clear(); // `remove` alone leaves the line on the screen until the next draw
             screen.remove(&bar);
         }
     }
 
-    /// Shows how far the whole is. Elsewhere than on a terminal the line is written at once if it is `due`, and
-    /// otherwise 30 seconds after the one before.
+    /// Shows the progress of the whole. Without a terminal, the line is written at once if `due`, and otherwise 30 seconds
+    /// after the last one.
     pub(crate) fn show_whole(&mut self, due: bool, line: impl FnOnce() -> String) {
         if let Some(screen) = &self.screen {
             self.whole.get_or_insert_with(|| screen.add(blank())).set_message(line());
@@ -95,7 +95,7 @@ impl Board {
 }
 
 impl Drop for Board {
-    /// Takes every live line away, so that what follows starts on a clean line.
+    /// Removes every live line, so that later output starts on a clean line.
     fn drop(&mut self) {
         if let Some(screen) = &self.screen {
             let _ = screen.clear();
@@ -104,26 +104,26 @@ impl Drop for Board {
 }
 
 fn say_above(screen: Option<&MultiProgress>, line: &str) {
-    // Written through the screen, a line goes above the live ones; written past it, it would cut through them.
+    // Written through the screen, a line appears above the live ones; written directly, it would break into them.
     match screen {
         Some(screen) => drop(screen.println(line)),
         None => say(line),
     }
 }
 
-/// Writes a line to standard error. If standard error is closed, nobody reads it, and the work goes on.
+/// Writes a line to standard error. If standard error is closed, the line is lost and the work goes on.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// A line that is cut to the width of the terminal.
+/// An empty line that will be truncated to the width of the terminal.
 fn blank() -> ProgressBar {
-    // The template is a constant; a wrong one would show in the tests below.
+    // The template is a constant, so a bad one would fail the tests below.
     let style = ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
     ProgressBar::no_length().with_style(style)
 }
 
-/// How far a run is, with the last score that is known.
+/// The progress line of a run, with its last score.
 pub(crate) fn of_run(progress: &Progress, score: Option<f64>) -> String {
     let score = score.map_or(String::new(), |score| format!("  dev {score:.4}"));
     format!(
@@ -136,21 +136,21 @@ pub(crate) fn of_run(progress: &Progress, score: Option<f64>) -> String {
     )
 }
 
-/// How far a run of a study is. Its name comes last, where a narrow terminal cuts.
+/// The progress line of a run of a study. The name comes last, because a narrow terminal truncates there.
 pub(crate) fn of_job(title: &str, progress: &JobProgress) -> String {
     let JobProgress { step, total_steps, seconds_left } = progress;
     let width = total_steps.to_string().len();
     format!("  step {step:>width$}/{total_steps}  {:>12} left  {title}", duration(*seconds_left))
 }
 
-/// How far a study is.
+/// The progress line of a study.
 pub(crate) fn of_study(counts: Counts, seconds_left: f64) -> String {
     let Counts { total, done, running, failed, .. } = counts;
     let failed = if failed == 0 { String::new() } else { format!(", {failed} failed") };
     format!("{done} of {total} runs done, {running} running{failed}; about {} left", duration(seconds_left))
 }
 
-/// Seconds for people: `3 min 20 s`.
+/// A duration for people: `3 min 20 s`.
 pub(crate) fn duration(seconds: f64) -> String {
     let seconds = seconds.max(0.0).round() as u64; // `max` also turns NaN into 0
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
     use indicatif::InMemoryTerm;
 
-    /// A board on a terminal of 80 columns, drawn without a limit of rate.
+    /// A board on a terminal of 80 columns, without a limit on redraws.
     fn terminal() -> (Board, InMemoryTerm) {
         let screen = InMemoryTerm::new(24, 80);
         let target = ProgressDrawTarget::term_like(Box::new(screen.clone()));
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn elsewhere_a_line_of_the_whole_is_due_at_once_and_then_every_half_minute() {
+    fn without_a_terminal_a_line_is_due_at_once_and_then_every_half_minute() {
         let mut board = Board::on(None);
         let mut asked = 0;
         for due in [false, false, true, false] {

@@ -1,25 +1,25 @@
-//! What to do about an error, in the words of the command at hand.
+//! Advice on errors, in terms of the command that the user ran.
 //!
-//! Libraries name the key of the recipe that is to be changed, and no flag: where it is set depends on the command.
+//! Libraries name only the recipe key to change and never a flag, because the command decides where the key is set.
 
 use stepstone_study::{StudyError, table_of};
 use stepstone_train::{Layer, TrainError};
 
-/// Where the user of a command sets a value of the recipe.
+/// Where the user of a command sets recipe values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Setting {
-    /// By a flag of the command.
+    /// With a flag of the command.
     Flag,
     /// In this table of a study file.
     Table(String),
-    /// Nowhere: the command uses what is finished.
+    /// Nowhere, because the command uses a finished run.
     Nowhere,
 }
 
-/// The remedy for an error of a run.
+/// Advice on an error of a run.
 pub(crate) fn of_run(error: &TrainError, setting: &Setting) -> Option<String> {
     let advice = match (error, setting) {
-        // The library says the same without the flag, which it cannot know.
+        // The library gives the same advice without the flag, which it does not know.
         (TrainError::OtherRun { .. }, Setting::Flag) => {
             Some("name another folder with --out, or remove this one".to_owned())
         }
@@ -36,7 +36,7 @@ pub(crate) fn of_run(error: &TrainError, setting: &Setting) -> Option<String> {
     }
 }
 
-/// The remedy for an error of a study, or of a run of it whose recipe comes from `layers`.
+/// Advice on an error of a study, or of a run whose recipe is built from `layers`.
 pub(crate) fn of_study(error: &StudyError, layers: &[Layer]) -> Option<String> {
     match error {
         StudyError::Train(error) => of_run(error, &Setting::Table(table_of(error.key().unwrap_or_default(), layers))),

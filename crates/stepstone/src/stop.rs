@@ -1,5 +1,5 @@
-//! Signals: a write beyond the file-size limit fails instead of killing. The first Ctrl-C or SIGTERM asks for a clean stop;
-//! the second ends the process at once.
+//! Signal handlers. The first Ctrl-C or SIGTERM asks for a clean stop; the second ends the process at once. A write
+//! beyond the file-size limit fails instead of killing the process.
 
 use std::io;
 use std::sync::Arc;
@@ -7,27 +7,28 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// How soon a stop is answered, short enough that nobody presses Ctrl-C a second time to be heard.
+/// Time between two checks for a stop: short enough that nobody presses Ctrl-C again because nothing happened.
 const TICK: Duration = Duration::from_millis(50);
 
-/// A flag that the first signal sets.
+/// Installs the handlers, and returns the flag that the first signal sets.
 pub(crate) fn flag() -> io::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
-    // SIGTERM stops as Ctrl-C does: batch systems send it some seconds before they kill.
+    // SIGTERM stops like Ctrl-C, because batch systems send it some seconds before they kill a job.
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // Registered first, so that it sees the flag of an earlier signal, not of this one.
+        // Handlers run in the order of registration; this one comes first, so that only an earlier signal can have set
+        // the flag.
         signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))?;
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
-    // With a handler in place the write itself fails, and the error names the file.
+    // With a handler, the signal does not kill; the write itself fails, and its error names the file.
     signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     Ok(stop)
 }
 
-/// Answers the first signal by `say`, at once: a step or an evaluation may take minutes before the work can stop.
+/// Calls `say` at once on the first signal, because a step or an evaluation may take minutes before the work can stop.
 pub(crate) fn announce(stop: &Arc<AtomicBool>, say: impl FnOnce(&str) + Send + 'static) {
     let stop = Arc::clone(stop);
-    // The thread is never joined: it waits for a signal that may not come, and ends with the process.
+    // The thread is never joined, because the signal may never come; the thread ends with the process.
     thread::spawn(move || {
         while !stop.load(Ordering::Relaxed) {
             thread::sleep(TICK);
