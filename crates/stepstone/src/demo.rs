@@ -111,6 +111,7 @@ fn mood(_: usize, draw: &mut Draw) -> String {
 fn entailment(row: usize, draw: &mut Draw) -> String {
     let (noun, other, verb) = (draw.word(&NOUNS), draw.word(&NOUNS), draw.word(&VERBS));
     let entails = draw.below(2) == 0;
+    // A different draw may repeat the verb, so the label depends on the words and not on `entails`.
     let second = if entails { verb } else { draw.word(&VERBS) };
     let label = if second == verb { "entailment" } else { "not_entailment" };
     format!("{row}\tthe {noun} {verb} the {other}\tthe {noun} {second}\t{label}\n")

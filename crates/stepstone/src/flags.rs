@@ -1,8 +1,8 @@
 //! Alternative names of flags, and the range of their numbers.
 //!
-//! Users bring names from other scripts: `--learning_rate` and `--lr` both mean `--learning-rate`. A name with a slightly
-//! different meaning is not accepted; the error suggests ours. For example, `per_device_train_batch_size` of transformers
-//! is multiplied by the accumulation steps, but our batch size is divided by them.
+//! Users bring names from other scripts: `--learning_rate` and `--lr` both mean `--learning-rate`. A name with a
+//! slightly different meaning is not accepted; the error suggests ours. For example, `per_device_train_batch_size` of
+//! transformers is multiplied by the accumulation steps, but our batch size is divided by them.
 
 use clap::builder::ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};

@@ -65,6 +65,7 @@ impl Board {
                 return; // more lines than rows would scroll, and scrolled lines cannot be redrawn
             }
             let bar = blank();
+            // The line of the study stays last, where the eye looks for it.
             let bar = match &self.whole {
                 Some(whole) => screen.insert_before(whole, bar),
                 None => screen.add(bar),
@@ -82,8 +83,8 @@ impl Board {
         }
     }
 
-    /// Shows the progress of the whole. Without a terminal, the line is written at once if `due`, and otherwise 30 seconds
-    /// after the last one.
+    /// Shows the progress of the whole. Without a terminal, the line is written at once if `due`, and otherwise 30
+    /// seconds after the last one.
     pub(crate) fn show_whole(&mut self, due: bool, line: impl FnOnce() -> String) {
         if let Some(screen) = &self.screen {
             self.whole.get_or_insert_with(|| screen.add(blank())).set_message(line());

@@ -156,10 +156,12 @@ fn measure(benchmark: &mut Benchmark, work: Work, time: Duration) -> Result<Spee
     for number in 0..WARMUP {
         work_on(benchmark, work, number)?;
     }
+    // Discards the times of the warm-up batches.
     benchmark.take_times();
     let tokens = benchmark.tokens();
     let (mut seconds, mut done) = (Vec::new(), 0);
     let start = Instant::now();
+    // Whole batches only, so `--seconds 0` still measures the minimum number.
     while seconds.len() < FEWEST || start.elapsed() < time {
         let number = seconds.len() % tokens.len();
         let started = Instant::now();
@@ -212,6 +214,7 @@ fn table(report: &Report) -> String {
         };
         line(&format!("  {}", phase.name().replace('_', " ")), each(&of));
     }
+    // The peak is measured on this machine, because the clock rate under vector load is not known in advance.
     let share = |gflops: f64| format!("{gflops:.0} {:>3.0} %", 100.0 * gflops / report.fma_gflops);
     line("GFLOP/s of the products", each(&|speed| share(speed.gemm_gflops)));
     line("GFLOP/s of the whole", each(&|speed| share(speed.step_gflops)));

@@ -61,6 +61,7 @@ fn claim_folder(plan: &Plan) -> Result<(), Failure> {
     let file = std::path::absolute(&plan.study.path).unwrap_or_else(|_| plan.study.path.clone());
     let noted = fs::read(plan.study.out.join("study.json")).unwrap_or_default();
     let before = serde_json::from_slice::<Value>(&noted).unwrap_or_default();
+    // A missing or damaged note counts as no earlier study: it must not keep the results from being written.
     if let Some(before) = before["file"].as_str().filter(|before| Path::new(before) != file) {
         let (out, file) = (plan.study.out.display(), file.display());
         say(&format!(

@@ -97,6 +97,7 @@ fn watch(
     command: &[PathBuf],
     stop: &Arc<AtomicBool>,
 ) -> Result<Option<WorkerError>, StudyError> {
+    // The workers find `--watched` set, so this process alone draws the progress of all of them.
     let (store, mut leases, mut board) = (plan.store(), Leases::new(EXPIRY), Board::new());
     stop::announce(stop, board.speaker());
     watch_workers(command, slots.count, stop, &mut |event| {
@@ -124,6 +125,7 @@ fn worker_command(args: &Args, slots: Slots) -> io::Result<Vec<PathBuf>> {
 
 /// Reports what is left after the workers have ended.
 fn outcome(plan: &Plan, stopped: bool) -> u8 {
+    // The state is read anew, because workers on other machines may have changed it.
     let tally = Tally::read(plan, &plan.store(), &mut Leases::new(EXPIRY));
     let counts = tally.counts();
     for (run, state) in plan.runs.iter().zip(&tally.states) {

@@ -24,6 +24,7 @@ pub(crate) fn run(out: &mut impl Write) -> Result<u8, Failure> {
     let mut last: Option<Instant> = None;
     let outcome = job.train(&stop, &mut |progress| {
         if last.is_none_or(|last| last.elapsed() >= PAUSE) || progress.score.is_some() {
+            // Progress with a score is never skipped, because the score is not reported again.
             last = Some(Instant::now());
             write(out, &Report::Progress(JobProgress::from(progress)));
         }

@@ -65,6 +65,7 @@ fn train(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
         lease_expiry,
     };
     let mut board = Board::new();
+    // The watcher answers Ctrl-C itself; a line from every worker would repeat it.
     if !args.watched {
         stop::announce(&stop, board.speaker());
     }
@@ -109,13 +110,14 @@ pub(crate) fn show(board: &mut Board, plan: &Plan, event: &Event) {
 
 fn report(out: &mut impl Write, report: &WorkerReport) {
     if let Ok(line) = serde_json::to_string(report) {
-        let _ = writeln!(out, "{line}").and_then(|()| out.flush()); // a watcher that is gone has closed our input, which stops us
+        let _ = writeln!(out, "{line}").and_then(|()| out.flush()); // without a watcher our input ends, which stops us
     }
 }
 
 /// Sets `stop` when the watcher asks for it or is gone.
 fn follow(stop: Arc<AtomicBool>) {
     std::thread::spawn(move || {
+        // The end of the input means that the watcher is gone, so leaving the loop stops the worker in both cases.
         for line in io::stdin().lock().lines().map_while(Result::ok) {
             if line == STOP {
                 break;

@@ -1,4 +1,4 @@
-//! `stepstone analyze` through the real program: what it writes, and a clear answer to every kind of bad input.
+//! `stepstone analyze` through the real program: its output, and a clear error for every kind of bad input.
 
 use crate::workplace::stepstone;
 use std::fmt::Write;
@@ -13,7 +13,7 @@ fn err(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("UTF-8")
 }
 
-/// Analyses a text as observations.csv.
+/// Analyses `text` as observations.csv.
 fn analyze(text: &str, more: &[&str]) -> (tempfile::TempDir, Output) {
     let place = tempfile::tempdir().expect("temporary folder");
     fs::write(place.path().join("observations.csv"), text).expect("writes");
@@ -38,7 +38,7 @@ fn study() -> String {
 }
 
 #[test]
-fn a_study_is_summed_up_and_written_out() {
+fn a_study_is_summarized_and_written_to_files() {
     let (place, output) = analyze(&study(), &["--out", "results"]);
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
     let summary = out(&output);
@@ -64,7 +64,7 @@ fn a_study_is_summed_up_and_written_out() {
 }
 
 #[test]
-fn of_a_collapsed_study_the_first_thing_said_is_that_nothing_can_be_said() {
+fn the_summary_of_a_collapsed_study_begins_with_a_warning() {
     let mut text = "intermediate,seed,task,role,score,n_distinct_pred\n".to_owned();
     for start in ["none", "mnli"] {
         for (seed, labels) in [1, 1, 2].into_iter().enumerate() {
@@ -155,11 +155,11 @@ fn a_study_agrees_with_itself_as_csv_and_as_json() {
     assert_eq!(against("nowhere.json").status.code(), Some(66));
 }
 
-/// What is in the file, the exit code, and what standard error or (for 0) standard output says.
+/// Description and contents of the file, exit code, and texts on standard error or (for code 0) standard output.
 type Case = (&'static str, &'static str, i32, &'static [&'static str]);
 
 #[test]
-fn every_bad_input_has_one_clear_answer() {
+fn every_bad_input_has_one_clear_error() {
     let cases: &[Case] = &[
         (
             "missing columns, with the nearest found",
@@ -267,7 +267,7 @@ fn every_bad_input_has_one_clear_answer() {
         let (_place, output) = analyze(text, &[]);
         assert_eq!(output.status.code(), Some(*code), "{what}: {}{}", out(&output), err(&output));
         let said = if *code == 0 { out(&output) } else { err(&output) };
-        // Broken lines of the summary are joined, so that a sentence can be looked for.
+        // Wrapped lines of the summary are joined, so that whole sentences can be found.
         let said = said.replace("\n  ", " ").replace('\n', " ");
         words.iter().for_each(|words| assert!(said.contains(words), "{what}: `{words}` is not in\n{said}"));
         assert_eq!(output.stdout.is_empty(), *code != 0, "{what}");

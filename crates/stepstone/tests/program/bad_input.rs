@@ -1,4 +1,4 @@
-//! What a user sees when an input is bad: every message whole, with its exit code, in one snapshot to be read.
+//! The output for bad input: every complete message with its exit code, in snapshots.
 
 use crate::workplace::{TRAIN, stepstone, train, workplace};
 use std::fmt::Write;
@@ -13,7 +13,7 @@ fn show(report: &mut String, name: &str, output: &Output) {
     writeln!(report, "--- {name}: exit code {code}\n{message}").expect("a String takes every write");
 }
 
-/// Training with `file` of the place holding `bytes`; the file is put back.
+/// Trains while `file` holds `bytes`, then restores the file.
 fn train_with(place: &Path, file: &str, bytes: &[u8]) -> Output {
     let path = place.join(file);
     let kept = fs::read(&path).expect(file);

@@ -1,4 +1,4 @@
-//! Outputs that cannot be made: a read-only folder, a full disk. Nothing already written is lost.
+//! Output that cannot be written: a read-only folder, a full disk. Earlier results are kept.
 
 use crate::workplace::{TRAIN, command, stepstone, train, workplace};
 use std::fs;
@@ -11,20 +11,20 @@ fn message(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Nobody in particular: a user whom the permissions of files bind, which root is not.
+/// The user id of `nobody`. File permissions apply to this user, but not to root.
 const NOBODY: u32 = 65_534;
 
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("permissions");
 }
 
-/// The output of the program, run by a user whom permissions bind. None, with a message, if the tests cannot become one.
+/// Runs the program as a user to whom file permissions apply. None, with a message, if the tests cannot switch users.
 fn bound_by_permissions(place: &Path, arguments: &[&str]) -> Option<Output> {
     let root = fs::metadata(place).expect("place").uid() == 0;
     if !root {
         return Some(stepstone(place, arguments));
     }
-    // A copy, for the build folder may be closed to others.
+    // Runs a copy, because the build folder may not be readable by other users.
     let program = place.join("stepstone");
     fs::copy(env!("CARGO_BIN_EXE_stepstone"), &program).expect("copies");
     set_mode(&program, 0o755);
@@ -44,7 +44,7 @@ fn a_read_only_output_folder_gets_73_and_is_named() {
     let at = place.path();
     assert!(train(at, &["--out", "done"]).status.success());
     fs::create_dir(at.join("closed")).expect("folder");
-    set_mode(at, 0o755); // a temporary folder is its owner's alone
+    set_mode(at, 0o755); // a temporary folder is private to its owner
     set_mode(&at.join("closed"), 0o555);
     let train_into = |out| [&TRAIN[..], &["--out", out]].concat();
     let table = [
@@ -75,7 +75,7 @@ fn an_output_that_is_in_the_way_gets_73() {
     assert_eq!(fs::read_to_string(place.path().join("file")).expect("file"), "x");
 }
 
-/// Every byte written to the log is refused, as /dev/full does.
+/// The log is /dev/full, which refuses every byte.
 #[test]
 fn a_full_disk_is_an_io_error_that_names_the_file() {
     let place = workplace();
@@ -94,7 +94,7 @@ fn a_full_disk_is_an_io_error_that_names_the_file() {
     }
 }
 
-/// A disk that is truly full: it has room for one resume point, 590 KB, and not for the second beside it.
+/// A disk that really fills up: it has room for one resume point of 590 KB, but not for a second one beside it.
 #[test]
 fn a_disk_that_fills_up_during_a_run_loses_nothing_already_written() {
     let place = workplace();

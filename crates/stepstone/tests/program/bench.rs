@@ -1,4 +1,4 @@
-//! The benchmark: what it prints, and the protocol by which it stands beside others. No test asserts a time.
+//! The benchmark: its output, and the protocol for comparisons with other programs. No test asserts a time.
 
 use crate::workplace::stepstone;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Flags as people type them: numbers that cannot be, names from other programs, and hints that name a flag.
+//! Flags as people type them: impossible numbers, names from other programs, and hints that name a flag.
 
 use crate::study::{QUICK, study_place};
 use crate::workplace::{TRAIN, stepstone, train, workplace};
@@ -29,7 +29,7 @@ fn an_impossible_number_is_named_with_what_is_expected() {
         (&["bench", "S", "--seconds", "-1"], 64, "--seconds -1", "give 0 or more seconds"),
     ];
     for (arguments, code, found, expected) in table {
-        // What is given twice is a mistake of its own.
+        // A flag given twice is a different error.
         let mut words: Vec<&str> = arguments.to_vec();
         if arguments[0] == "train" {
             let rest = TRAIN[1..].chunks(2).filter(|pair| pair[0] != arguments[1]).flatten();
@@ -89,8 +89,7 @@ fn results_are_not_written_into_a_folder_that_holds_something_else() {
     }
 }
 
-/// Every `--flag` that a text names, with the command that it belongs to: the one at hand, or the one that stands before
-/// it between the same backquotes.
+/// Every `--flag` that a text names, with its command: the command inside the same backquotes, or else the current one.
 fn flags(text: &str, at_hand: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (number, part) in text.split('`').enumerate() {

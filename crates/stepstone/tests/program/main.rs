@@ -1,4 +1,4 @@
-//! The real program, from the outside: commands in, files, messages and exit codes out.
+//! Tests of the real program: they run commands and check files, messages and exit codes.
 
 mod analyze;
 mod bad_input;

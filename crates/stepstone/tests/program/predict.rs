@@ -1,4 +1,4 @@
-//! `predict` and `export`: what was trained is used, by folder or by the beginning of its id.
+//! `predict` and `export`: trained runs are used, named by their folder or a prefix of their id.
 
 use crate::workplace::{TRAIN, stepstone, train, workplace};
 use serde_json::Value;
@@ -35,7 +35,7 @@ fn predictions_of_both_heads_equal_those_of_the_last_evaluation() {
             let logit = |class: usize| theirs["logits"][class].as_f64().expect("logit");
             let want = 1.0 / (1.0 + (logit(0) - logit(1)).exp());
             let got = ours["probabilities"][1].as_f64().expect("probability");
-            // The logits stand there as f32: each is off by up to 2^-24 of its size, here below 16.
+            // The file holds logits as f32. Each is off by up to 2^-24 of its size, which is below 16 here.
             assert!((got - want).abs() <= 1e-6, "{head} row {row}: {got} and {want}");
         }
     }
@@ -83,7 +83,7 @@ fn a_run_is_named_by_its_folder_or_the_beginning_of_its_id() {
     let exported = stepstone(at, &["export", unique, "exported"]);
     assert!(exported.status.success() && at.join("exported/config.json").is_file(), "{}", message(&exported));
 
-    // A third run, so that a beginning of more than one id exists in any case.
+    // A third run, so that some prefix always matches two ids.
     fs::create_dir(at.join("runs").join(format!("{unique}x"))).expect("folder");
     fs::write(at.join("runs").join(format!("{unique}x/run.json")), "{}").expect("file");
     for (name, code, want) in [(unique, 64, "matches 2 runs, expected one"), ("zz", 66, "there is no run `zz`")] {
@@ -107,7 +107,7 @@ fn a_run_that_has_not_ended_is_refused_with_what_to_do() {
     assert!(message(&output).contains("hint: run the command that trained it once more"), "{}", message(&output));
 }
 
-/// Which evaluation was the best may differ between instruction sets.
+/// Removes the best step, which can differ between instruction sets.
 fn without_best_step(card: &str) -> String {
     let (before, after) = card.split_once("(best after ").expect("the best step");
     let (step, after) = after.split_once(')').expect("the best step");
@@ -145,7 +145,7 @@ fn an_export_is_what_transformers_expects_with_a_card_of_lineage_and_scores() {
         let weights = header(&dir.join("model.safetensors"));
         assert_eq!(weights["__metadata__"], serde_json::json!({"format": "pt"}), "{head}");
         assert!(weights["bert.embeddings.word_embeddings.weight"].is_object(), "{head}");
-        // What a stage does not train travels on, for a later one may.
+        // Tensors that this stage does not train are kept, because a later stage may train them.
         assert!(weights["bert.pooler.dense.weight"].is_object(), "{head}");
         let head_file = if head == "hf" { "model.safetensors" } else { "head.safetensors" };
         let tensors = header(&dir.join(head_file));
@@ -179,7 +179,7 @@ fn the_card_tells_the_whole_way_of_runs_that_lie_side_by_side() {
     assert!(train(at, &["--out", "runs/0000000000000001"]).status.success());
     let second = [&TRAIN[..], &["--seed", "1", "--out", "runs/0000000000000002"]].concat();
     assert!(stepstone(at, &second).status.success());
-    // As the run of a study that started from the encoder of the other.
+    // Like a run of a study that started from the encoder of the other run.
     let path = at.join("runs/0000000000000002/run.json");
     let mut record: Value = serde_json::from_slice(&fs::read(&path).expect("record")).expect("JSON");
     let encoder = record["identity"]["encoder"].as_str().expect("digest").to_owned();

@@ -1,4 +1,4 @@
-//! README and docs quote what the program prints today, and name only commands and flags that it has.
+//! README and docs quote the current output of the program, and name only commands and flags that exist.
 //!
 //! A quoted output is an indented block below a line `<!-- quoted: COMMAND | until TEXT -->`: standard output of the
 //! command in an empty folder, up to the first line that holds TEXT. `tools/quote_outputs.sh` writes the blocks anew.
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// README and the pages of docs; results are dated, and stay as they were measured.
+/// README and the pages of docs, without the results: those are dated and stay as measured.
 fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("two folders below the root");
     let docs = fs::read_dir(root.join("docs")).expect("docs").map(|entry| entry.expect("an entry").path());
@@ -16,7 +16,7 @@ fn pages() -> Vec<PathBuf> {
     pages.chain([root.join("README.md"), root.join("bench/README.md")]).collect()
 }
 
-/// What the block below `marker` should hold: the command's output, indented.
+/// The expected block below `marker`: the indented output of the command.
 fn block(marker: &str) -> String {
     let (command, until) =
         marker.split_once(" | until ").map_or((marker, None), |(command, text)| (command, Some(text)));
@@ -35,7 +35,7 @@ fn block(marker: &str) -> String {
     indented.collect()
 }
 
-/// The page with every quoted block as the program prints it today.
+/// The page with every quoted block replaced by the current output.
 fn renewed(page: &str) -> String {
     let (mut out, mut lines) = (String::new(), page.lines().peekable());
     while let Some(line) = lines.next() {
@@ -66,7 +66,7 @@ fn quoted_outputs_are_what_the_program_prints() {
     assert!(quotes > 0, "no page quotes anything");
 }
 
-/// The words of each piece of code on a page that begins with `stepstone`.
+/// The words of each piece of inline code on a page that begins with `stepstone`.
 fn commands(page: &str) -> Vec<Vec<&str>> {
     let lines = page.lines().filter_map(|line| line.strip_prefix("    "));
     let spans = page.split('`').skip(1).step_by(2);

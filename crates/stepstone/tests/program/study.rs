@@ -1,4 +1,4 @@
-//! Whole studies through the real program: shared work, kills, failures, bad input.
+//! Whole studies through the real program: shared work, killed processes, failures, bad input.
 
 use crate::workplace::{command, stepstone, workplace};
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Adds rows for rte and cola beside sst2 of the workplace, and a study over all three.
+/// A workplace with rows for rte and cola in addition to sst2, and a study over all three.
 pub(crate) fn study_place(recipe: &str) -> tempfile::TempDir {
     let place = workplace();
     let word = |i: usize| format!("w{}", char::from(b'a' + (i % 20) as u8));
@@ -35,10 +35,10 @@ pub(crate) fn study_place(recipe: &str) -> tempfile::TempDir {
 }
 
 pub(crate) const QUICK: &str = "max_steps = 30\nevaluations = 3";
-/// Runs of the study: 2 intermediates, 3 baseline restarts of 2 tasks, 2 restarts of 2 tasks after sst2.
+/// Number of runs in the study: 2 intermediates, 3 baseline restarts on 2 tasks, 2 restarts on 2 tasks after sst2.
 const RUNS: usize = 12;
 
-/// What must not depend on how a study got done, by path.
+/// Contents of the files that must not depend on how the study was run, by path.
 fn results(out: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = vec![out.join("observations.csv")];
     for run in fs::read_dir(out.join("runs")).expect("runs") {
@@ -57,12 +57,12 @@ fn assert_same(a: &BTreeMap<PathBuf, Vec<u8>>, b: &BTreeMap<PathBuf, Vec<u8>>) {
     }
 }
 
-/// Events of all logs: run folder, event, step.
+/// The events of all logs: run folder, event, step.
 fn events(out: &Path) -> Vec<(PathBuf, String, u64)> {
     let mut all = Vec::new();
     for run in fs::read_dir(out.join("runs")).into_iter().flatten().filter_map(Result::ok) {
         let log = run.path().join("log.jsonl");
-        // A log may be a link to /dev/full here, which has no end.
+        // A log may be a link to /dev/full, and reading that never ends.
         let log = if log.is_file() { fs::read_to_string(log).unwrap_or_default() } else { String::new() };
         for line in log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
             let event = line["event"].as_str().unwrap_or_default().to_owned();
@@ -104,7 +104,7 @@ fn a_study_leaves_observations_and_a_report_and_a_second_run_trains_nothing() {
 }
 
 #[test]
-fn results_do_not_depend_on_how_many_runs_go_at_once() {
+fn results_do_not_depend_on_the_number_of_concurrent_runs() {
     let place = study_place(QUICK);
     for (out, slots) in [("one", "1"), ("three", "3")] {
         let output = stepstone(place.path(), &["run", "study.toml", "--slots", slots, "--out", out]);
@@ -113,7 +113,7 @@ fn results_do_not_depend_on_how_many_runs_go_at_once() {
     assert_same(&results(&place.path().join("one")), &results(&place.path().join("three")));
 }
 
-/// Where in its run a killed process was, by the last line of its log.
+/// The phase in which a process was killed, from the last line of its log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Step,
@@ -121,7 +121,7 @@ enum Phase {
     Write,
 }
 
-/// Lines of each run's log.
+/// Number of lines in each run's log.
 fn log_lengths(out: &Path) -> BTreeMap<PathBuf, usize> {
     let mut lengths = BTreeMap::new();
     events(out).into_iter().for_each(|(run, ..)| *lengths.entry(run).or_default() += 1);
@@ -150,14 +150,14 @@ fn start_study(place: &Path, out: &str) -> Child {
     command.process_group(0).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts")
 }
 
-/// `kill -9` to the watcher, its workers and their children at once.
+/// Sends SIGKILL to the watcher, its workers and their children at once.
 fn kill_group(study: &mut Child) {
     let group = rustix::process::Pid::from_child(study);
     let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
     study.wait().expect("ends");
 }
 
-/// `kill -9` to the first process of the study's group with this command.
+/// Sends SIGKILL to the first process of the study's group with this command.
 fn kill_one(study: &Child, command: &str) {
     for entry in fs::read_dir("/proc").expect("proc").filter_map(Result::ok) {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
@@ -168,17 +168,17 @@ fn kill_one(study: &Child, command: &str) {
         let line = String::from_utf8_lossy(&line.unwrap_or_default()).replace('\0', " ");
         if group == Some(study.id()) && line.contains(&format!(" {command} ")) {
             let pid = rustix::process::Pid::from_raw(pid).expect("a process id");
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL); // it may just have ended
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL); // it may have just ended
             return;
         }
     }
 }
 
-/// Twenty kills and more, at least three in each phase; watcher, workers and children all die by them.
+/// At least twenty kills, and at least three in each phase, of watchers, workers and children.
 #[test]
 fn a_study_killed_again_and_again_ends_with_the_bytes_of_an_uninterrupted_one() {
     let place = study_place("max_steps = 400\nevaluations = 20");
-    // A dev split that takes a while to score, so that kills can fall inside.
+    // A dev split that takes a while to score, so that kills can hit an evaluation.
     let dev = place.path().join("data/rte/dev.tsv");
     let text = fs::read_to_string(&dev).expect("dev");
     let (header, rows) = text.split_once('\n').expect("header");
@@ -203,7 +203,7 @@ fn a_study_killed_again_and_again_ends_with_the_bytes_of_an_uninterrupted_one() 
             let ended = if enough(&fell, kills) {
                 Some(study.wait().expect("ends"))
             } else {
-                // Wait until some process is in the phase that has been hit least, then kill.
+                // Waits until a process is in the phase with the fewest kills so far, then kills.
                 let wanted = [Phase::Step, Phase::Evaluation, Phase::Write];
                 let wanted = wanted.iter().min_by_key(|p| fell.get(p).copied().unwrap_or(0)).copied();
                 let (started, mut ended) = (Instant::now(), None);
@@ -217,7 +217,7 @@ fn a_study_killed_again_and_again_ends_with_the_bytes_of_an_uninterrupted_one() 
                 ended
             };
             if let Some(status) = ended {
-                // A killed worker or child leaves work or a failed run behind; the same command continues.
+                // A killed worker or child leaves unfinished work or a failed run; the same command continues.
                 assert!([Some(0), Some(1), Some(75)].contains(&status.code()), "{status:?}");
                 if status.success() {
                     break;
@@ -244,7 +244,7 @@ fn a_study_killed_again_and_again_ends_with_the_bytes_of_an_uninterrupted_one() 
 }
 
 #[test]
-fn a_failed_intermediate_fails_only_what_hangs_on_it_and_is_tried_again_by_the_next_run() {
+fn a_failed_intermediate_blocks_only_runs_that_start_from_it_and_is_tried_again_by_the_next_run() {
     let place = study_place(&format!("{QUICK}\n[recipe.intermediate]\nlearning_rate = 1e38"));
     let output = stepstone(place.path(), &["run", "study.toml"]);
     let message = String::from_utf8_lossy(&output.stderr);
@@ -259,7 +259,7 @@ fn a_failed_intermediate_fails_only_what_hangs_on_it_and_is_tried_again_by_the_n
     assert_eq!(count(&out, "start"), 6 + 2 * 2, "only what failed was tried again");
 }
 
-/// One worker's machine stops: its processes are halted, so that its heartbeat stops with them.
+/// The machine of one worker stops: its processes are halted, and its heartbeat with them.
 #[test]
 fn a_run_whose_worker_goes_silent_is_taken_over_and_its_late_results_are_refused() {
     let place = study_place("max_steps = 3000\nevaluations = 30");
@@ -332,7 +332,7 @@ fn a_killed_worker_is_named_and_the_others_finish_its_run() {
     let place = study_place("max_steps = 2000\nevaluations = 2\nmax_dev = 8");
     let mut study = command(place.path(), &["run", "study.toml", "--slots", "2"]);
     let study = study.process_group(0).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
-    // Both workers have a run in hand.
+    // Waits until both workers train a run.
     let training = || events(&place.path().join("small")).into_iter().filter(|(_, event, _)| event == "step");
     while training().map(|(run, _, _)| run).collect::<std::collections::BTreeSet<_>>().len() < 2 {
         std::thread::sleep(Duration::from_millis(10));
@@ -380,7 +380,7 @@ fn bad_studies_get_their_documented_exit_code() {
 }
 
 #[test]
-fn what_is_torn_or_missing_is_made_again_and_a_newer_format_is_left_alone() {
+fn damaged_or_missing_files_are_made_again_and_a_newer_format_is_left_alone() {
     let place = study_place(QUICK);
     assert!(stepstone(place.path(), &["run", "study.toml"]).status.success());
     let out = place.path().join("small");
@@ -429,7 +429,7 @@ fn a_study_that_replaces_the_results_of_another_says_so() {
 }
 
 #[test]
-fn a_study_edited_while_it_runs_ends_its_workers_after_the_run_in_hand() {
+fn a_study_edited_while_it_runs_ends_its_workers_after_their_current_run() {
     let place = study_place("max_steps = 1500\nevaluations = 2");
     let out = place.path().join("small");
     let mut study = command(place.path(), &["run", "study.toml", "--slots", "1"]);
@@ -447,7 +447,7 @@ fn a_study_edited_while_it_runs_ends_its_workers_after_the_run_in_hand() {
     assert_eq!(count(&out, "done"), 1, "the run in hand was finished and kept");
 }
 
-/// A full disk: every byte written to a log is refused, as /dev/full does.
+/// A full disk: a log is /dev/full, which refuses every byte.
 #[test]
 fn a_full_disk_stops_the_study_with_74_and_loses_nothing() {
     let place = study_place(QUICK);
@@ -469,7 +469,7 @@ fn a_full_disk_stops_the_study_with_74_and_loses_nothing() {
 fn a_run_that_needs_more_memory_than_there_is_is_refused_before_it_starts() {
     let place = study_place(QUICK);
     let program = env!("CARGO_BIN_EXE_stepstone");
-    // 60,000 KiB of address space are less than any run may take.
+    // 60,000 KiB of address space are less than any run needs.
     let script = format!("ulimit -v 60000; exec {program} run study.toml");
     let output = Command::new("sh").args(["-c", &script]).current_dir(place.path()).output().expect("runs");
     let message = String::from_utf8_lossy(&output.stderr);

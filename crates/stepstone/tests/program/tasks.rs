@@ -1,4 +1,4 @@
-//! Every task of the catalogue, listed, shown and trained, on made-up data in its official layout.
+//! Every task of the catalogue is listed, shown and trained, on made-up data in its official layout.
 
 use crate::workplace::stepstone;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use stepstone_tasks::{Files, Task, Text, load, tasks};
 
-/// The tiny golden encoder in `model`, with the words of this task's made-up examples as its vocabulary.
+/// Writes the tiny golden encoder to `model`, with the words of this task's made-up examples as its vocabulary.
 fn model_for(task: &'static Task, place: &Path) {
     let examples = load(task, &stepstone_fixtures::tasks(), &Files::default()).expect(task.name).train;
     let texts = examples.into_iter().flat_map(|example| match example.text {
@@ -17,7 +17,7 @@ fn model_for(task: &'static Task, place: &Path) {
     let text = texts.collect::<Vec<_>>().join(" ");
     let lower = text.to_lowercase();
     let words: BTreeSet<&str> = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    // The encoder has 61 rows, 5 of them special: words that do not fit become unknown ones.
+    // The encoder has 61 embedding rows, 5 of them for special tokens. Words that do not fit become the unknown token.
     let mut vocabulary: Vec<String> = words.into_iter().take(56).map(String::from).collect();
     vocabulary.extend((vocabulary.len() + 5..61).map(|i| format!("unused{i}")));
     stepstone_fixtures::copy_encoder(&place.join("model"), &vocabulary);

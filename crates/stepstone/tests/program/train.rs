@@ -1,4 +1,4 @@
-//! The main job through the real program, on a tiny random encoder and a made-up data set.
+//! `stepstone train` through the real program, on a tiny random encoder and a made-up data set.
 
 use crate::workplace::{TRAIN, command, train, workplace};
 use std::fs;
@@ -32,7 +32,7 @@ fn weights_get_the_permissions_of_any_other_new_file() {
     assert_eq!(mode("model/model.safetensors"), mode("scores.json"));
 }
 
-/// Events of a run's log with their step.
+/// Steps of all events of this kind in a run's log.
 fn events(place: &Path, event: &str) -> Vec<u64> {
     let log = fs::read_to_string(place.join("killed/log.jsonl")).unwrap_or_default();
     let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
@@ -42,7 +42,7 @@ fn events(place: &Path, event: &str) -> Vec<u64> {
 #[test]
 fn a_run_killed_after_its_second_resume_point_ends_with_the_bytes_of_an_uninterrupted_one() {
     let place = workplace();
-    // Long enough that the kill falls inside; a resume point at every evaluation.
+    // Long enough that the kill hits training, with a resume point at every evaluation.
     let long = ["--resume-seconds", "0", "--evaluations", "100", "--max-steps", "1000", "--threads", "1"];
     let arguments: Vec<&str> = TRAIN.iter().copied().filter(|a| !["--max-steps", "60"].contains(a)).collect();
     let run = |out: &str| {
@@ -73,7 +73,7 @@ fn a_second_process_is_told_that_another_one_trains_in_the_folder() {
     let arguments = [&TRAIN[..], &["--max-steps", "100000", "--threads", "1", "--out", "killed"]].concat();
     let arguments: Vec<&str> = {
         let mut given = arguments;
-        given.drain(9..11); // --max-steps of the others
+        given.drain(9..11); // without the --max-steps that the other tests use
         given
     };
     let mut first = Command::new(env!("CARGO_BIN_EXE_stepstone"));
@@ -129,7 +129,7 @@ fn json(path: &Path) -> serde_json::Value {
 #[test]
 fn a_run_out_of_patience_ends_with_the_evaluation_that_was_one_too_many() {
     let place = workplace();
-    // 60 steps, an evaluation every third; the made-up data are soon known, and nothing is better than that.
+    // 60 steps, an evaluation every third. The model soon learns the made-up data, and then no score is better.
     let output = train(place.path(), &["--evaluations", "20", "--patience", "2", "--out", "run"]);
     assert!(output.status.success(), "{output:?}");
     let scores = json(&place.path().join("run/scores.json"));
@@ -148,7 +148,7 @@ fn preset_acl2020_trains_with_the_study_s_optimizer_head_and_values() {
     let recipe = &record["identity"]["recipe"];
     assert_eq!((&recipe["optimizer"], &recipe["head"]), (&"bert_adam".into(), &"linear".into()));
     assert_eq!((&recipe["batch_size"], &recipe["classifier_dropout"]), (&64.into(), &0.1.into()));
-    // A flag stands over the preset, and is named as the value's source.
+    // A flag wins over the preset, and is named as the source of the value.
     assert_eq!(recipe["learning_rate"].as_f64(), Some(0.005));
     assert_eq!(record["sources"]["learning_rate"].as_str(), Some("flag"));
     assert!(place.path().join("run/model/head.safetensors").is_file());

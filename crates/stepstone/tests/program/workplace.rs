@@ -1,10 +1,10 @@
-//! A folder with a tiny random encoder and a made-up data set, and the real program in it.
+//! Runs the real program in a folder with a tiny random encoder and a made-up data set.
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// A tiny encoder with a vocabulary of its own in `model`, and sst2-like data in which one word decides in `data`.
+/// A folder with a tiny encoder and its vocabulary in `model`, and data like sst2, where one word decides, in `data`.
 pub(crate) fn workplace() -> tempfile::TempDir {
     let place = tempfile::tempdir().expect("temporary folder");
     let data = place.path().join("data/sst2");
@@ -31,7 +31,7 @@ pub(crate) fn stepstone(place: &Path, arguments: &[&str]) -> Output {
     command(place, arguments).output().expect("runs")
 }
 
-/// Enough to learn the made-up data, within a second.
+/// Arguments that learn the made-up data within a second.
 pub(crate) const TRAIN: [&str; 13] = [
     "train",
     "--model",
@@ -48,7 +48,7 @@ pub(crate) const TRAIN: [&str; 13] = [
     "0.005",
 ];
 
-/// `TRAIN` and `more`.
+/// Trains with the arguments `TRAIN` and `more`.
 pub(crate) fn train(place: &Path, more: &[&str]) -> Output {
     stepstone(place, &[&TRAIN, more].concat())
 }

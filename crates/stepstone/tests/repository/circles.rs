@@ -1,8 +1,8 @@
-//! No two files of a crate use each other in a circle, so that each can be understood after those that it uses.
+//! The files of a crate do not depend on each other in circles, so each file can be understood after those it uses.
 //!
-//! A file uses another by a path: `crate::...`, `super::...`, `self::...`, or one that begins with a module it declares
-//! or a name it imports. Declaring a module is not a use; re-exporting from it is. What the crate root re-exports counts
-//! as used where it is defined. Test items may look anywhere.
+//! A file uses another through a path: `crate::...`, `super::...`, `self::...`, or one that begins with a module it
+//! declares or a name it imports. Declaring a module is not a use; re-exporting from it is. An item that the crate root
+//! re-exports counts as a use of the file that defines it. Test items may use any file.
 
 use crate::root;
 use crate::rust_source::{blanked, tokens, without_tests};
@@ -73,7 +73,7 @@ impl Module {
     }
 }
 
-/// The path that begins with `first`: words parted by `::`.
+/// The path that begins with `first`: words separated by `::`.
 fn path(first: &str, tokens: &[&str]) -> ModulePath {
     let rest = tokens[1..].chunks_exact(2).take_while(|pair| pair[0] == "::").map(|pair| pair[1]);
     let words = rest.take_while(|word| word.starts_with(|c: char| c.is_alphabetic() || c == '_'));
@@ -120,7 +120,7 @@ impl Crate {
                 (at, rest) = (child, after);
                 continue;
             }
-            // Names of the crate root and imports of this very module lead on to where they are defined.
+            // Names in the crate root and imports of this module are followed to their definition.
             let target = self.0[&at].imports.get(segment).filter(|target| *target != path);
             return match target {
                 Some(target) if at.is_empty() || at == *module => self.resolve(&at, &[&target[..], after].concat()),
@@ -138,7 +138,7 @@ impl Crate {
         self.0.iter().map(|entry| (entry.0, uses(entry))).collect()
     }
 
-    /// The files that are in a circle, each with those of the same crate's circles that it uses.
+    /// The files in a circle, each with the files of the circle that it uses.
     fn circles(&self) -> Vec<String> {
         let uses = self.uses();
         let reach: BTreeMap<_, _> = uses.keys().map(|module| (*module, reachable(&uses, module))).collect();

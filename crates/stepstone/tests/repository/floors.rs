@@ -1,4 +1,4 @@
-//! Arrows between crates point down only.
+//! Crates depend only on crates of lower floors.
 
 use cargo_metadata::DependencyKind;
 

@@ -1,11 +1,11 @@
-//! Licences and sources of everything that is built, against `deny.toml`, offline. `cargo deny check` reads the same
-//! file and knows more; docs/decisions/licences-by-test.md says why it is not part of `.ci/run`.
+//! Compares licences and sources of all dependencies with `deny.toml`, offline. `cargo deny check` reads the same file
+//! and checks more; docs/decisions/licences-by-test.md says why it is not part of `.ci/run`.
 
 use crate::root;
 use std::collections::BTreeSet;
 use std::process::Command;
 
-/// Licences that may be depended on: the array `allow` of `[licenses]`.
+/// Accepted licences: the array `allow` of `[licenses]`.
 fn allowed() -> BTreeSet<String> {
     let text = std::fs::read_to_string(root().join("deny.toml")).expect("deny.toml");
     let start = text.find("allow = [").expect("deny.toml has `allow = [`");
@@ -13,7 +13,7 @@ fn allowed() -> BTreeSet<String> {
     list.split('"').skip(1).step_by(2).map(String::from).collect()
 }
 
-/// The target that this machine builds for; the packages of others need not be here.
+/// The target that this machine builds for. Packages for other targets may not be downloaded.
 fn host() -> String {
     let output = Command::new("rustc").args(["--print", "host-tuple"]).output().expect("rustc");
     String::from_utf8(output.stdout).expect("UTF-8").trim().into()
@@ -49,7 +49,7 @@ fn every_dependency_has_a_licence_that_deny_toml_allows() {
     assert!(problems.is_empty(), "choose another crate, or argue for the licence:\n{}", problems.join("\n"));
 }
 
-/// Of all platforms: Cargo.lock names every package that any build can have.
+/// Covers all platforms, because Cargo.lock names every package that any build can use.
 #[test]
 fn every_dependency_comes_from_the_registry() {
     let lock = std::fs::read_to_string(root().join("Cargo.lock")).expect("Cargo.lock");
@@ -64,7 +64,7 @@ fn licences_are_judged_as_expressions() {
     let table = [
         (Some("MIT"), true),
         (Some("MIT OR GPL-3.0-only"), true),
-        (Some("GPL-3.0-only/MIT"), true), // as old manifests write OR
+        (Some("GPL-3.0-only/MIT"), true), // old manifests write OR like this
         (Some("(MIT OR Apache-2.0) AND Unicode-3.0"), true),
         (Some("Apache-2.0 WITH LLVM-exception"), true),
         (Some("Apache-2.0"), false),

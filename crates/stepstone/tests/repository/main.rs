@@ -1,4 +1,4 @@
-//! The repository itself: arrows between crates and files, tidiness, licences and sources of dependencies.
+//! Checks of the repository: dependencies between crates and files, house rules, licences and sources of dependencies.
 
 mod circles;
 mod dependencies;

@@ -1,6 +1,6 @@
-//! Rust files read just well enough for the rules of the house: without comments, literals and test items.
+//! A reader of Rust files, just good enough for the house rules: it removes comments, literals and test items.
 
-/// `text` with comments and literals blanked; lines and columns stay.
+/// `text` with comments and literals blanked; lines and columns are preserved.
 pub(crate) fn blanked(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = bytes.to_vec();
@@ -91,7 +91,7 @@ pub(crate) fn closing(code: &str, open: usize) -> usize {
     code.len() - 1
 }
 
-/// Blanked code without the items under `#[cfg(test)]`: those may look anywhere.
+/// Blanked code without the items under `#[cfg(test)]`, which may use any file.
 pub(crate) fn without_tests(code: &str) -> String {
     const MARK: &str = "#[cfg(test)]";
     let mut kept = String::new();
@@ -105,7 +105,7 @@ pub(crate) fn without_tests(code: &str) -> String {
     kept + rest
 }
 
-/// Words, `::` and single punctuation of blanked code.
+/// Words, `::` and single punctuation marks of blanked code.
 pub(crate) fn tokens(code: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut rest = code.trim_start();

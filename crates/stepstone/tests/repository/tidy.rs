@@ -1,24 +1,24 @@
-//! Rules of the house that the compiler does not know. Each message says what to do.
+//! House rules that the compiler does not check. Each message says what to do.
 
 use crate::root;
 use crate::rust_source::{blanked, closing, tokens};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Longest file in lines; a reader holds no longer one in the head.
+/// Maximum number of lines in a file; a reader cannot keep a longer one in mind.
 const LONGEST: usize = 600;
 
-/// Files that may be longer, each with its reason.
+/// Exceptions: longer files, each with its reason.
 const LONGER: [(&str, &str); 0] = [];
 
-/// Most fields of a struct; a reader who meets more cannot say which belong together.
+/// Maximum number of fields in a struct; with more, a reader cannot tell which belong together.
 const FIELDS: usize = 12;
 
 /// Structs that still have more, by file. One that no longer does must leave the list.
 const WIDER: [(&str, &str); 2] =
     [("crates/stepstone-models/src/config.rs", "EncoderConfig"), ("crates/stepstone-study/src/file.rs", "Study")];
 
-/// Pages that the program writes; every other page that a file names lies in the repository.
+/// Pages that the program writes. Every other page that a file names must be in the repository.
 const WRITTEN_PAGES: [&str; 2] = ["report.md", "exported/README.md"];
 
 /// Folders of a user's machine, which no file of a repository may name.
@@ -61,7 +61,7 @@ fn problems(path: &str, text: &str) -> Vec<String> {
             found
                 .push(format!("{number}: names {folder} of one machine; take the path from an argument or a variable"));
         }
-        // Clippy holds the limit of 7 parameters; this rule holds that nobody lifts it.
+        // Clippy enforces the limit of 7 parameters; this rule forbids lifting it.
         if rust && line.trim_start().starts_with("#[") && line.contains("too_many_arguments") {
             found.push(format!("{number}: lifts the limit of 7 parameters; name what belongs together in a struct"));
         }
@@ -95,7 +95,7 @@ fn wide_structs(path: &str, text: &str) -> Vec<String> {
     found
 }
 
-/// Number of fields: single colons outside brackets of every kind.
+/// Number of fields: counts single colons outside all brackets.
 fn fields(body: &str) -> usize {
     let (mut depth, mut count) = (0, 0);
     for token in tokens(body) {
@@ -125,7 +125,7 @@ fn names_a_flag(code: &str) -> bool {
     code.match_indices("--").any(|(start, _)| code[start + 2..].starts_with(|c: char| c.is_ascii_lowercase()))
 }
 
-/// The macro that prints in a line of code.
+/// The printing macro in a line of code, if any.
 fn printer(code: &str) -> Option<&'static str> {
     ["eprintln!", "println!", "eprint!", "print!", "dbg!"].into_iter().find(|name| {
         let starts = code.match_indices(name).map(|(start, _)| start);
@@ -142,7 +142,7 @@ fn machine_folder(line: &str) -> Option<String> {
     })
 }
 
-/// Files below `folder` that people write: no build outputs, run folders or folders of hidden tools.
+/// Files below `folder` that people write, without build output, run folders and hidden folders.
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     let entries = fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable").path());
     for path in entries {
