@@ -40,6 +40,7 @@ impl Classifier {
     /// Lays out the tensors of encoder and head.
     pub fn new(config: &EncoderConfig, head: HeadKind, answers: Answers) -> Self {
         let mut layout = Layout::default();
+        // The encoder comes first, so its tensors have the same places under every head.
         let encoder = Encoder::declare(config, &mut layout);
         let head = Head::declare(head, config, answers, &mut layout);
         Self { layout, answers, encoder, head }

@@ -159,6 +159,7 @@ impl EncoderConfig {
             hidden_dropout_prob: keys.number("hidden_dropout_prob", 0.1, 0.0..1.0)? as f32,
             attention_probs_dropout_prob: keys.number("attention_probs_dropout_prob", 0.1, 0.0..1.0)? as f32,
             classifier_dropout: match keys.json.get("classifier_dropout") {
+                // As in transformers, null and absent both mean that `hidden_dropout_prob` applies.
                 None | Some(Value::Null) => None,
                 Some(_) => Some(keys.number("classifier_dropout", 0.0, 0.0..1.0)? as f32),
             },

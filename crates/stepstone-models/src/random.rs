@@ -15,6 +15,7 @@ pub fn new_values(part: &Part, initializer_range: f32, seed: u64, stream: u32) -
     let range = f64::from(initializer_range);
     match part.shape.len() {
         1 if part.name.ends_with("LayerNorm.weight") => vec![1.0; part.param.len()],
+        // All other vectors are biases.
         1 => vec![0.0; part.param.len()],
         _ => (0..part.param.len()).map(|i| (range * rng::normal(seed, stream, i as u64)) as f32).collect(),
     }

@@ -86,6 +86,7 @@ impl Folder<'_> {
         }
         let mut name = dir.file_name().unwrap_or_default().to_os_string();
         name.push(".tmp");
+        // Beside `dir`, because a rename cannot cross file systems.
         let temporary = dir.with_file_name(name);
         let _ = fs::remove_dir_all(&temporary); // left by an interrupted save
         let failed = |path: &Path, source| ModelError::Write { path: path.into(), source };

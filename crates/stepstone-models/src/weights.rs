@@ -73,6 +73,7 @@ impl Weights {
             Dtype::BF16 => convert(bytes, out, |b| half::bf16::from_le_bytes(b).to_f32()),
             other => return Err(self.wrong_type(entry, other)),
         }
+        // One NaN would spread through every later value, far from its cause.
         match out.iter().position(|v| !v.is_finite()) {
             Some(at) => {
                 let found = format!("holds {} at element {at}", out[at]);

@@ -66,6 +66,7 @@ impl Files {
         let path = data.join(SETTINGS);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
+            // The file is optional; any other error must not silently select the official files.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
             Err(source) => return Err(DataError::Read { path, source }),
         };
@@ -83,6 +84,7 @@ impl Files {
         tables.sort_by_key(|(name, _)| name.span().start); // of two tables of one task, the error shows the later
         for (name, settings) in tables {
             let at = name.span().start;
+            // Tables of other tasks are checked as well, so that a typo in a name does not go unnoticed.
             let found = find(name.get_ref()).map_err(|error| refused(at, format!("{error}; {}", error.hint())))?;
             if files.insert(found.name, settings.files).is_some() {
                 return Err(refused(at, format!("a second table of task `{}`, expected one", found.name)));

@@ -131,6 +131,7 @@ impl Reading {
             let path = data.join(mapped);
             let (folder, name) =
                 (path.parent().unwrap_or(data), path.file_name().unwrap_or_default().to_string_lossy());
+            // Compressed variants of the name count, too, as for official files.
             return first_existing(folder, &[&name]).map_err(|_| DataError::Missing { path: path.clone() });
         }
         let task = self.task;
@@ -145,6 +146,7 @@ impl Reading {
     fn dev_paths(&self, data: &Path, files: &Files) -> Result<Vec<(Option<&'static str>, PathBuf)>, DataError> {
         let parts = self.task.files.dev;
         let several = parts.len() > 1;
+        // One replacement file is a whole dev split without parts, even for a task with several.
         if let [only] = files.dev.as_slice() {
             return Ok(vec![(None, self.path(data, Some(only), &[])?)]);
         }

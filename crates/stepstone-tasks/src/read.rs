@@ -152,6 +152,7 @@ impl Reader<'_> {
         if self.labels == Labels::Required {
             missing.push(fields.label);
         }
+        // The id column is optional: rows without it are numbered.
         missing.retain(|name| find(name).is_none());
         if !missing.is_empty() {
             let problem =
@@ -160,6 +161,7 @@ impl Reader<'_> {
         }
         let numbered = FoundFields {
             id: fields.id.and_then(find),
+            // The check above has found this column.
             text: find(fields.text).unwrap_or_default(),
             pair: fields.pair.and_then(find),
             label: find(fields.label),
@@ -173,10 +175,12 @@ impl Reader<'_> {
                 self.refuse(number + 1, "an empty line, expected a row".into());
                 continue;
             }
+            // Quotes have no meaning in these files, and a lone `"` is part of the text.
             let cells: Vec<&str> = line.split('\t').collect();
             if cells.len() != width {
                 let problem = format!("{} columns, expected {width}", cells.len());
                 match self.known_bad.map(|known| known.kind) {
+                    // Only set aside here; `forgive` decides once the number of such rows is known.
                     Some(BadKind::ShortRow) if cells.len() < width => {
                         self.dropped.push(BadRow { path: self.path.into(), line: number + 1, problem });
                     }

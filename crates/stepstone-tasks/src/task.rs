@@ -135,6 +135,7 @@ impl Columns {
             }
             Self::Json(_) | Self::JsonBy(_) => first_line.starts_with('{'),
             Self::JsonArray(_) => first_line.starts_with('['),
+            // Without a header, any line could be a row of this layout.
             Self::Numbered { .. } => false,
         }
     }

@@ -112,6 +112,7 @@ impl Tokenizer {
     pub fn encode(&self, text: &Text) -> Result<Vec<Feature>, TokenizerError> {
         let feature = |input: EncodeInput<'_>| {
             let encoding = self.inner.encode_fast(input, true).map_err(|error| self.failed(text, &*error))?;
+            // The whole text is tokenized first and truncated afterwards; `longest_first` needs the full lengths.
             let kept = self.kept(&encoding);
             let select = |values: &[u32]| kept.iter().map(|token| values[*token]).collect();
             let truncated = kept.len() < encoding.len();
@@ -145,6 +146,7 @@ impl Tokenizer {
         let texts = encoding.get_sequence_ids();
         let lengths = [0, 1].map(|text| texts.iter().filter(|of| **of == Some(text)).count());
         let special = texts.len() - lengths[0] - lengths[1];
+        // `saturating_sub`, because a post-processor may add more special tokens than `max_length` allows.
         let mut left = match self.pieces {
             Pieces::Joined => longest_first(lengths, self.max_length.saturating_sub(special)),
             Pieces::Apart => lengths.map(|length| length.min(self.max_length.saturating_sub(2))),

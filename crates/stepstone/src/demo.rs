@@ -76,6 +76,7 @@ pub(crate) fn make(folder: &Path) -> Result<(), ModelError> {
         let data = folder.join("data").join(task);
         made(&data)?;
         for (split, (file, rows)) in SPLITS.into_iter().enumerate() {
+            // Each split has its own stream, so that dev rows do not repeat the training rows.
             let mut draw = Draw { stream: split as u32, next: 0 };
             let mut text = header.to_owned();
             (0..rows).for_each(|row| text.push_str(&line(row, &mut draw)));
@@ -140,7 +141,9 @@ impl Draw {
     /// The next number in `0..n`.
     fn below(&mut self, n: usize) -> usize {
         self.next += 1;
+        // The offset keeps these streams apart from those of the encoder's tensors, which use the same seed.
         let draw = rng::uniform(SEED, (1 << 16) + self.stream, self.next);
+        // Rounding could make the product `n` for a draw close to 1.
         ((draw * n as f64) as usize).min(n - 1)
     }
 
@@ -155,6 +158,7 @@ pub(crate) fn is_free(folder: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(error) => Err(error),
         Ok(mut entries) => {
+            // An edited study file makes the folder the user's own, so the text must be unchanged.
             Ok(entries.next().is_none()
                 || fs::read_to_string(folder.join("study.toml")).is_ok_and(|text| text == STUDY))
         }

@@ -32,6 +32,7 @@ const LONGEST_PAUSE: u64 = 366 * 24 * 3600;
 pub(crate) fn with_negative_numbers(command: Command) -> Command {
     let negative = |arg: Arg| {
         let takes_value = arg.get_long().is_some() && arg.get_action().takes_values();
+        // Only for flags with a value: a switch has no number to read.
         arg.allow_negative_numbers(takes_value)
     };
     command.mut_args(negative).mut_subcommands(with_negative_numbers)
@@ -43,6 +44,7 @@ pub(crate) fn in_our_words(words: &[OsString], command: &Command) -> Vec<OsStrin
     let (mut command, mut flags_end) = (command, false);
     let our_word = |word: &OsString| {
         command = command.find_subcommand(word).unwrap_or(command);
+        // After `--` every word is a value, even if it looks like a flag.
         flags_end |= word == "--";
         let renamed = word.to_str().filter(|_| !flags_end).and_then(|word| renamed(word, command));
         renamed.map_or_else(|| word.clone(), OsString::from)
@@ -69,6 +71,7 @@ pub(crate) fn explain(mut error: Error, command: &Command, words: &[OsString]) -
     if error.kind() != ErrorKind::UnknownArgument {
         return error;
     }
+    // clap does not say which subcommand the error is from, so the words are followed down to it.
     let command = words.iter().fold(command, |command, word| command.find_subcommand(word).unwrap_or(command));
     let found = found.trim_start_matches('-').replace('_', "-");
     // clap suggests names by spelling only; the keys of the recipe list names that are spelt differently.

@@ -87,6 +87,7 @@ fn main() -> ExitCode {
     let flushed = out.flush().map_err(exit::Failure::output);
     match result.and_then(|code| flushed.map(|()| code)) {
         Ok(code) => ExitCode::from(code),
+        // A reader such as `head` has closed the pipe: nothing failed, so nothing is printed.
         Err(failure) if failure.code == exit::OK => ExitCode::from(exit::OK),
         Err(failure) => {
             let _ = write!(io::stderr(), "{failure}"); // if this fails, there is nowhere left to report it

@@ -65,7 +65,7 @@ impl Board {
                 return; // more lines than rows would scroll, and scrolled lines cannot be redrawn
             }
             let bar = blank();
-            // The line of the study stays last, where the eye looks for it.
+            // Inserted before the line of the study, which stays last.
             let bar = match &self.whole {
                 Some(whole) => screen.insert_before(whole, bar),
                 None => screen.add(bar),

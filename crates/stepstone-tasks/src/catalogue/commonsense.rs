@@ -71,6 +71,7 @@ fn commonsenseqa(object: &Object<'_>) -> Result<Row, String> {
         let choice = Object(choice.as_object().ok_or("a choice is no object")?);
         choices.push((choice.text("label")?, choice.text("text")?));
     }
+    // Choices are sorted by label, so that the class id of a label does not depend on their order in the file.
     choices.sort();
     let labels: Vec<&str> = choices.iter().map(|(label, _)| label.as_str()).collect();
     if !labels.iter().zip('A'..).all(|(label, letter)| *label == letter.to_string()) {
@@ -88,6 +89,7 @@ fn hellaswag(object: &Object<'_>) -> Result<Row, String> {
         text.map(String::from).ok_or_else(|| "an ending is empty, expected text".to_owned())
     };
     let endings = object.list("endings")?.iter().map(ending).collect::<Result<Vec<_>, _>>()?;
+    // Some copies of the data have only `ctx`, which cannot be split again without guessing.
     let (context, beginning, remark) = if let Some(context) = object.optional("ctx_a") {
         (context, object.optional("ctx_b").unwrap_or_default(), None)
     } else {

@@ -77,6 +77,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let analyses: Vec<Analysis> = observations.studies.iter().map(|study| analyze(study, &options)).collect();
     let agreement = args.against.as_deref().map(|file| compare(args, &analyses, file, &options)).transpose()?;
     if let Some(dir) = &args.out {
+        // Nothing is written before all analyses are done, so an error leaves no partial results.
         destination::check(&format!("cannot analyze {}", args.file.display()), dir, destination::of_analysis)?;
         write_all(dir, &analyses, agreement.as_ref())?;
     }
@@ -180,6 +181,7 @@ fn write_all(dir: &Path, analyses: &[Analysis], agreement: Option<&Agreement>) -
     if let Some(agreement) = agreement {
         write_files(dir, &[("agreement.json", pretty(agreement))])?;
     }
+    // The common case of one study gets the short paths that the help lists.
     if let [only] = analyses {
         return write_one(dir, only);
     }
@@ -192,6 +194,7 @@ fn write_all(dir: &Path, analyses: &[Analysis], agreement: Option<&Agreement>) -
 /// Name of a subfolder. It has a number, because two names may be equal once unsafe characters are replaced.
 fn folder_name(number: usize, analysis: &Analysis) -> String {
     let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
+    // Cut to 60 characters, because file systems limit the length of a name.
     let name: String = format!("{}-{}", analysis.study, analysis.encoder).chars().map(safe).take(60).collect();
     format!("{number:02}-{}", name.trim_matches('-'))
 }

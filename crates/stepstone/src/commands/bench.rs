@@ -214,7 +214,7 @@ fn table(report: &Report) -> String {
         };
         line(&format!("  {}", phase.name().replace('_', " ")), each(&of));
     }
-    // The peak is measured on this machine, because the clock rate under vector load is not known in advance.
+    // Shares refer to the rate measured on this machine, so that they can be compared between machines.
     let share = |gflops: f64| format!("{gflops:.0} {:>3.0} %", 100.0 * gflops / report.fma_gflops);
     line("GFLOP/s of the products", each(&|speed| share(speed.gemm_gflops)));
     line("GFLOP/s of the whole", each(&|speed| share(speed.step_gflops)));

@@ -97,7 +97,7 @@ fn watch(
     command: &[PathBuf],
     stop: &Arc<AtomicBool>,
 ) -> Result<Option<WorkerError>, StudyError> {
-    // The workers find `--watched` set, so this process alone draws the progress of all of them.
+    // Workers started with `--watched` draw nothing, so this process shows the progress of all of them.
     let (store, mut leases, mut board) = (plan.store(), Leases::new(EXPIRY), Board::new());
     stop::announce(stop, board.speaker());
     watch_workers(command, slots.count, stop, &mut |event| {

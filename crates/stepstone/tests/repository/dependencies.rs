@@ -1,5 +1,5 @@
-//! Every dependency is used: a crate that no source file names must leave the manifest. `cargo machete` checks the same,
-//! but would have to be compiled on every run of the check.
+//! Every dependency is used: a crate that no source file names must leave the manifest. `cargo machete` checks the
+//! same, but would have to be compiled on every run of the check.
 
 use crate::root;
 use crate::rust_source::{blanked, tokens};
