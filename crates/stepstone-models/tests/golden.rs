@@ -116,6 +116,7 @@ fn check<D: Device>(case: Case, mut device: D, gradients: fn(&D, usize) -> Vec<f
         let names = [format!("{key}.gradient.{name}"), format!("{key}.gradient.{prefix}{name}")];
         names.iter().find_map(|name| golden.tensor(name)).unwrap_or_else(|| panic!("gradient of {name}"))
     };
+    // A floor relative to the whole model: tiny gradients are sums that cancel, and carry no more relative precision.
     let largest = model.layout.parts().flat_map(|p| gradient(&p.name)).fold(0.0f64, |a, b| a.max(b.abs()));
     for part in model.layout.parts() {
         // A vector shifts all choices of a question in the same way, and softmax depends only on differences. So its

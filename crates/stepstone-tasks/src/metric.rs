@@ -108,7 +108,6 @@ fn matthews(predicted: &[u32], gold: &[u32], classes: usize) -> f64 {
     let trace = predicted.iter().zip(gold).filter(|(p, g)| p == g).count() as i128;
     let products: i128 = p.iter().zip(&t).map(|(p, t)| p * t).sum();
     let squares = |counts: &[i128]| n * n - counts.iter().map(|c| c * c).sum::<i128>();
-    // Two roots, because the product of the squares could exceed i128 for long lists.
     let denominator = (squares(&t) as f64).sqrt() * (squares(&p) as f64).sqrt();
     if denominator == 0.0 { 0.0 } else { (n * trace - products) as f64 / denominator }
 }

@@ -146,7 +146,6 @@ impl Tokenizer {
         let texts = encoding.get_sequence_ids();
         let lengths = [0, 1].map(|text| texts.iter().filter(|of| **of == Some(text)).count());
         let special = texts.len() - lengths[0] - lengths[1];
-        // `saturating_sub`, because a post-processor may add more special tokens than `max_length` allows.
         let mut left = match self.pieces {
             Pieces::Joined => longest_first(lengths, self.max_length.saturating_sub(special)),
             Pieces::Apart => lengths.map(|length| length.min(self.max_length.saturating_sub(2))),

@@ -150,6 +150,7 @@ impl From<WorkerError> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "error: {}", self.what)?;
+        // A cause may have several lines, such as a list of bad rows; each gets the prefix.
         for cause in self.causes.iter().flat_map(|cause| cause.lines()) {
             writeln!(f, "  cause: {cause}")?;
         }
@@ -269,6 +270,7 @@ fn observations_code(problem: &Problem) -> u8 {
 }
 
 fn read_code(error: &io::Error) -> u8 {
+    // Callers have handled missing files already: those are input errors with a hint.
     if error.kind() == io::ErrorKind::PermissionDenied { PERMISSION } else { IO }
 }
 

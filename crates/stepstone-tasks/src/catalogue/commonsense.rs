@@ -89,7 +89,7 @@ fn hellaswag(object: &Object<'_>) -> Result<Row, String> {
         text.map(String::from).ok_or_else(|| "an ending is empty, expected text".to_owned())
     };
     let endings = object.list("endings")?.iter().map(ending).collect::<Result<Vec<_>, _>>()?;
-    // Some copies of the data have only `ctx`, which cannot be split again without guessing.
+    // A file with only `ctx` is accepted with a note, because `ctx` cannot be split without guessing.
     let (context, beginning, remark) = if let Some(context) = object.optional("ctx_a") {
         (context, object.optional("ctx_b").unwrap_or_default(), None)
     } else {

@@ -143,7 +143,7 @@ impl Source<'_> {
                 "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
                 "vocab": vocab, "merges": self.vocabulary("BPE", "merges")?,
             });
-            // Built from JSON, as vocabulary and merges stand in tokenizer.json; the other keys are RoBERTa's fixed values.
+            // The other keys of the model in tokenizer.json are ignored, as `RobertaTokenizer` ignores them.
             made(&self.files.whole.path, BPE::deserialize(&model))?
         } else {
             let (vocab, merges) = (self.file("vocab.json")?, self.file("merges.txt")?);

@@ -69,6 +69,7 @@ fn a_compressed_file_that_is_cut_off_or_damaged_never_gives_other_rows() {
         load_prediction_file(find("sst2").expect("task"), &path)
     };
     let plain = read(compressed_rows().as_bytes()).expect("plain");
+    // Every length and every byte is tried; the first four bytes are left alone, because they identify the format.
     for name in ["one_member.gz", "one_frame.zst"] {
         let whole = stepstone_fixtures::compressed(name);
         for len in 4..whole.len() {

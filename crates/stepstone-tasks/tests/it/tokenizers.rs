@@ -176,6 +176,7 @@ fn every_combination_of_tokenizer_files_gives_the_tokens_of_transformers() {
             }
         }
     }
+    // All rows are compared before the test fails, because a mistake often shows only as a pattern.
     assert!(wrong.is_empty(), "{} wrong\n{}", wrong.len(), wrong[..wrong.len().min(12)].join("\n"));
     assert!(table.folders.len() > 150 && table.texts.len() == 12, "the table is whole");
 }
