@@ -55,6 +55,7 @@ impl ModelError {
     pub(crate) fn corrupt(path: &Path, bytes: &[u8], found: String, expected: &str) -> Self {
         let again = "copy or download the file again and compare its checksum";
         let (found, hint) = match Foreign::of(bytes) {
+            // An empty file shows no kind, and its parser's message would not say that it is empty.
             _ if bytes.is_empty() => ("an empty file".into(), again),
             Some(kind @ (Foreign::GitLfsPointer | Foreign::Html | Foreign::Xml | Foreign::Zip | Foreign::Pickle)) => {
                 (kind.to_string(), kind.remedy().unwrap_or(again))

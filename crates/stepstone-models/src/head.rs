@@ -68,6 +68,7 @@ impl Head {
         });
         let outputs = match answers {
             Answers::Classes(classes) => classes,
+            // Every choice is scored by the same weights; the scores of a question are then compared.
             Answers::Choices(_) => 1,
         };
         let classifier = Linear::declare(layout, classifier_name(kind, config.family, answers), outputs, hidden_size);
@@ -79,6 +80,7 @@ impl Head {
     pub fn forward(&self, tape: &mut Tape, first: Value) -> Value {
         let site = |kind| DropoutSite { probability: self.dropout, site: Site::new(0, kind) };
         let pooled = match &self.hidden {
+            // Without a tanh layer, dropout acts once, on the state that the classifier reads.
             None => tape.dropout(first, site(HEAD_INPUT)),
             Some(hidden) => {
                 let first = if hidden.input_dropout { tape.dropout(first, site(HEAD_INPUT)) } else { first };

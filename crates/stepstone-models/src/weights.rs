@@ -219,6 +219,7 @@ impl Weights {
 }
 
 fn convert<const N: usize>(bytes: &[u8], out: &mut [f32], value: impl Fn([u8; N]) -> f32) {
+    // The shape has been checked, so no bytes are left over.
     let (values, _) = bytes.as_chunks::<N>();
     out.iter_mut().zip(values).for_each(|(out, bytes)| *out = value(*bytes));
 }
@@ -244,6 +245,7 @@ fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, ModelError> {
     if index.exists() {
         return shards(folder, &index);
     }
+    // Pickle files can run code when they are loaded, so they are never read, only explained.
     let hint = if bin.exists() { format!("there is only {BIN}; {}", conversion(&bin)) } else { MODEL_FOLDER.into() };
     Err(ModelError::Missing { path: single, hint })
 }

@@ -183,6 +183,7 @@ fn study_code(error: &StudyError) -> u8 {
         StudyError::Missing { .. } | StudyError::Folder { .. } => NO_INPUT,
         StudyError::Read { source, .. } => read_code(source),
         StudyError::File { .. } | StudyError::Edited { .. } => CONFIG,
+        // The data or the encoder have changed since the study was planned.
         StudyError::Changed { .. } => DATA,
         StudyError::Create { source, .. } => {
             if out_of_space(source) {

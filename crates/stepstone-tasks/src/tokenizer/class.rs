@@ -65,6 +65,7 @@ impl Kind {
         };
         for (file, by_model) in [(settings, false), (model, true)] {
             let Some(name) = file.text(KEY)?.filter(|name| !name.is_empty()) else { continue };
+            // Older files name the class with `Fast`; both names mean the same tokens here.
             let plain = name.strip_suffix("Fast").unwrap_or(name);
             let Some((_, class, type_ids)) = CLASSES.iter().find(|(known, ..)| *known == plain) else {
                 return Err(file.refuse(
@@ -78,6 +79,7 @@ impl Kind {
             kind = Self { class: *class, type_ids: *type_ids, by_model };
             break;
         }
+        // This list overrides the class: it says which inputs the model takes.
         if let Some(names) = settings.get("model_input_names") {
             let Some(names) = names.as_array() else {
                 return Err(settings.wrong("model_input_names", names, "a list of names"));

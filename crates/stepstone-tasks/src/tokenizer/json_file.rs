@@ -21,6 +21,7 @@ impl JsonFile {
         let path = folder.join(name);
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
+            // Every one of these files is optional; which combination is enough is decided later.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self { path, keys: Map::new() }),
             Err(source) => return Err(TokenizerError::Read { path, source }),
         };

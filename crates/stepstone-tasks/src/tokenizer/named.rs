@@ -94,6 +94,7 @@ impl NamedTokens {
                 tokens.name(name, Some(AddedToken::from(*content, true)));
             }
         }
+        // Model-specific names come last, so a default does not replace one of them.
         for (name, token) in std::mem::take(&mut tokens.own) {
             tokens.name(&name, token);
         }
@@ -118,6 +119,7 @@ impl NamedTokens {
         let listed: HashSet<String> =
             tokens.iter().map(|token| token.content.clone()).chain(known.iter().cloned()).collect();
         let named = || self.named.iter().filter_map(|(_, token)| token.as_ref());
+        // Tokens with an id come first: the crate numbers added tokens in order, so their ids must be taken already.
         for token in named().chain(&self.extra) {
             if !listed.contains(&token.content) && !tokens.contains(token) {
                 tokens.push(token.clone());
@@ -136,6 +138,7 @@ impl NamedTokens {
 
     fn name(&mut self, name: &str, token: Option<AddedToken>) {
         match self.named.iter_mut().find(|(known, _)| known == name) {
+            // The last file wins, but the token keeps its place in the order.
             Some((_, known)) => *known = token,
             None => self.named.push((name.into(), token)),
         }
@@ -329,6 +332,7 @@ fn defaults(class: Class) -> &'static [(&'static str, &'static str)] {
             ("cls_token", "<s>"),
             ("mask_token", "<mask>"),
         ],
+        // tokenizer.json already holds its special tokens.
         Class::Whole => &[],
     }
 }

@@ -228,6 +228,7 @@ fn short_rows_of_qqp_are_dropped_and_counted_up_to_the_number_that_is_known() {
     let with = |short: usize| {
         Place::of("qqp").with("qqp/train.tsv", (rows.clone() + &"9\t1\t2\tWhy?\n".repeat(short)).as_bytes())
     };
+    // Three short rows are known, so a fourth makes all of them errors.
     let place = with(3);
     let data = place.load("qqp", &Files::default()).expect("three are known");
     assert_eq!(data.train.len(), 8);

@@ -220,6 +220,7 @@ fn a_class_that_only_config_json_names_counts_in_the_digest() {
     let plain = load();
     fs::write(place.path().join("config.json"), r#"{"tokenizer_class": "PreTrainedTokenizerFast"}"#).expect("config");
     assert_ne!(load().digest(), plain.digest());
+    // Other keys of config.json belong to the model and leave the digest alone.
     fs::write(place.path().join("config.json"), r#"{"hidden_size": 4}"#).expect("config");
     assert_eq!(load().digest(), plain.digest());
 }
@@ -311,6 +312,7 @@ fn a_length_without_room_for_the_special_tokens_of_a_pair_is_refused() {
     for (place, family, special) in [(&bert, TokenizerFamily::Bert, 3), (&roberta, TokenizerFamily::Roberta, 4)] {
         let load = |max_length| Tokenizer::load(place.path(), family, max_length);
         let pair = Text::Pair("It rains in Spain.".into(), "The rain stays on the plain.".into());
+        // One token more than the special ones must already work.
         let shortest = one(load(special + 1).expect("loads").encode(&pair).expect("encodes"));
         assert_eq!(shortest.ids.len(), special + 1);
         assert!(matches!(load(special), Err(TokenizerError::TooShort { least, .. }) if least == special + 1));

@@ -82,6 +82,7 @@ fn write(plan: &Plan, name: &str, text: &str) -> Result<PathBuf, Failure> {
 /// Whether to use colour: only if standard output is a terminal and NO_COLOR is not set.
 pub(crate) fn color() -> Color {
     let set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
+    // A `dumb` terminal would show the escape codes as text.
     let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
     if io::stdout().is_terminal() && !set("NO_COLOR") && !dumb { Color::Ansi256 } else { Color::None }
 }

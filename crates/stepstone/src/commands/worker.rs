@@ -57,6 +57,7 @@ fn train(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     if args.watched {
         follow(Arc::clone(&stop));
     }
+    // With 0 seconds, every lease would have expired as soon as it was taken.
     let lease_expiry = Duration::from_secs(args.lease_seconds.max(1));
     let settings = WorkerSettings {
         command: train_job_command().map_err(Failure::system)?,
