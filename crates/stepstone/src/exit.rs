@@ -271,7 +271,6 @@ fn observations_code(problem: &Problem) -> u8 {
 }
 
 fn read_code(error: &io::Error) -> u8 {
-    // Callers have handled missing files already: those are input errors with a hint.
     if error.kind() == io::ErrorKind::PermissionDenied { PERMISSION } else { IO }
 }
 
