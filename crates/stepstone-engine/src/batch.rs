@@ -27,7 +27,7 @@ pub struct Batch {
     pub row_keys: Vec<u32>,
     /// `[S]`: the row key of each sequence's first token.
     pub first_row_keys: Vec<u32>,
-    /// `[examples]` gold class of each, an example being one or more sequences side by side; not read in inference.
+    /// `[examples]`: gold class of each example (one or more adjacent sequences); inference does not read it.
     pub labels: Vec<u32>,
 }
 
@@ -64,7 +64,8 @@ impl Batch {
             if len > 0xffff {
                 return Err(PackError::SequenceTooLong(len));
             }
-            // Counted over the whole step: a later micro-batch draws the masks that it would have in one large batch.
+            // The number counts over the whole step, so that a later micro-batch draws the same masks as in one large
+            // batch.
             let key = ((first_sequence + number) as u32) << 16;
             batch.ids.extend_from_slice(sequence.ids);
             batch.type_ids.extend_from_slice(sequence.type_ids);
@@ -76,10 +77,10 @@ impl Batch {
         Ok(batch)
     }
 
-    /// The dropout keys of rows of this kind.
+    /// The dropout key of each row of this kind.
     ///
     /// # Panics
-    /// For rows of examples, which have no keys: dropout acts on sequences.
+    /// If `rows` are examples, which have no keys: dropout acts on tokens or sequences.
     pub(crate) fn keys(&self, rows: Rows) -> &[u32] {
         match rows {
             Rows::Tokens => &self.row_keys,
@@ -122,7 +123,7 @@ mod tests {
 
     type Rows = Vec<(Vec<u32>, Vec<u32>)>;
 
-    /// Sequences of ids and segments, empty ones among them.
+    /// Sequences of ids and segments; some are empty.
     fn rows() -> impl Strategy<Value = Rows> {
         let row = prop::collection::vec((0u32..1000, 0u32..2), 0..20).prop_map(|row| row.into_iter().unzip());
         prop::collection::vec(row, 0..8)
@@ -163,7 +164,7 @@ mod tests {
             prop_assert_eq!(batch.shape(), BatchShape { tokens: batch.row_keys.len(), sequences: rows.len() });
         }
 
-        /// So dropout masks, and with them every number, are those of one large batch.
+        /// Equal row keys give equal dropout masks, however a step is split into micro-batches.
         #[test]
         fn micro_batches_have_the_row_keys_of_the_whole(rows in rows(), cut in 0usize..8) {
             let (all, cut) = (sequences(&rows), cut.min(rows.len()));

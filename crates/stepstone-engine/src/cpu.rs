@@ -21,7 +21,7 @@ pub struct CpuDevice {
     first_moment: Vec<f32>,
     second_moment: Vec<f32>,
     activations: Vec<f32>,
-    /// Where gradients of matrices may lie since the last update. Elsewhere they are zero, and need not be added to.
+    /// Ranges of matrix gradients written since the last update. All others are zero, so a product may overwrite them.
     written: Vec<Range<usize>>,
     /// The plan of the last run, and its outputs.
     last: Option<(MemoryPlan, Vec<Value>)>,
@@ -48,12 +48,12 @@ impl CpuDevice {
         }
     }
 
-    /// f32 lanes of the vectors in use, 1 without vectors.
+    /// f32 lanes per vector of the instruction set in use; 1 without vectors.
     pub fn lanes(&self) -> usize {
         self.threads.instructions().lanes()
     }
 
-    /// Where the time of all runs and updates went since the last call.
+    /// Time by phase of all runs and updates since the last call.
     pub fn take_times(&mut self) -> Times {
         std::mem::take(&mut self.stopwatch.times)
     }
@@ -76,7 +76,8 @@ impl CpuDevice {
         }
     }
 
-    /// As `run`, where some values are there before the first op; they must be outputs, as others share their memory.
+    /// Like `run`, but some values are set before the first op. They must be outputs, because other values share
+    /// memory.
     pub(crate) fn run_from(
         &mut self,
         inputs: &[(Value, Vec<f64>)],
@@ -85,7 +86,8 @@ impl CpuDevice {
         scalars: Scalars,
     ) {
         let plan = MemoryPlan::new(program, batch.shape());
-        // Only ever grown, and never cleared: the plan makes every op find what an earlier op wrote, and fresh pages cost time.
+        // The arena only grows and is never cleared: an op reads only what an earlier op wrote, and fresh pages cost
+        // time.
         if self.activations.len() < plan.len {
             self.activations.resize(plan.len, 0.0);
         }
@@ -106,7 +108,8 @@ impl CpuDevice {
             written: &mut self.written,
             stopwatch: &mut self.stopwatch,
         };
-        // The whole list on one thread of the pool, which hands out the parts of each op; see `Threads::within`.
+        // One thread of the pool runs the whole list and hands out the parts of each op; see `Threads::within`.
+        // Planning, above, is charged to no phase.
         self.threads.within(|| {
             run.stopwatch.start(run.threads);
             for op in &program.ops {
@@ -120,7 +123,7 @@ impl CpuDevice {
 
 impl Device for CpuDevice {
     fn load(&mut self, arena: Arena, offset: usize, data: &[f32]) {
-        // What is loaded counts as a gradient: the next product has to add to it.
+        // Loaded numbers count as a gradient: the next product must add to them.
         if arena == Arena::Gradients {
             self.written.push(offset..offset + data.len());
         }
@@ -136,7 +139,7 @@ impl Device for CpuDevice {
     }
 
     fn read(&self, value: Value) -> Vec<f64> {
-        // Only outputs keep their memory to the end of a program; the place of any other value may hold another one by now.
+        // Only outputs keep their memory to the end of a program; any other value may have been overwritten.
         let span = self.last.as_ref().filter(|(_, outputs)| outputs.contains(&value)).map(|(plan, _)| plan.span(value));
         let span = span.unwrap_or_else(|| panic!("{value:?} is not an output of the last program"));
         self.activations[span].iter().copied().map(f64::from).collect()
@@ -146,17 +149,20 @@ impl Device for CpuDevice {
         self.stopwatch.start(&self.threads);
         self.gradient_norm = optimizer::gradient_norm(&self.threads, &self.gradients);
         if !self.gradient_norm.is_finite() {
-            // One such step would make every parameter NaN. The caller sees the norm and decides.
+            // One such step would make every parameter NaN. The caller reads the norm and decides what to do.
             return;
         }
         let mut adamw = update.adamw;
         let clip = clip_factor(update.max_gradient_norm, self.gradient_norm);
-        // The factor of the global norm rides along in AdamW's own pass; only clipping by tensor needs passes of its own.
+        // AdamW applies the global clip factor while it reads the gradients; only clipping by tensor needs extra
+        // passes.
         if update.max_tensor_norm == 0.0 {
             adamw.gradient_scale *= clip as f32;
         } else {
             for tensor in update.tensors {
                 let gradients = &mut self.gradients[tensor.clone()];
+                // The tensor's norm after global clipping. A norm is proportional to its vector, so one pass can apply
+                // both factors.
                 let norm = clip * optimizer::gradient_norm(&self.threads, gradients);
                 let factor = clip * clip_factor(update.max_tensor_norm, norm);
                 optimizer::scale(&self.threads, gradients, factor as f32);
@@ -171,6 +177,7 @@ impl Device for CpuDevice {
             &mut self.first_moment,
             &mut self.second_moment,
         );
+        // AdamW left the gradients zero, so the next product may overwrite them.
         self.written.clear();
         self.stopwatch.lap(&self.threads, Phase::Optimizer);
     }
@@ -217,7 +224,7 @@ mod tests {
         out
     }
 
-    /// The first gradient of a weight overwrites zeros; whatever else lies there has to be added to.
+    /// The first gradient of a weight overwrites zeros; a gradient that is already there must be added to.
     #[test]
     fn gradients_are_added_to_those_of_an_earlier_run_and_to_loaded_ones() {
         let Classifier { program, layout, weight } = classifier(37);

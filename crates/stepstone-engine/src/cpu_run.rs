@@ -16,23 +16,24 @@ pub(crate) struct Run<'a> {
     pub(crate) parameters: &'a [f32],
     pub(crate) gradients: &'a mut [f32],
     pub(crate) activations: &'a mut [f32],
-    /// Where each value lies among the activations.
+    /// Range of each value in the activation arena.
     pub(crate) spans: &'a [Range<usize>],
     /// Shape of each value.
     pub(crate) shapes: &'a [ValueInfo],
     pub(crate) batch: &'a Batch,
     pub(crate) scalars: Scalars,
-    /// Where gradients of matrices may differ from zero.
+    /// Ranges of matrix gradients that may differ from zero.
     pub(crate) written: &'a mut Vec<Range<usize>>,
     pub(crate) stopwatch: &'a mut Stopwatch,
 }
 
 impl<'a> Run<'a> {
-    /// Whether the gradient of a matrix, which is about to be written, is still all zero.
-    // If it is, a product overwrites it instead of adding to it, and so need not read it: 2 % of a step.
+    /// Whether the gradient of a matrix is still all zero; marks it as written.
+    // A product then overwrites the gradient and need not read it first, which saves 2 % of a step.
     pub(crate) fn first_gradient(&mut self, param: Param) -> bool {
         let span = param.range();
-        // Spans, not tensors: a slice of a matrix (queries alone, say) is a weight of its own here.
+        // Ranges are compared, not tensors, because a slice of a matrix (say, queries alone) can be a weight of its
+        // own.
         let first = self.written.iter().all(|other| other.end <= span.start || span.end <= other.start);
         if first {
             self.written.push(span);
@@ -44,12 +45,12 @@ impl<'a> Run<'a> {
         self.spans[value.index()].clone()
     }
 
-    /// The span of a value that may be absent: then the empty span at 0, which overlaps nothing.
+    /// The span of an optional value; None gives the empty span at 0, which overlaps nothing.
     pub(crate) fn optional_span(&self, value: Option<Value>) -> Range<usize> {
         value.map_or(0..0, |value| self.span(value))
     }
 
-    /// Several values at once.
+    /// The elements of several values, all mutable at once.
     pub(crate) fn values<const N: usize>(&mut self, values: [Value; N]) -> [&mut [f32]; N] {
         let spans = values.map(|value| self.span(value));
         disjoint(self.activations, spans)
@@ -74,12 +75,12 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Several spans of one arena at once, each to be written.
+/// Mutable slices of several spans of one arena.
 ///
 /// # Panics
 /// If two of them overlap.
 pub(crate) fn disjoint<const N: usize>(arena: &mut [f32], spans: [Range<usize>; N]) -> [&mut [f32]; N] {
-    // Empty spans are moved to the front, where they cannot lie inside another.
+    // `get_disjoint_mut` refuses an empty span inside another span, so empty spans move to the front.
     let spans = spans.map(|span| if span.is_empty() { 0..0 } else { span });
     arena.get_disjoint_mut(spans).expect("a memory plan gives the values of one op places of their own")
 }

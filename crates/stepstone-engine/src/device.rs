@@ -25,10 +25,10 @@ pub enum Arena {
 pub struct Update<'a> {
     /// AdamW with this step's learning rate; its `gradient_scale` is multiplied by the clip factor.
     pub adamw: AdamW,
-    /// Gradients with a larger global L2 norm are scaled down to it; 0 means no clipping. As
-    /// `torch.nn.utils.clip_grad_norm_`: factor min(1, max / (norm + 1e-6)).
+    /// Largest global L2 norm of the gradients. Larger ones are scaled down as in `torch.nn.utils.clip_grad_norm_`, by
+    /// the factor min(1, max / (norm + 1e-6)); 0 means no clipping.
     pub max_gradient_norm: f32,
-    /// After that, the gradients of each tensor with a larger L2 norm are scaled down to it in the same way; 0 means no clipping.
+    /// Largest L2 norm of one tensor's gradients, applied in the same way after global clipping; 0 means no clipping.
     pub max_tensor_norm: f32,
     /// The elements of each tensor; see [`crate::Layout::part_ranges`].
     pub tensors: &'a [Range<usize>],
@@ -40,10 +40,10 @@ pub struct Update<'a> {
 ///
 /// Nothing is read back inside a step: `run` and `update` only enqueue; `read`, `store` and `gradient_norm` wait.
 pub trait Device {
-    /// Copies `data` into an arena from element `offset` on.
+    /// Copies `data` into an arena, starting at element `offset`.
     fn load(&mut self, arena: Arena, offset: usize, data: &[f32]);
 
-    /// Copies from an arena into `out`; waits for what was enqueued.
+    /// Copies elements of an arena, starting at `offset`, into `out`; waits for enqueued work.
     fn store(&self, arena: Arena, offset: usize, out: &mut [f32]);
 
     /// Runs every op of `program` in order. Gradients of parameters are added to those already there.
@@ -52,7 +52,7 @@ pub trait Device {
     /// If an id, position, segment or label of the batch lies outside its table: the caller checks those.
     fn run(&mut self, program: &Program, batch: &Batch, scalars: Scalars);
 
-    /// An output value of the last run, row-major; waits for what was enqueued.
+    /// An output value of the last run, row-major; waits for enqueued work.
     ///
     /// # Panics
     /// If `value` is not an output of the last program.
@@ -68,7 +68,7 @@ pub trait Device {
     fn activation_bytes(&self) -> usize;
 }
 
-/// The factor that clipping puts on gradients.
+/// The factor by which clipping multiplies gradients.
 pub(crate) fn clip_factor(max_gradient_norm: f32, norm: f64) -> f64 {
     // 1e-6 as in PyTorch, so that trajectories can be compared to the last digits.
     if max_gradient_norm == 0.0 { 1.0 } else { (f64::from(max_gradient_norm) / (norm + 1e-6)).min(1.0) }
@@ -138,7 +138,7 @@ mod tests {
         Update { adamw: ADAMW, max_gradient_norm: 0.0, max_tensor_norm: 0.0, tensors, decays }
     }
 
-    /// Parameters and gradients of two tensors of one chunk each.
+    /// Loads parameters and gradients of two tensors of one chunk each.
     fn loaded(device: &mut dyn Device) {
         let wave = |step: f32| (0..2 * CHUNK).map(|i| (step * i as f32).sin()).collect::<Vec<f32>>();
         device.load(Arena::Parameters, 0, &wave(0.37));
@@ -155,7 +155,7 @@ mod tests {
                 ARENAS.map(|arena| stored(&*device, arena, 2 * CHUNK)).concat()
             });
             for (i, (cpu, reference)) in results[0].iter().zip(&results[1]).enumerate() {
-                // Numbers below 1, a dozen roundings each.
+                // The numbers are below 1 and go through a dozen roundings each.
                 assert!((cpu - reference).abs() < 2e-6, "element {i}: {cpu} and {reference}");
             }
         }
@@ -198,8 +198,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
-        /// Each op is good to 1e-5 of its largest number (`gradient_check`); up to thirty in a row, layer norms of narrow rows
-        /// among them, may make a hundred times that of it. A wrong op is off by far more.
+        /// Each op alone is accurate to 1e-5 of its largest number (see `gradient_check`). A chain of up to thirty ops,
+        /// with layer norms of narrow rows, may lose a factor of 100; a wrong op is off by far more.
         #[test]
         fn the_kernels_follow_the_reference_through_whole_models(sketch in sketches()) {
             let model = sketch.training(0.2);
@@ -223,7 +223,7 @@ mod tests {
             prop_assert!(one == two, "one and two threads give other bits");
         }
 
-        /// The forward list of training saves more and drops nothing here; its logits are those of inference, to the bit.
+        /// Without dropout, training only saves more values, so its logits must equal those of inference to the bit.
         #[test]
         fn evaluation_gives_the_logits_of_training_without_dropout(sketch in sketches()) {
             let (training, inference) = (sketch.training(0.0), sketch.inference());

@@ -1,5 +1,5 @@
-//! What every op is held to: its analytic gradient is the slope of its f64 definition, and the CPU kernels follow that
-//! definition, over the shapes of one list.
+//! The check that every op must pass: its analytic gradient equals the slope of its f64 definition, and the CPU kernels
+//! agree with that definition, over one list of shapes.
 //!
 //! A check records one op, or a few, over free inputs x and parameters; the function is f = sum of weights * out. The
 //! backward list starts with the weights as the gradient of `out`.
@@ -16,7 +16,7 @@ use crate::value::{Rows, Value};
 use stepstone_kernels::philox as rng;
 use stepstone_kernels::threads::Threads;
 
-/// Lengths of the sequences of a batch: none, single tokens, one short one, unequal ones.
+/// Sequence lengths of each batch: no sequence, single tokens, one short sequence, unequal lengths.
 pub(crate) const LENGTHS: [&[usize]; 5] = [&[], &[1], &[1, 1, 1], &[7], &[5, 1, 31]];
 /// Widths that fill no vector, fill one, and overflow one.
 pub(crate) const WIDTHS: [usize; 4] = [1, 7, 31, 37];
@@ -37,7 +37,7 @@ pub(crate) fn batch(lengths: &[usize]) -> Batch {
     Batch::pack(&sequences, &labels, 1, 0).expect("short sequences")
 }
 
-/// A forward pass in the making: the tape, its parameters, and its free inputs.
+/// A forward pass under construction: the tape, its parameters, and its free inputs.
 pub(crate) struct Build {
     pub(crate) tape: Tape,
     pub(crate) layout: Layout,
@@ -61,12 +61,12 @@ impl Build {
     }
 }
 
-/// Checks what `record` records, whose result is the output, on a batch of these lengths.
+/// Checks the ops that `record` records, on a batch of sequences of these lengths; `record` returns the output.
 pub(crate) fn check(what: &str, lengths: &[usize], record: impl Fn(&mut Build) -> Value) {
     Check::new(lengths, Output::Value, record).run(&format!("{what}, sequences {lengths:?}"));
 }
 
-/// As [`check`] for an output that is the loss: f = loss_scale * sum of the losses.
+/// Like [`check`], for an output that is the loss: f = loss_scale * sum of the losses.
 pub(crate) fn check_loss(what: &str, lengths: &[usize], record: impl Fn(&mut Build) -> Value) {
     Check::new(lengths, Output::Losses, record).run(&format!("{what}, sequences {lengths:?}"));
 }
@@ -81,13 +81,13 @@ struct Check {
     batch: Batch,
     layout: Layout,
     out: Value,
-    /// The forward list alone, and with the backward list.
+    /// The forward list alone; `both` adds the backward list.
     forward: Program,
     both: Program,
     /// Each free input with its data and its gradient.
     inputs: Vec<(Value, Vec<f64>, Value)>,
     parameters: Vec<f32>,
-    /// The gradient of `out`; None for losses, which have none in a program.
+    /// The gradient of `out`; None if `out` is the losses, because a program stores no gradient of them.
     d_out: Option<Value>,
     weights: Vec<f64>,
 }
@@ -99,7 +99,7 @@ impl Check {
         let out = record(&mut build);
         let Build { tape, layout, inputs } = build;
         let ([forward, both], gradients) = tape.finish_from(out, output == Output::Losses);
-        // An example may be more than one sequence.
+        // An example may span several sequences, so there may be fewer labels than sequences.
         batch.labels.truncate(batch.shape().rows(both.info(out).rows));
         let len = |value: Value| {
             let info = both.info(value);
@@ -118,21 +118,22 @@ impl Check {
 
     fn run(&self, what: &str) {
         let [reference, cpu] = [self.on_reference(), self.on_cpu()];
-        // Where terms cancel to nothing, the roundings of the terms are left: 16 of them.
+        // Where large terms cancel, their rounding errors remain; the floor allows 16 of them.
         let floor =
             16.0 * f64::from(f32::EPSILON / 2.0) * reference.iter().map(|(_, v)| largest(v)).fold(0.0, f64::max);
         for ((name, want), (_, got)) in reference.iter().zip(&cpu) {
-            // The criterion of the golden tests: f32 against f64, by the tensor's own scale.
+            // The criterion of the golden tests: the error of f32 relative to the largest element of the tensor.
             near(&format!("{what}: {name} on the CPU"), got, want, f64::max(1e-5 * largest(want), floor));
         }
         for (name, got) in &reference[1..] {
             let want = self.slopes(name);
-            // Central differences with a step of 1e-5: 1e-11 of f by rounding, 1e-10 of its third derivative.
+            // Central differences with a step of 1e-5 are off by 1e-11 of f (rounding) and 1e-10 of its third
+            // derivative (truncation).
             near(&format!("{what}: {name} against the slope"), got, &want, 1e-8 * f64::max(1.0, largest(&want)));
         }
     }
 
-    /// out, the gradient of each input, and the gradients of the parameters.
+    /// The output, the gradient of each input, and the gradients of the parameters.
     fn results(&self, device: &dyn Device, gradients: Vec<f64>) -> Vec<(Name, Vec<f64>)> {
         let inputs = self.inputs.iter().enumerate().map(|(i, (.., gradient))| (Name::Input(i), device.read(*gradient)));
         [(Name::Out, device.read(self.out))].into_iter().chain(inputs).chain([(Name::Parameters, gradients)]).collect()
@@ -151,7 +152,8 @@ impl Check {
         self.results(&device, gradients)
     }
 
-    /// The second of two runs, so that what the first left in memory would show; each on other threads, with equal bits.
+    /// Results of the second of two runs, which would show anything that the first left in memory. One and two threads
+    /// must give equal bits.
     fn on_cpu(&self) -> Vec<(Name, Vec<f64>)> {
         let mut results = [1, 2].map(|threads| {
             let mut device = CpuDevice::new(self.layout.len, Threads::new(threads).expect("threads start"));
@@ -168,7 +170,7 @@ impl Check {
         std::mem::take(&mut results[1])
     }
 
-    /// Central differences of f by every element of an input or of the parameters.
+    /// Central differences of f with respect to every element of an input or of the parameters.
     fn slopes(&self, by: &Name) -> Vec<f64> {
         let mut device = ReferenceDevice::new(self.layout.len);
         device.load(Arena::Parameters, 0, &self.parameters);
@@ -219,8 +221,9 @@ impl std::fmt::Display for Name {
     }
 }
 
-/// Central difference quotient at `start`, where the function is left.
+/// Central difference quotient at `start`; afterwards the variable is `start` again.
 fn slope(start: f64, mut f: impl FnMut(f64) -> f64) -> f64 {
+    // Near the cube root of f64's epsilon (6e-6), where rounding and truncation errors balance.
     const H: f64 = 1e-5;
     let difference = f(start + H) - f(start - H);
     f(start);

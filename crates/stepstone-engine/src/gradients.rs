@@ -1,9 +1,9 @@
-//! Which value has which gradient while the backward list is derived.
+//! The gradient of each value while the backward list is derived.
 
 use crate::value::{Value, ValueInfo};
 use stepstone_kernels::Write;
 
-/// The gradients known so far, and the values of the program, which grow by each new gradient.
+/// The gradients known so far, and all values of the program; each new gradient is one more value.
 #[derive(Debug)]
 pub(crate) struct Gradients {
     /// One entry per value of the forward list.
@@ -13,7 +13,7 @@ pub(crate) struct Gradients {
 }
 
 impl Gradients {
-    /// No gradient yet, for the values of a forward list that ends in `losses`.
+    /// Starts without gradients; `values` are those of a forward list that ends in `losses`.
     pub(crate) fn new(values: Vec<ValueInfo>, losses: Value) -> Self {
         Self { of: vec![None; values.len()], values, losses }
     }
@@ -32,6 +32,7 @@ impl Gradients {
     /// The gradient of `value` as an output of a backward op.
     pub(crate) fn target(&mut self, value: Value) -> (Value, Write) {
         if let Some(gradient) = self.gradient(value) {
+            // Another reader of `value` has written its share, and the gradient is the sum over all readers.
             return (gradient, Write::Accumulate);
         }
         let info = self.values[value.index()];
@@ -40,7 +41,7 @@ impl Gradients {
         (gradient, Write::Overwrite)
     }
 
-    /// As [`Gradients::target`], for ops that can only overwrite.
+    /// Like [`Gradients::target`], for ops that can only overwrite.
     ///
     /// # Panics
     /// If another op has written the gradient before.

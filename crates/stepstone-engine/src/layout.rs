@@ -1,4 +1,4 @@
-//! The parameter arena: which tensor lies where, and under which checkpoint names.
+//! The parameter arena: the place of each tensor and its names in checkpoints.
 
 /// Every tensor starts at a multiple of this many elements, so that one optimizer flag per chunk suffices.
 pub const CHUNK: usize = 1024;
@@ -15,11 +15,11 @@ pub struct Layout {
 /// One row-major matrix of the arena, made of one or more checkpoint tensors stacked by rows.
 #[derive(Debug, Clone)]
 pub struct Tensor {
-    /// Where it lies.
+    /// Its place in the arena.
     pub param: Param,
     /// The checkpoint tensors it holds, in row order (query, key and value are one matrix here).
     pub parts: Vec<Part>,
-    /// Whether weight decay acts on it (not on biases and layer norms).
+    /// Whether weight decay applies to it; biases and layer norms are exempt.
     pub decays: bool,
 }
 
@@ -30,7 +30,7 @@ pub struct Part {
     pub name: String,
     /// Its shape in the checkpoint.
     pub shape: Vec<usize>,
-    /// Where it lies in the arena.
+    /// Its place in the arena.
     pub param: Param,
 }
 
@@ -51,12 +51,12 @@ impl Param {
         self.rows * self.columns
     }
 
-    /// Whether it has no element.
+    /// Whether it has no elements.
     pub fn is_empty(self) -> bool {
         self.len() == 0
     }
 
-    /// The elements in the arena.
+    /// Its elements in the arena.
     pub fn range(self) -> std::ops::Range<usize> {
         self.offset..self.offset + self.len()
     }
@@ -64,7 +64,7 @@ impl Param {
     /// The sub-matrix of `count` whole rows from `first`; of a vector, `count` elements from `first`.
     ///
     /// # Panics
-    /// If the rows lie outside.
+    /// If the rows or elements lie outside the matrix.
     pub fn slice(self, first: usize, count: usize) -> Self {
         if self.rows == 1 {
             assert!(first + count <= self.columns, "elements {first}+{count} of {}", self.columns);
@@ -78,7 +78,7 @@ impl Param {
 impl Layout {
     /// Appends a matrix made of `names.len()` checkpoint tensors of equal shape `[rows, columns]`, stacked by rows.
     pub fn matrix(&mut self, names: &[String], rows: usize, columns: usize) -> Param {
-        // Stacked, so that query, key and value are one product with one wide weight instead of three.
+        // The parts are stacked, so that query, key and value need one product with a wide weight instead of three.
         let param = Param { offset: self.len, rows: rows * names.len(), columns };
         let part = |(i, name): (usize, &String)| Part {
             name: name.clone(),
@@ -88,7 +88,8 @@ impl Layout {
         self.push(param, names.iter().enumerate().map(part).collect(), true)
     }
 
-    /// Appends a vector made of `names.len()` checkpoint tensors of `len` elements each; weight decay spares it.
+    /// Appends a vector made of `names.len()` checkpoint tensors of `len` elements each; weight decay does not apply to
+    /// it.
     pub fn vector(&mut self, names: &[String], len: usize) -> Param {
         let param = Param { offset: self.len, rows: 1, columns: len * names.len() };
         let part = |(i, name): (usize, &String)| Part {
@@ -99,10 +100,10 @@ impl Layout {
         self.push(param, names.iter().enumerate().map(part).collect(), false)
     }
 
-    /// Whether weight decay acts on each [`CHUNK`] of the arena, `[len / CHUNK]`.
+    /// Whether weight decay applies to each [`CHUNK`] of the arena, `[len / CHUNK]`.
     pub fn decays(&self) -> Vec<bool> {
         let mut flags = vec![false; self.len / CHUNK];
-        // No two tensors share a chunk, so one flag per chunk says it all, padding included.
+        // No two tensors share a chunk, so one flag per chunk suffices.
         for tensor in self.tensors.iter().filter(|t| t.decays) {
             let range = tensor.param.range();
             flags[range.start / CHUNK..range.end.div_ceil(CHUNK)].fill(true);
@@ -127,12 +128,13 @@ impl Layout {
 
     fn push(&mut self, param: Param, parts: Vec<Part>, decays: bool) -> Param {
         self.tensors.push(Tensor { param, parts, decays });
+        // Rounded up, so that the next tensor starts in a chunk of its own.
         self.len = (self.len + param.len()).next_multiple_of(CHUNK);
         param
     }
 }
 
-/// Rows of a matrix that may itself have a single row, where [`Param::slice`] would read "elements".
+/// Rows of a matrix. [`Param::slice`] would take a matrix with a single row for a vector and count elements.
 fn param_rows(param: Param, first: usize, rows: usize) -> Param {
     Param { offset: param.offset + first * param.columns, rows, columns: param.columns }
 }
@@ -215,7 +217,7 @@ mod tests {
             }
         }
 
-        /// Decay acts on matrices and spares vectors: biases, gains.
+        /// Weight decay applies to matrices but not to vectors (biases and gains).
         #[test]
         fn every_chunk_has_the_decay_of_its_tensor(entries in entries()) {
             let layout = laid_out(&entries);

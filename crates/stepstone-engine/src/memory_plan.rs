@@ -1,4 +1,4 @@
-//! Where each value of a program lies in the activation arena, for one batch shape.
+//! The place of each value of a program in the activation arena, for one batch shape.
 
 use crate::program::Program;
 use crate::value::{BatchShape, Value};
@@ -16,13 +16,13 @@ pub struct MemoryPlan {
 }
 
 impl MemoryPlan {
-    /// Walks the ops in order, gives each value the lowest free place from its first use to its last, and so knows the
-    /// memory of a step before it starts.
+    /// Walks the ops in order and gives each value the lowest free place from its first use to its last. The memory of
+    /// a step is thus known before it starts.
     pub fn new(program: &Program, shape: BatchShape) -> Self {
         let last = last_uses(program);
         let mut plan = Self { spans: vec![0..0; program.values.len()], len: 0 };
         let mut placed = vec![false; program.values.len()];
-        // Holes of the arena, in order of their places, merged where they touch.
+        // Free holes of the arena, sorted by offset; adjacent holes are merged.
         let mut free = Vec::new();
         for (number, op) in program.ops.iter().enumerate() {
             let values = [op.reads(), op.writes()].concat();
@@ -32,7 +32,7 @@ impl MemoryPlan {
                     plan.spans[index] = plan.place(&mut free, program.info(*value).len(shape));
                 }
             }
-            // Only after the op has placed its outputs: an op must not write where it still reads.
+            // Holes open only after the op's outputs are placed: an op must not write where it still reads.
             for value in values.iter().filter(|v| last[v.index()] == number) {
                 release(&mut free, padded(plan.span(*value)));
             }
@@ -47,15 +47,15 @@ impl MemoryPlan {
 
     fn place(&mut self, free: &mut Vec<Range<usize>>, len: usize) -> Range<usize> {
         let need = len.next_multiple_of(ALIGNMENT);
-        // First fit: the lowest hole that is large enough. Layers repeat the same sizes, so holes fit again, and a search for
-        // the best one would find the same.
+        // First fit: the lowest hole that is large enough. Layers repeat the same sizes, so freed holes fit again, and
+        // best fit would find the same ones.
         if let Some(at) = free.iter().position(|hole| hole.len() >= need) {
             let start = free[at].start;
             free[at].start += need;
             free.retain(|hole| !hole.is_empty());
             return start..start + len;
         }
-        // A hole that ends at the arena's end is grown; else the arena is.
+        // A hole at the end of the arena is extended, which needs less memory than a new place behind it.
         let start = match free.last() {
             Some(hole) if hole.end == self.len => free.pop().map_or(self.len, |hole| hole.start),
             _ => self.len,
@@ -66,6 +66,7 @@ impl MemoryPlan {
 }
 
 fn padded(span: Range<usize>) -> Range<usize> {
+    // The padding belongs to the value's place, so it is released with it.
     span.start..span.start + span.len().next_multiple_of(ALIGNMENT)
 }
 
@@ -78,6 +79,7 @@ fn last_uses(program: &Program) -> Vec<usize> {
         }
     }
     for value in &program.outputs {
+        // No op has this number, so an output is never released.
         last[value.index()] = usize::MAX;
     }
     last
@@ -90,6 +92,7 @@ fn release(free: &mut Vec<Range<usize>>, hole: Range<usize>) {
     }
     let at = free.partition_point(|h| h.start < hole.start);
     free.insert(at, hole);
+    // `dedup_by` compares neighbours in order, so a hole that touches both of its neighbours merges with both.
     free.dedup_by(|next, previous| {
         let touches = previous.end == next.start;
         if touches {
@@ -167,7 +170,7 @@ mod tests {
             }
         }
 
-        /// Plays the program on an arena whose elements know which value was last written there.
+        /// Simulates the program on an arena that records, for each element, which value was last written there.
         #[test]
         fn every_op_and_the_host_find_what_was_written((program, shape) in planned()) {
             let plan = MemoryPlan::new(&program, shape);
@@ -196,7 +199,7 @@ mod tests {
         assert_eq!(lens, [2 * 8 * 16; 4], "two values of 8 tokens and 16 columns take turns");
     }
 
-    /// Backward reads the input of every layer, so each further layer keeps one more value.
+    /// The backward pass reads the input of every layer, so each additional layer keeps one more value.
     #[test]
     fn training_keeps_the_input_of_every_layer() {
         let len = |layers| len(&Sketch::chain(layers).training(0.0), &Sketch::chain(layers));

@@ -1,9 +1,10 @@
 //! One file per op: its record, what it reads and writes, the backward rule, the f64 definition and the CPU call.
 //!
-//! T tokens, S sequences, E examples, R rows of any kind, h hidden width. Gradients of parameters are always added to;
-//! gradients of values say whether they are written or added to.
+//! T tokens, S sequences, E examples, R rows of any kind, h hidden width. Gradients of parameters always accumulate;
+//! each op says whether it overwrites or adds to gradients of values.
 //!
-//! A new op is a file here, a line in the table below and a method of [`crate::Tape`]. Nothing else dispatches on ops.
+//! A new op needs a file here, an entry in the table below and a method of [`crate::Tape`]. Nothing else dispatches on
+//! ops.
 
 mod attention;
 mod choices;
@@ -32,10 +33,10 @@ use crate::value::Value;
 use crate::{cpu_run, reference_run};
 
 /// The enum of all records, and every match over it.
-// A macro, because six matches over seventeen variants, written out, would be six places to change for a new op.
+// A macro, because six matches over seventeen variants would otherwise be six places to change for each new op.
 macro_rules! table {
     (forward: $($forward:ident)*; backward: $($backward:ident)*) => {
-        /// One op record. A closed set: a device that knows these runs every model.
+        /// One op record. The set is closed: a device that implements these ops runs every model.
         #[derive(Debug, Clone, PartialEq)]
         #[expect(missing_docs, reason = "each record is documented in its own file under ops/")]
         pub enum Op {
@@ -56,7 +57,7 @@ macro_rules! table {
         })*
 
         impl Op {
-            /// Every value that the op needs as it was before. A value that the op adds to is among them.
+            /// Every value whose contents the op needs, including the values that it adds to.
             pub fn reads(&self) -> Vec<Value> {
                 match self {
                     $(Self::$forward(op) => op.reads(),)*
@@ -64,7 +65,7 @@ macro_rules! table {
                 }
             }
 
-            /// Every value that the op changes, in a fixed order: a memory plan places new values in it.
+            /// Every value that the op changes, in a fixed order, in which a memory plan places new values.
             pub fn writes(&self) -> Vec<Value> {
                 match self {
                     $(Self::$forward(op) => op.writes(),)*
@@ -83,7 +84,7 @@ macro_rules! table {
                 }
             }
 
-            /// Runs the op by its definition.
+            /// Runs the op's f64 definition.
             pub(crate) fn reference(&self, run: &mut reference_run::Run<'_>) {
                 match self {
                     $(Self::$forward(op) => op.reference(run),)*
@@ -91,7 +92,7 @@ macro_rules! table {
                 }
             }
 
-            /// Runs the op by the CPU kernels.
+            /// Runs the op with the CPU kernels.
             pub(crate) fn cpu(&self, run: &mut cpu_run::Run<'_>) {
                 match self {
                     $(Self::$forward(op) => op.cpu(run),)*
@@ -99,7 +100,7 @@ macro_rules! table {
                 }
             }
 
-            /// What the end of the op's time is charged to.
+            /// The phase to which the op's time since its last lap is charged.
             pub(crate) fn phase(&self) -> Phase {
                 match self {
                     $(Self::$forward(_) => $forward::PHASE,)*

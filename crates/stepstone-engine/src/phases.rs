@@ -1,32 +1,32 @@
-//! Where the time of a device goes.
+//! How a device's time is divided among phases.
 
 use std::ops::{Index, IndexMut};
 use std::time::{Duration, Instant};
 use stepstone_kernels::threads::Threads;
 
-/// What a step spends its time on.
+/// A kind of work in a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Matrix products of the forward pass, with bias and GELU.
     GemmForward,
     /// Matrix products that give the gradient of a layer's input.
     DataGradient,
-    /// Matrix products that give the gradient of a layer's weight, and the sums for that of its bias.
+    /// Matrix products that give the gradient of a layer's weight, and the sums that give the gradient of its bias.
     WeightGradient,
     /// Packing the right operands of all products into the order in which tiles read them.
     Packing,
-    /// Attention, both ways.
+    /// Attention, forward and backward.
     Attention,
-    /// Dropout, residual and layer norm, both ways.
+    /// Dropout, residual and layer norm, forward and backward.
     Norms,
     /// Gradient norm, clipping and AdamW.
     Optimizer,
-    /// Embeddings, head, loss.
+    /// Embeddings, head and loss.
     Other,
 }
 
 impl Phase {
-    /// All, in the order of a step.
+    /// All phases, in the order of the variants.
     pub const ALL: [Self; 8] = [
         Self::GemmForward,
         Self::DataGradient,
@@ -38,7 +38,7 @@ impl Phase {
         Self::Other,
     ];
 
-    /// As reports and JSON write it.
+    /// The name in reports and JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::GemmForward => "gemm_forward",
@@ -88,7 +88,7 @@ impl Stopwatch {
         Self { times: Times::default(), last: Instant::now(), packing: Duration::ZERO }
     }
 
-    /// Time up to now is charged to no phase.
+    /// Starts a lap; earlier time is charged to no phase.
     pub(crate) fn start(&mut self, threads: &Threads) {
         (self.last, self.packing) = (Instant::now(), threads.packing_time());
     }
@@ -97,7 +97,7 @@ impl Stopwatch {
     pub(crate) fn lap(&mut self, threads: &Threads, phase: Phase) {
         let (last, packing) = (self.last, self.packing);
         self.start(threads);
-        // Packing happens inside products, on the same clock: its share is taken out of the op's time. Saturating, because
+        // Packing happens inside products, so its time is subtracted from the op's. The subtraction saturates, because
         // two readings of a clock may disagree by a tick.
         let packed = self.packing.saturating_sub(packing);
         self.times[Phase::Packing] += packed;
@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(Phase::ALL.map(|phase| phase as usize), [0, 1, 2, 3, 4, 5, 6, 7], "the order of the table of times");
     }
 
-    /// Not a word about how long anything takes: the laps, however long, add up to the whole.
+    /// No duration is expected: laps of any length must add up to the whole.
     #[test]
     fn laps_make_up_the_time_from_the_start() {
         let (threads, mut stopwatch) = (Threads::new(1).expect("threads start"), Stopwatch::new());

@@ -1,4 +1,4 @@
-//! The reference device: f64, plain loops, each op's definition taken at its word. Slow; it exists to be right.
+//! The reference device: each op's definition in f64, as plain loops. It is slow and exists to be right.
 
 use crate::batch::Batch;
 use crate::device::{Arena, Device, Update, clip_factor};
@@ -32,7 +32,7 @@ impl ReferenceDevice {
         }
     }
 
-    /// An arena at full width.
+    /// An arena in f64.
     pub fn arena(&self, arena: Arena) -> &[f64] {
         match arena {
             Arena::Parameters => &self.parameters,
@@ -42,7 +42,7 @@ impl ReferenceDevice {
         }
     }
 
-    /// As [`ReferenceDevice::arena`], to be changed: finite differences move one parameter at a time.
+    /// Like [`ReferenceDevice::arena`], but mutable: finite differences change one parameter at a time.
     pub fn arena_mut(&mut self, arena: Arena) -> &mut [f64] {
         match arena {
             Arena::Parameters => &mut self.parameters,
@@ -52,7 +52,7 @@ impl ReferenceDevice {
         }
     }
 
-    /// As `run`, where some values are there before the first op.
+    /// Like `run`, but some values are set before the first op.
     pub(crate) fn run_from(
         &mut self,
         inputs: &[(Value, Vec<f64>)],
@@ -60,6 +60,7 @@ impl ReferenceDevice {
         batch: &Batch,
         scalars: Scalars,
     ) {
+        // Every value has memory of its own here, so an error in a memory plan cannot affect the reference.
         self.values = vec![Vec::new(); program.values.len()];
         inputs.iter().for_each(|(value, data)| self.values[value.index()].clone_from(data));
         let mut run = Run {
@@ -97,13 +98,14 @@ impl Device for ReferenceDevice {
 
     fn update(&mut self, update: &Update<'_>) {
         self.gradient_norm = self.gradients.iter().map(|g| g * g).sum::<f64>().sqrt();
-        // As the CPU: a step that blew up changes nothing.
+        // As on the CPU, a step with an infinite or NaN gradient changes nothing.
         if !self.gradient_norm.is_finite() {
             return;
         }
         let a = &update.adamw;
         let clip = clip_factor(update.max_gradient_norm, self.gradient_norm);
-        // Global clipping first, then each tensor by the norm that is left, in the order of the paper's trainer.
+        // Global clipping comes first, then clipping of each tensor by its remaining norm, in the order of the paper's
+        // trainer.
         let mut scales = vec![clip; self.gradients.len()];
         for tensor in update.tensors.iter().filter(|_| update.max_tensor_norm > 0.0) {
             let norm = clip * self.gradients[tensor.clone()].iter().map(|g| g * g).sum::<f64>().sqrt();

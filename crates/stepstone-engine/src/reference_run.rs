@@ -28,7 +28,7 @@ impl Run<'_> {
         self.values[value.index()] = data;
     }
 
-    /// Writes a gradient as its rule says.
+    /// Overwrites a gradient or adds to it, as `write` says.
     pub(crate) fn write(&mut self, value: Value, write: Write, mut data: Vec<f64>) {
         if write == Write::Accumulate {
             data.iter_mut().zip(self.get(value)).for_each(|(d, old)| *d += old);
@@ -52,9 +52,9 @@ impl Run<'_> {
         self.gradients[param.range()].iter_mut().zip(data).for_each(|(g, d)| *g += d);
     }
 
-    /// Dropout multipliers of one row, all 1 without dropout.
+    /// Dropout multipliers of one row; all are 1 without dropout.
     pub(crate) fn multipliers(&self, dropout: Option<DropoutSite>, row_key: u32, columns: usize) -> Vec<f64> {
-        // The generator of the CPU: both devices drop the same elements, or their results could not be compared.
+        // The same generator as on the CPU: results can be compared only if both devices drop the same elements.
         let mut multipliers = vec![1.0f32; columns];
         if let Some(dropout) = dropout.and_then(|d| self.scalars.dropout(d)) {
             dropout.multipliers(row_key, &mut multipliers);

@@ -1,12 +1,12 @@
-//! What changes from one run of a program to the next.
+//! Numbers that change from one run of a program to the next.
 
 use crate::site::DropoutSite;
 use stepstone_kernels::philox::Dropout;
 
-/// What changes from run to run of one program.
+/// The inputs of one run, besides the batch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scalars {
-    /// The seed of the whole fine-tuning; together with `step` and a site it fixes every dropout mask.
+    /// The seed of the fine-tuning run; together with `step` and a site it determines every dropout mask.
     pub seed: u64,
     /// The optimizer step, counted from 0.
     pub step: u32,

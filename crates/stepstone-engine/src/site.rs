@@ -1,13 +1,13 @@
-//! Where a dropout acts in a model. The engine keeps the numbers; the model that hands them out owns their names.
+//! The place of a dropout in a model. The engine sees only numbers; the model that assigns them owns their names.
 
-/// Where a dropout acts; its number is part of the counter that makes the mask.
+/// The place of a dropout; its number is part of the counter that generates the mask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Site(pub u32);
 
 /// A dropout with its place.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DropoutSite {
-    /// Probability of dropping, 0..1.
+    /// Probability of dropping an element, from 0 to 1.
     pub probability: f32,
     /// The place.
     pub site: Site,
@@ -16,14 +16,14 @@ pub struct DropoutSite {
 impl Site {
     /// Number `layer * 1,024 + kind * 64`; attention adds the number of the head to it.
     ///
-    /// Two dropouts of one model need different numbers, or they would share their masks: hence at most 64 heads and
-    /// 16 kinds.
+    /// Two dropouts of one model need different numbers, or they would share masks; hence at most 64 heads and 16
+    /// kinds.
     ///
     /// # Panics
     /// If `kind` is 16 or more.
     pub fn new(layer: usize, kind: u32) -> Self {
         assert!(kind < 16, "a layer has 16 kinds of dropout, found kind {kind}");
-        // These numbers are in every mask of every finished run: another formula changes all scores.
+        // Every mask of every finished run depends on these numbers; another formula would change all scores.
         Self(layer as u32 * 1024 + kind * 64)
     }
 

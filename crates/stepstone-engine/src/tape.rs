@@ -28,7 +28,7 @@ impl Tape {
         Self { training: false, ops: Vec::new(), values: Vec::new() }
     }
 
-    /// Sum of word, position and segment rows, `[tokens, hidden]`. `padding_index`: a word row without gradient.
+    /// Sum of word, position and segment rows, `[tokens, hidden]`. `padding_index` is a word row that gets no gradient.
     pub fn embedding(&mut self, word: Param, position: Param, token_type: Param, padding_index: Option<u32>) -> Value {
         let out = self.value(Rows::Tokens, word.columns);
         self.record(ops::Embedding { word, position, token_type, padding_index, out });
@@ -49,10 +49,10 @@ impl Tape {
     ) -> Value {
         let info = self.info(x);
         assert_eq!((gain.len(), bias.len()), (info.columns, info.columns), "layer norm: width of gain or bias");
-        // `r != x`: the backward op writes the gradients of both at once, so they need places of their own.
+        // `r != x`, because the backward op writes the gradients of both at once and needs two places.
         assert!(residual.is_none_or(|r| r != x && self.info(r) == info), "layer norm: residual of another shape");
         let out = self.value(info.rows, info.columns);
-        // The normalised rows are kept, not x and the residual: the backward rule needs nothing else.
+        // The normalised rows are kept instead of x and the residual: the backward rule needs only them and `rstd`.
         let saved = self.training.then(|| ops::NormSaved {
             normalized: self.value(info.rows, info.columns),
             rstd: self.value(info.rows, 1),
@@ -88,7 +88,7 @@ impl Tape {
         };
         assert_eq!(hidden % heads, 0, "attention: {heads} heads do not divide {hidden}");
         let out = self.value(rows, hidden);
-        // One number per query and head, from which the backward pass makes the probabilities again.
+        // One number per query and head, from which the backward pass recomputes the probabilities.
         let lse = self.training.then(|| self.value(rows, heads));
         let dropout = self.active(dropout);
         self.record(ops::Attention { qkv, heads, head_dim: hidden / heads, dropout, out, lse });
@@ -97,7 +97,7 @@ impl Tape {
 
     /// Dropout alone; `x` itself on an inference tape or for probability 0.
     pub fn dropout(&mut self, x: Value, dropout: DropoutSite) -> Value {
-        // No op that copies: a program of inference has none of these.
+        // No copying op is recorded, so an inference program contains no dropout at all.
         let Some(dropout) = self.active(Some(dropout)) else { return x };
         let info = self.info(x);
         let out = self.value(info.rows, info.columns);
@@ -108,7 +108,7 @@ impl Tape {
     /// The first row of each sequence, `[sequences, columns]`.
     ///
     /// # Panics
-    /// If `x` has not one row per token.
+    /// If `x` does not have one row per token.
     pub fn first_token(&mut self, x: Value) -> Value {
         let info = self.info(x);
         assert_eq!(info.rows, Rows::Tokens, "first_token: needs one row per token");
@@ -117,7 +117,7 @@ impl Tape {
         out
     }
 
-    /// One score per sequence as one row per example, `[examples, choices]`: an example's sequences lie side by side.
+    /// One score per sequence as one row per example, `[examples, choices]`: an example's sequences are adjacent.
     ///
     /// # Panics
     /// If `scores` is not one number per sequence, or there are no choices.
@@ -155,8 +155,8 @@ impl Tape {
         Program { ops: self.ops, values: self.values, outputs: outputs.to_vec() }
     }
 
-    /// Ends a training tape: appends the backward list of the mean of `losses`, the output of
-    /// [`Tape::cross_entropy`]. Each op's rule stands in its file under `ops/`.
+    /// Ends a training tape: appends the backward list of the mean of `losses`, the output of [`Tape::cross_entropy`].
+    /// Each op's rule is in its file under `ops/`.
     ///
     /// # Panics
     /// If this is an inference tape.
@@ -171,12 +171,13 @@ impl Tape {
     }
 
     /// Ends a tape for a gradient check: the forward list alone, both lists, and the gradient of every value that has
-    /// one. Unless `out` is the losses, the backward list starts from its gradient, which whoever runs the program sets.
+    /// one. Unless `out` is the losses, the backward list starts from its gradient, which the caller sets before a run.
     /// All values are outputs.
     #[cfg(test)]
     pub(crate) fn finish_from(self, out: Value, is_loss: bool) -> ([Program; 2], Vec<Option<Value>>) {
         let mut gradients = Gradients::new(self.values, out);
         if !is_loss {
+            // No op writes the gradient of `out`, so it is created here.
             gradients.target(out);
         }
         let backward = backward_list(&self.ops, &mut gradients);
@@ -227,7 +228,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
-    /// What a panic says, or that there was none.
+    /// The message of the panic; the test fails if there was none.
     fn refusal(record: impl FnOnce() + std::panic::UnwindSafe) -> String {
         let panic = std::panic::catch_unwind(record).expect_err("nothing was refused");
         panic.downcast_ref::<String>().cloned().unwrap_or_else(|| (*panic.downcast_ref::<&str>().unwrap()).to_owned())
@@ -304,7 +305,7 @@ mod tests {
     }
 
     proptest! {
-        /// A value that is written again must be among what the op reads, or its first part would be lost.
+        /// An op that writes a value again must also read it, or the earlier contents would be lost.
         #[test]
         fn values_are_written_before_they_are_read_and_added_to_when_written_again(sketch in sketches()) {
             for model in [sketch.training(0.1), sketch.inference()] {
@@ -326,7 +327,7 @@ mod tests {
             prop_assert_eq!(forward.len(), backward.len(), "the loss depends on every op of a sketch");
         }
 
-        /// All values of the backward list that are no values of the forward list are gradients.
+        /// Every value that appears only in the backward list is a gradient.
         #[test]
         fn no_gradient_is_made_in_vain(sketch in sketches()) {
             let model = sketch.training(0.1);

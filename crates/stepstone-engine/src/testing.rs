@@ -27,9 +27,9 @@ pub(crate) const ADAMW: AdamW = AdamW {
 /// One layer of a sketch: it maps rows of the current width to rows of the same width or of a new one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Step {
-    /// To rows of another width.
+    /// Linear layer to this width.
     Linear(usize),
-    /// As `Linear`, with GELU.
+    /// Linear layer to this width, with GELU.
     Gelu(usize),
     /// Linear layer, dropout, residual sum and layer norm.
     Norm,
@@ -52,7 +52,7 @@ pub(crate) struct Sketch {
     pub(crate) lengths: Vec<usize>,
 }
 
-/// What a sketch becomes.
+/// A recorded sketch.
 pub(crate) struct Model {
     pub(crate) program: Program,
     pub(crate) layout: Layout,
@@ -115,6 +115,7 @@ impl Sketch {
                     width = to;
                     tape.linear_gelu(x, weight, bias)
                 }
+                // Layer norm refuses its own input as the residual, so a linear layer comes first.
                 Step::Norm => {
                     let inner = linear(tape, layout, x, width, width);
                     let norm = (vector(layout, width), vector(layout, width));
@@ -124,6 +125,7 @@ impl Sketch {
                     let qkv = linear(tape, layout, x, width, 3 * width);
                     tape.attention(Qkv::All(qkv), heads, Some(dropout))
                 }
+                // Dropout and tanh must be the only readers of their input, so each gets a linear layer of its own.
                 Step::Dropout => {
                     let inner = linear(tape, layout, x, width, width);
                     tape.dropout(inner, dropout)

@@ -4,14 +4,14 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Value(pub(crate) u32);
 
-/// How many rows a value has; the number is known once there is a batch.
+/// How many rows a value has; the batch decides the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rows {
     /// One row per token of the packed batch.
     Tokens,
     /// One row per sequence.
     Sequences,
-    /// One row per example, each example being `choices` sequences.
+    /// One row per example of `choices` sequences.
     Examples {
         /// Sequences of each example.
         choices: usize,
@@ -37,7 +37,7 @@ pub struct BatchShape {
 }
 
 impl Value {
-    /// Position in tables with one entry per value.
+    /// Index into tables with one entry per value.
     pub(crate) fn index(self) -> usize {
         self.0 as usize
     }

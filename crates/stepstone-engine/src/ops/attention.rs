@@ -19,7 +19,7 @@ pub struct Attention {
     pub head_dim: usize,
     pub dropout: Option<DropoutSite>,
     pub out: Value,
-    /// ln sum exp of each score row, from which the backward pass makes P again; None in inference.
+    /// Log-sum-exp of each score row, from which the backward pass recomputes P; None in inference.
     pub lse: Option<Value>,
 }
 
@@ -37,8 +37,8 @@ pub enum Qkv {
     },
 }
 
-/// P from scores and lse; d_P = mask(d_out V^T); d_scores = P (d_P - sum d_out * out); d_q = d_scores K / sqrt(d),
-/// d_k = d_scores^T Q / sqrt(d), d_v = dropout(P)^T d_out. All overwritten.
+/// P from scores and lse; d_P = mask(d_out V^T); d_scores = P (d_P - sum d_out * out); d_q = d_scores K / sqrt(d), d_k
+/// = d_scores^T Q / sqrt(d), d_v = dropout(P)^T d_out. All three are overwritten.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the formula names them")]
 pub struct AttentionBackward {
@@ -56,7 +56,7 @@ impl Qkv {
         }
     }
 
-    /// The places of both operands; the second is empty where all lie in one.
+    /// The spans of both operands; the second is empty if q, k and v are one value.
     fn spans(self, run: &CpuRun<'_>) -> [Range<usize>; 2] {
         match self {
             Self::All(qkv) => [run.span(qkv), 0..0],
@@ -79,7 +79,8 @@ impl Attention {
     pub(crate) fn backward(&self, gradients: &mut Gradients) -> Option<AttentionBackward> {
         let d_out = gradients.gradient(self.out)?;
         let d_qkv = match self.qkv {
-            // Sole targets: the kernel overwrites whole rows, which is possible as nothing but attention reads a projection.
+            // The kernel can only overwrite whole rows. That suffices, because nothing but attention reads a
+            // projection.
             Qkv::All(qkv) => Qkv::All(gradients.sole_target(qkv)),
             Qkv::FirstToken { q, kv } => Qkv::FirstToken { q: gradients.sole_target(q), kv: gradients.sole_target(kv) },
         };
@@ -125,7 +126,7 @@ impl Attention {
         attention::Shape { heads: self.heads, head_dim: self.head_dim }
     }
 
-    /// Scores, probabilities and dropout multipliers of every sequence and head, in the plainest form.
+    /// Scores, probabilities and dropout multipliers of every sequence and head, computed directly from the definition.
     fn head_runs(&self, run: &Run<'_>) -> Vec<HeadRun> {
         let mut heads = Vec::new();
         for s in 0..run.batch.sequences() {
@@ -191,7 +192,7 @@ impl HeadRun {
         for query in &queries {
             let scale = 1.0 / (query.q.len() as f64).sqrt();
             let scores: Vec<f64> = keys.iter().map(|key| scale * dot(&query.q, &key.k)).collect();
-            // Less the largest score: no exponential overflows.
+            // The largest score is subtracted, so that no exponential overflows.
             let max = scores.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b));
             let sum: f64 = scores.iter().map(|s| (s - max).exp()).sum();
             lse.push(max + sum.ln());
@@ -234,7 +235,7 @@ impl AttentionBackward {
                 let d_row = &d_out[query.row * width + head.number * d..][..d];
                 let (p, m) = (&head.probabilities[i], &head.multipliers[i]);
                 let d_p: Vec<f64> = head.keys.iter().zip(m).map(|(key, m)| m * dot(d_row, &key.v)).collect();
-                // The softmax's Jacobian: each probability moves all scores of its row.
+                // The Jacobian of the softmax: each score of a row changes all probabilities of the row.
                 let mean = dot(p, &d_p);
                 for (j, key) in head.keys.iter().enumerate() {
                     let d_score = p[j] * (d_p[j] - mean) * scale;
@@ -250,6 +251,7 @@ impl AttentionBackward {
         }
         match self.d_qkv {
             Qkv::All(value) => {
+                // Both buffers have the shape of d_qkv and share no column, so their sum joins them.
                 d_q.iter_mut().zip(&d_kv).for_each(|(a, b)| *a += b);
                 run.write(value, Write::Overwrite, d_q);
             }

@@ -1,4 +1,4 @@
-//! The scores of an example's choices, side by side.
+//! The scores of an example's choices as one row.
 
 use crate::cpu_run::Run as CpuRun;
 use crate::gradients::Gradients;
@@ -44,7 +44,7 @@ impl Choices {
     }
 
     pub(crate) fn cpu(&self, run: &mut CpuRun<'_>) {
-        // A copy of a few numbers, not a second name for one value: then every value has one shape and one lifetime.
+        // A copy of a few numbers is cheap; with an alias, one value would have two shapes and two lifetimes.
         let [x, out] = run.values([self.x, self.out]);
         out.copy_from_slice(x);
     }
@@ -77,7 +77,7 @@ mod tests {
     use crate::gradient_check::{CLASSES, check, check_loss};
     use crate::value::Rows;
 
-    /// Sequences of a batch of 0, 1 and 3 questions with two choices, and of 1 and 2 with three.
+    /// Choices per question and sequence lengths: 0, 1 and 3 questions with two choices, 1 and 2 questions with three.
     const BATCHES: [(usize, &[usize]); 5] =
         [(2, &[]), (2, &[7, 1]), (2, &[1, 1, 5, 31, 2, 3]), (CLASSES, &[1, 7, 2]), (CLASSES, &[5, 1, 31, 1, 1, 7])];
 

@@ -36,7 +36,7 @@ impl CrossEntropy {
     }
 
     pub(crate) fn backward(&self, gradients: &mut Gradients) -> Option<CrossEntropyBackward> {
-        // The loss is where gradients start: no gradient of its own is stored, loss_scale takes its part.
+        // Gradients start at the loss, so no gradient of it is stored; loss_scale takes its place.
         gradients.is_loss(self.losses).then(|| {
             let d_logits = gradients.sole_target(self.logits);
             CrossEntropyBackward { probabilities: self.probabilities, d_logits }
@@ -47,7 +47,7 @@ impl CrossEntropy {
         let classes = run.columns(self.logits);
         let (mut probabilities, mut losses) = (Vec::new(), Vec::new());
         for (row, label) in run.get(self.logits).chunks_exact(classes).zip(&run.batch.labels) {
-            // Less the largest logit: no exponential overflows.
+            // The largest logit is subtracted, so that no exponential overflows.
             let max = row.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b));
             let sum: f64 = row.iter().map(|z| (z - max).exp()).sum();
             probabilities.extend(row.iter().map(|z| (z - max).exp() / sum));

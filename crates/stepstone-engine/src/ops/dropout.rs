@@ -8,8 +8,8 @@ use crate::site::DropoutSite;
 use crate::value::Value;
 use stepstone_kernels::dropout;
 
-/// out = x * multiplier, 0 or 1 / keep probability, keyed by (row key, column, site, step). Values `[R, h]`.
-/// The gradient goes through the same op: d_x = d_out * multiplier.
+/// out = x * multiplier; a multiplier is 0 or 1 / keep probability, keyed by (row key, column, site, step). Values `[R,
+/// h]`. The gradient goes through the same op: d_x = d_out * multiplier.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the formula names them")]
 pub struct Dropout {
@@ -31,7 +31,7 @@ impl Dropout {
 
     pub(crate) fn backward(&self, gradients: &mut Gradients) -> Option<Self> {
         let d_out = gradients.gradient(self.out)?;
-        // The masks are made again from their counters; none is kept.
+        // The masks are regenerated from their counters, so none is stored.
         Some(Self { x: d_out, dropout: self.dropout, out: gradients.sole_target(self.x) })
     }
 
@@ -46,7 +46,7 @@ impl Dropout {
         let [x, out] = run.values([self.x, self.out]);
         match mask {
             Some((mask, keys)) => dropout::apply(threads, columns, x, &mask, keys, out),
-            // A probability so small that no 16-bit field is dropped.
+            // The probability is too small for 16-bit random numbers, so nothing is dropped.
             None => out.copy_from_slice(x),
         }
     }

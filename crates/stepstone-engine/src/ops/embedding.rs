@@ -16,7 +16,7 @@ pub struct Embedding {
     pub word: Param,
     pub position: Param,
     pub token_type: Param,
-    /// The word row that gets no gradient, as `padding_idx` of PyTorch.
+    /// The word row that gets no gradient, like PyTorch's `padding_idx`.
     pub padding_index: Option<u32>,
     pub out: Value,
 }
@@ -92,7 +92,7 @@ impl EmbeddingBackward {
                 let at = table.offset + row as usize * h;
                 run.gradients[at..at + h].iter_mut().zip(d_row).for_each(|(g, d)| *g += d);
             };
-            // As `padding_idx` of PyTorch: the row is read like any other, but gets no gradient.
+            // Like PyTorch's `padding_idx`, the row is read like any other but gets no gradient.
             if self.forward.padding_index != Some(batch.ids[t]) {
                 add(self.forward.word, batch.ids[t]);
             }
@@ -105,7 +105,7 @@ impl EmbeddingBackward {
         let forward = &self.forward;
         let tables = [forward.word, forward.position, forward.token_type];
         for table in tables {
-            // Rows are added one by one, so whatever lies there counts; this only marks the tables as written.
+            // Rows are always added one by one, so the answer is not needed; the call only marks the tables as written.
             run.first_gradient(table);
         }
         let d_out = &run.activations[run.span(self.d_out)];
@@ -136,7 +136,7 @@ mod tests {
         }
     }
 
-    /// The definition of `padding_idx`: its row is read, yet has no gradient, whatever the slope.
+    /// By definition of `padding_idx`, its row is read but gets no gradient, whatever the slope.
     #[test]
     fn padding_row_gets_no_gradient() {
         use crate::{Arena, CpuDevice, Device, Layout, ReferenceDevice, Scalars, Tape, Threads};

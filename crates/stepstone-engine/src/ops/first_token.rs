@@ -15,7 +15,7 @@ pub struct FirstToken {
     pub out: Value,
 }
 
-/// `d_x[cu_seqlens[s]] += d_out[s]`; where this is the first gradient of x, the other rows become 0.
+/// `d_x[cu_seqlens[s]] += d_out[s]`; if this is the first gradient of x, all other rows become 0.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the formula names them")]
 pub struct FirstTokenBackward {
@@ -77,7 +77,8 @@ impl FirstTokenBackward {
     pub(crate) fn cpu(&self, run: &mut CpuRun<'_>) {
         let (columns, batch) = (run.columns(self.d_out), run.batch);
         let [d_out, d_x] = run.values([self.d_out, self.d_x.0]);
-        // The other rows have no gradient from here; if this is the first one, whatever lies there is from another value.
+        // Other rows get no gradient from this op. As the first writer, the op clears what another value left in this
+        // memory.
         if self.d_x.1 == Write::Overwrite {
             d_x.fill(0.0);
         }
@@ -102,7 +103,7 @@ mod tests {
         }
     }
 
-    /// The linear layer's gradient of x comes first here, and that of the first token is added to it.
+    /// Here the linear layer's gradient of x is written first, and the first token's gradient is added to it.
     #[test]
     fn gradient_of_a_shared_input_accumulates() {
         for lengths in LENGTHS {

@@ -21,7 +21,7 @@ pub struct LayerNorm {
     pub bias: Param,
     pub epsilon: f64,
     pub out: Value,
-    /// What the backward pass needs; None in inference.
+    /// Saved for the backward pass; None in inference.
     pub saved: Option<NormSaved>,
 }
 
@@ -67,7 +67,7 @@ impl LayerNorm {
             bias: self.bias,
             saved: self.saved?,
             d_out,
-            // The residual is read by the layer above as well, so its gradient may be there already.
+            // Another layer reads the residual too, so it may already have a gradient.
             d_residual: self.residual.map(|r| gradients.target(r)),
             d_x: gradients.sole_target(self.x),
         })
@@ -82,6 +82,7 @@ impl LayerNorm {
         let (mut normalized, mut rstds) = (Vec::new(), Vec::new());
         for row in s.chunks_exact(h) {
             let mean = row.iter().sum::<f64>() / h as f64;
+            // Two passes, because the mean of squares minus the squared mean cancels where rows lie far from 0.
             let variance = row.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / h as f64;
             let rstd = 1.0 / (variance + self.epsilon).sqrt();
             normalized.extend(row.iter().map(|v| (v - mean) * rstd));
@@ -141,7 +142,8 @@ impl LayerNormBackward {
         if let Some((d_residual, write)) = self.d_residual {
             run.write(d_residual, write, d_s.clone());
         }
-        // The dropout acted on x alone, so the residual's gradient, above, has no mask.
+        // Dropout acted on x alone, so the residual's gradient above has no mask. `masked` reads a value, so d_s is
+        // stored first.
         run.set(self.d_x, d_s);
         let masked = run.masked(self.d_x, self.dropout);
         run.set(self.d_x, masked);

@@ -19,10 +19,10 @@ pub struct Linear {
     pub out: Value,
 }
 
-/// What follows the product.
+/// The activation function after the product.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Activation {
-    /// Nothing.
+    /// No activation.
     None,
     /// GELU in its erf form, z Phi(z).
     Gelu {
@@ -38,7 +38,7 @@ pub struct LinearBackward {
     pub x: Value,
     pub weight: Param,
     pub bias: Param,
-    /// None if no activation follows.
+    /// None without an activation.
     pub derivative: Option<Value>,
     pub d_out: Value,
     pub d_x: (Value, Write),
@@ -56,7 +56,7 @@ impl Linear {
     }
 
     pub(crate) fn backward(&self, gradients: &mut Gradients) -> Option<LinearBackward> {
-        // Asked for before x gets its own: an op's output is finished when its rule is derived.
+        // All readers of `out` come later in the forward list, so its gradient is complete when this rule is derived.
         let d_out = gradients.gradient(self.out)?;
         Some(LinearBackward {
             x: self.x,
@@ -157,13 +157,13 @@ impl LinearBackward {
         let weight = run.parameter(self.weight);
         let spans = [Some(self.x), Some(self.d_out), Some(self.d_x.0), self.derivative].map(|v| run.optional_span(v));
         let [x, d_z, d_x, derivative] = disjoint(run.activations, spans);
-        // In place: nobody reads d_out again, as this op alone made `out`.
+        // In place: this op alone made `out`, so no other op reads d_out.
         if self.derivative.is_some() {
             gelu_kernel::backward(threads, d_z, derivative);
         }
         let [d_weight, d_bias] = disjoint(run.gradients, [self.weight.range(), self.bias.range()]);
         gemm::weight_gradient(threads, shape, d_z, x, write, d_weight, d_bias);
-        // The weight gradient first: both products read d_z, and the time of each is reported on its own.
+        // The lap falls between the two products, so that the time of each is reported separately.
         run.stopwatch.lap(threads, Phase::WeightGradient);
         run.stopwatch.times.gemm_flops += 2 * shape.flops();
         gemm::data_gradient(threads, shape, d_z, weight, self.d_x.1, d_x);
@@ -176,7 +176,7 @@ fn shape(run: &CpuRun<'_>, x: Value, weight: Param) -> gemm::Shape {
 
 /// GELU and its derivative, z Phi(z) and Phi(z) + z phi(z).
 fn gelu(z: f64) -> (f64, f64) {
-    // erfc of -z, not 1 + erf: far to the left, 1 + erf cancels to nothing.
+    // erfc(-z) instead of 1 + erf(z), which cancels to 0 for large negative z.
     let cdf = 0.5 * libm::erfc(-z / std::f64::consts::SQRT_2);
     let pdf = (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt();
     (z * cdf, cdf + z * pdf)

@@ -37,7 +37,7 @@ impl Tanh {
 
     pub(crate) fn backward(&self, gradients: &mut Gradients) -> Option<TanhBackward> {
         let d_out = gradients.gradient(self.out)?;
-        // The output is kept instead of x: the derivative is 1 - out^2.
+        // The derivative is 1 - out^2, so the output is kept instead of x.
         Some(TanhBackward { out: self.out, d_out, d_x: gradients.sole_target(self.x) })
     }
 
