@@ -1,8 +1,8 @@
-//! What a file is by its first bytes, whatever its name says.
+//! Recognizes files by their first bytes, whatever their names say.
 
 use std::fmt;
 
-/// A kind of file that is not what its name says: neither the rows nor the weights that it should hold.
+/// A kind of file that is found where rows or weights were expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Foreign {
@@ -18,7 +18,7 @@ pub enum Foreign {
 }
 
 impl Foreign {
-    /// By magic bytes; pages also by their first tag, in either case and after white space.
+    /// Recognizes a file by its magic bytes, and a page by its first tag, ignoring case and leading white space.
     pub fn of(bytes: &[u8]) -> Option<Self> {
         const MAGIC: [(&[u8], Foreign); 8] = [
             (&[0xff, 0xfe], Foreign::Utf16),
@@ -35,20 +35,21 @@ impl Foreign {
         if let Some((_, found)) = MAGIC.iter().find(|(magic, _)| bytes.starts_with(magic)) {
             return Some(*found);
         }
-        // A pickle begins with the opcode PROTO and its version (Python's pickletools.py).
+        // A pickle of protocol 2 or later begins with the opcode PROTO and its version (Python's pickletools.py).
         if let [0x80, 2..=5, ..] = bytes {
             return Some(Self::Pickle);
         }
-        // Without its byte-order mark, UTF-16 shows as every other byte being zero.
+        // ASCII text in UTF-16 without a byte-order mark has a zero in every other byte.
         if let [0, 1..=255, 0, 1..=255, ..] | [1..=255, 0, 1..=255, 0, ..] = bytes {
             return Some(Self::Utf16);
         }
+        // A page may begin with a byte-order mark.
         let page = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
         let begins = |tag: &[u8]| page.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag));
         TAGS.iter().find(|(tag, _)| begins(tag)).map(|(_, found)| *found)
     }
 
-    /// What to do about a file that only stands where the right one should be.
+    /// What to do about a file that was saved in place of the right one.
     pub fn remedy(self) -> Option<&'static str> {
         match self {
             Self::GitLfsPointer => Some("run `git lfs pull` in the repository it came from, then copy the file again"),

@@ -1,5 +1,5 @@
-//! Files that are either whole or absent: written beside their place, synced, and renamed into it. Files that are not
-//! what their names say.
+//! Writes files that are either whole or absent: each is written beside its destination, synced, and renamed. Also
+//! recognizes files that are not what their names say.
 
 mod foreign;
 
@@ -10,37 +10,37 @@ use std::path::Path;
 
 pub use foreign::Foreign;
 
-/// Writes `bytes` to `path`; until that is done, `path` is what it was.
+/// Writes `bytes` to `path`, which keeps its old contents until the new ones are complete.
 ///
 /// # Errors
-/// If the system refuses a write. Nothing is left behind then.
+/// If the system refuses a write; no temporary file is left behind.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace(path, |temporary| fs::write(temporary, bytes))
 }
 
-/// Has `write` fill an empty file in the folder of `path`, then syncs that file and renames it to `path`. `write` may
-/// put another file in its place.
+/// Lets `write` fill an empty temporary file in the folder of `path`, then syncs that file and renames it to `path`.
+/// `write` may put another file in its place.
 ///
 /// # Errors
-/// If `write` fails or the system refuses. Nothing is left behind then.
+/// If `write` fails or the system refuses; no temporary file is left behind.
 pub fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
-    // A name of its own for each writer: with a common one, a second process would rename the file of the first away.
+    // Each writer has a temporary name of its own: with a shared name, one process would rename the other's file away.
     let prefix: OsString = path.file_name().into_iter().chain([".".as_ref()]).collect();
     let create = |path: &Path| OpenOptions::new().write(true).create_new(true).open(path);
     let mut builder = tempfile::Builder::new();
     let temporary = builder.prefix(&prefix).suffix(".tmp").make_in(folder(path), create)?;
-    // The permissions that the umask gives to a new file: one that `write` puts in its place may have others.
+    // The umask sets the permissions of a new file; a file that `write` puts in its place may have others.
     let permissions = temporary.as_file().metadata()?.permissions();
     write(temporary.path())?;
     let file = File::open(temporary.path())?;
     file.set_permissions(permissions)?;
-    // Before the rename: after a crash, the new name must not stand for a file without content.
+    // Synced before the rename, or a crash could leave an empty file under the new name.
     file.sync_all()?;
     temporary.persist(path).map_err(|error| error.error)?;
     Ok(())
 }
 
-/// The folder that holds `path`; renames work within one file system only.
+/// The folder that holds `path`. The temporary file is made there, because a rename works only within one file system.
 fn folder(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -95,7 +95,7 @@ mod tests {
         for (path, want) in table {
             let error = write_atomically(&path, b"text").expect_err("fails");
             assert_eq!(error.kind(), want, "{}", path.display());
-            // No temporary name in the message: the user did not choose it.
+            // The message must not show the temporary name, which the user did not choose.
             assert!(error.raw_os_error().is_some(), "{error}");
         }
     }

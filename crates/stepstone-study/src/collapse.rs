@@ -1,14 +1,14 @@
-//! Runs too short to learn anything: they end with one label for every example, whatever they started from.
+//! Finds runs that are too short to learn anything: they predict one label for every example, whatever they start from.
 
 use crate::plan::{Plan, PlannedTask};
 
-/// Steps x peak learning rate that a run needs to leave the constant answer, in most of the measured tasks.
+/// Steps x peak learning rate that a run needs to stop predicting a single label, in most of the measured tasks.
 ///
 /// AdamW moves no parameter by more than about the learning rate in one step, so this bounds how far a run can go.
 /// Source: `docs/results/collapse.md`, measured with one encoder.
 const NEEDED: f64 = 5e-3;
 
-/// The tasks whose runs are likely to answer one label, each with its steps and the steps that it needs.
+/// The tasks whose runs are likely to predict a single label, each with its steps and the steps that it needs.
 pub fn too_short(plan: &Plan) -> Vec<(&PlannedTask, u64, u64)> {
     let steps =
         |task: &PlannedTask| (task.recipe.schedule.total_steps, steps_needed(task.recipe.optimization.learning_rate));

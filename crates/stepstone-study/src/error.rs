@@ -1,4 +1,4 @@
-//! Why a study cannot be planned, run or read.
+//! Errors of planning, running and reading a study.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,7 +41,7 @@ pub enum StudyError {
 }
 
 impl StudyError {
-    /// What to do about it, where there is something to say that holds for every command.
+    /// What to do about it, if there is advice that holds for every command.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Train(error) => error.hint(),

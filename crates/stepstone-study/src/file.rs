@@ -16,10 +16,10 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 const ROLES: [Role; 3] = [Role::Intermediate, Role::Target, Role::Probe];
 const STUDY_KEYS: [&str; 9] =
     ["name", "model", "data", "out", "store", "restarts", "baseline_restarts", "preset", "keep_models"];
-/// Every restart is a folder and an entry of the plan: beyond this a slip of the keyboard fills memory and disk.
+/// Every restart is a folder and an entry of the plan: without a limit, a typo could fill memory and disk.
 const MOST_RESTARTS: u64 = 1000;
 
-/// A study as its file describes it. Relative paths have been joined to the file's folder.
+/// A study as its file describes it. Relative paths are already joined to the file's folder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Study {
     /// The file.
@@ -40,19 +40,19 @@ pub struct Study {
     pub restarts: u64,
     /// Restarts of the runs that start from the pretrained encoder.
     pub baseline_restarts: u64,
-    /// What every recipe is before anything is overridden.
+    /// Preset of every recipe, before overrides.
     pub preset: Preset,
     /// Whether targets and probes keep their models, too.
     pub keep_models: bool,
     /// Tasks with their roles, in the order of the file.
     pub tasks: Vec<(String, Role)>,
-    /// Other files than the tasks' own, by task.
+    /// Files that replace a task's own, by task.
     files: BTreeMap<String, Files>,
     /// Values of the recipe.
     recipe: Recipes,
 }
 
-/// Overrides by the table they stand in: of a task or of all, in a role or in all.
+/// Overrides by table of the file: for one task or all tasks, in one role or all roles.
 type Recipes = BTreeMap<(Option<String>, Option<Role>), Overrides>;
 
 /// Paths of the command line that replace those of the file.
@@ -68,8 +68,8 @@ impl Study {
     /// Reads a study file.
     ///
     /// # Errors
-    /// If it is missing or unreadable, is no TOML, has a key that no study has, a value of the wrong kind, an unknown
-    /// task, or a task twice.
+    /// If it is missing, unreadable or not TOML, or has an unknown key, a value of the wrong type, an unknown task, or
+    /// a task twice.
     pub fn read(path: &Path, paths: &StudyPaths) -> Result<Self, StudyError> {
         let text = fs::read_to_string(path).map_err(|source| match source.kind() {
             ErrorKind::NotFound => StudyError::Missing { path: path.into() },
@@ -82,6 +82,7 @@ impl Study {
         let reader = Reader { path, text: &text };
         let mut root = DeTable::parse(&text).map_err(|error| reader.toml(&error, 0..0))?.into_inner();
         reader.known(&root, "a study file", &["study", "tasks", "recipe", "task"])?;
+        // Renamed before `files` and the recipes are read, so that both see the tasks' own names.
         reader.name_tasks(&mut root)?;
         let whole = 0..0;
         let (mut study, at) =
@@ -113,6 +114,7 @@ impl Study {
             baseline_restarts: reader.count(&mut study, "baseline_restarts")?.unwrap_or(restarts),
             preset,
             keep_models: reader.value(&mut study, "keep_models")?.unwrap_or(false),
+            // `files` comes before the recipes, because it would be an unknown key among recipe values.
             files: reader.files(&mut root)?,
             recipe: reader.recipes(&mut root, &tasks)?,
             name,
@@ -120,18 +122,19 @@ impl Study {
         })
     }
 
-    /// Whether the file still says what it said when it was read.
+    /// Whether the file is unchanged since it was read.
     pub fn is_unedited(&self) -> bool {
         fs::read(&self.path).is_ok_and(|bytes| blake3::hash(&bytes).to_hex().as_str() == self.digest)
     }
 
-    /// Other files than the task's own.
+    /// Files that replace the task's own.
     pub fn files_of(&self, task: &str) -> Files {
         self.files.get(task).cloned().unwrap_or_default()
     }
 
-    /// The overrides that act on a task in a role, general first.
+    /// The overrides that apply to a task in a role, from general to specific.
     pub fn layers(&self, task: &str, role: Role) -> Vec<Layer> {
+        // The last layer that sets a value wins, so the most specific table comes last.
         let places = [(None, None), (None, Some(role)), (Some(task), None), (Some(task), Some(role))];
         let layer = |(task, role): (Option<&str>, Option<Role>)| {
             let overrides = self.recipe.get(&(task.map(String::from), role))?.clone();
@@ -162,6 +165,7 @@ impl Reader<'_> {
     fn error(&self, span: Range<usize>, problem: String, hint: Option<String>) -> StudyError {
         let before = &self.text[..span.start.min(self.text.len())];
         let line = before.matches('\n').count() + 1;
+        // Columns count characters, as editors do, not bytes.
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
         StudyError::File { path: self.path.into(), line, column, problem, hint }
     }
@@ -179,6 +183,7 @@ impl Reader<'_> {
     fn known(&self, table: &DeTable<'_>, name: &str, keys: &[&str]) -> Result<(), StudyError> {
         let Some(unknown) = table.keys().find(|key| !keys.contains(&key.get_ref().as_ref())) else { return Ok(()) };
         let found = unknown.get_ref();
+        // A name that other programs use has an exact answer; only without one is the spelling compared.
         let meant = Key::meant_by(found).map(|key| key.name).filter(|meant| keys.contains(meant));
         let hint = did_you_mean(meant.or_else(|| nearest(found, keys)), keys);
         Err(self.error(unknown.span(), format!("unknown key `{found}` in {name}"), Some(hint)))
@@ -191,7 +196,7 @@ impl Reader<'_> {
         T::deserialize(ValueDeserializer::from(value)).map(Some).map_err(wrong)
     }
 
-    /// The study's name. It names the folder of the results, which must not lie elsewhere than beside the file.
+    /// The study's name. The results go into a folder of this name beside the file, so it must not lead elsewhere.
     fn name(&self, study: &mut DeTable<'_>, place: Range<usize>) -> Result<String, StudyError> {
         let span = study.get("name").map_or(0..0, Spanned::span);
         let name: String = self.value(study, "name")?.ok_or_else(|| self.missing(place, "name", "[study]"))?;
@@ -259,7 +264,7 @@ impl Reader<'_> {
         Ok(tasks)
     }
 
-    /// Gives every table of a task the task's own name, so that `[task.SST-2]` and `sst2` in `[tasks]` meet.
+    /// Renames every table of a task to the task's own name, so that `[task.SST-2]` matches `sst2` in `[tasks]`.
     fn name_tasks(&self, root: &mut DeTable<'_>) -> Result<(), StudyError> {
         let Some(DeValue::Table(by_task)) = root.get_mut("task").map(Spanned::get_mut) else { return Ok(()) };
         let mut named = DeTable::new();
@@ -267,7 +272,7 @@ impl Reader<'_> {
         tables.sort_by_key(|(written, _)| written.span().start); // the later of two is the one too many
         for (written, table) in tables {
             let span = written.span();
-            // A name that no task has is answered later, with the tasks of this study.
+            // An unknown name is reported later, together with the tasks of this study.
             let name = stepstone_tasks::find(written.get_ref())
                 .map_or_else(|_| written.into_inner(), |task| Cow::Borrowed(task.name));
             let problem = format!("a second table of task `{name}`, expected one");
@@ -279,7 +284,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Takes `files` out of every table of a task.
+    /// Takes `files` out of every task's table, which then holds recipe values only.
     fn files(&self, root: &mut DeTable<'_>) -> Result<BTreeMap<String, Files>, StudyError> {
         let mut files = BTreeMap::new();
         let Some(DeValue::Table(by_task)) = root.get_mut("task").map(Spanned::get_mut) else { return Ok(files) };
@@ -310,7 +315,7 @@ impl Reader<'_> {
         Ok(recipes)
     }
 
-    /// One table of values, and the tables by role inside it.
+    /// Reads one table of values and the tables by role inside it.
     fn recipe(
         &self,
         mut table: DeTable<'_>,
@@ -356,15 +361,16 @@ impl Reader<'_> {
     }
 }
 
-/// Says what a value is and what it should be, without the words of a programmer.
+/// Says what a value is and what it should be, in words that need no knowledge of Rust.
 fn wrong_type(key: &str, error: &toml::de::Error) -> String {
     let message = error.message().trim().replace("expected u64", "expected a whole number, 0 or more");
     let message = message.replace("expected f64", "expected a number");
     format!("`{key}`: {message}")
 }
 
-/// Why a task cannot be named again: twice in one role, or as target and probe.
+/// Why a task cannot be listed again: twice in one role, or as both target and probe.
 fn clash(tasks: &[(String, Role)], name: &str, role: Role) -> Option<String> {
+    // A task may be an intermediate and also a target or a probe.
     let other = tasks.iter().find(|(other, r)| other == name && (*r == role || *r != Role::Intermediate))?.1;
     if other == role {
         return Some(format!("task `{name}` is named twice as {role}"));
@@ -372,7 +378,7 @@ fn clash(tasks: &[(String, Role)], name: &str, role: Role) -> Option<String> {
     Some(format!("task `{name}` is {other} and {role}, expected one of the two"))
 }
 
-/// The known key most like `found`, if one is like it at all.
+/// The known key most similar to `found`, if any is similar enough.
 fn nearest<'k>(found: &str, keys: &[&'k str]) -> Option<&'k str> {
     let similarity = |key: &str| strsim::jaro_winkler(found, key);
     let best = keys.iter().copied().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
@@ -425,7 +431,7 @@ mod tests {
         let layers = read(&text).expect("reads").layers("rte", Role::Target);
         let sources: Vec<String> = layers.iter().map(|layer| layer.source.to_string()).collect();
         assert_eq!(sources, ["[recipe]", "[recipe.target]", "[task.rte]", "[task.rte.target]"]);
-        // An integer is a fine number of epochs.
+        // An integer is accepted where a float is expected.
         assert_eq!(layers[2].overrides.epochs, Some(2.0));
         assert_eq!((layers[1].overrides.max_dev, layers[3].overrides.max_train), (Some(5), Some(9)));
     }

@@ -1,8 +1,8 @@
-//! What a worker and the process that trains for it tell each other.
+//! The protocol between a worker and the process that trains for it.
 //!
-//! The worker writes one [`Job`] as a line of JSON to the process's standard input, and `stop` on a line of its own when
-//! the run is to be saved; the end of the input means that the worker is gone, and the process ends at once. The process
-//! writes [`Report`]s as lines of JSON to its standard output.
+//! The worker writes one [`Job`] as a line of JSON to the process's standard input, and later the line `stop` to have
+//! the run saved. The end of the input means that the worker is gone; the process then ends at once. The process writes
+//! [`Report`]s as lines of JSON to its standard output.
 
 use crate::error::StudyError;
 use crate::lease::is_current;
@@ -30,7 +30,7 @@ pub struct Job {
     pub resume_seconds: u64,
 }
 
-/// A line of a training process.
+/// A line that a training process writes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Report {
@@ -45,7 +45,7 @@ pub enum Report {
     },
 }
 
-/// How far a run is.
+/// Progress of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct JobProgress {
     /// Steps done.
@@ -70,6 +70,7 @@ impl Job {
     /// If the run cannot be trained, or is not the run that was planned.
     pub fn train(&self, stop: &AtomicBool, report: &mut dyn FnMut(&Progress)) -> Result<Outcome, StudyError> {
         let run = Run::prepare(&self.request)?;
+        // Data or encoder may have changed since the plan was made; their scores must not get the planned id.
         if run.record.id != self.id {
             return Err(StudyError::Changed { planned: self.id.clone(), found: run.record.id });
         }

@@ -1,4 +1,5 @@
-//! `plan.json`: a plan kept beside the results, so that who only looks at a study reads neither encoder nor data.
+//! `plan.json`: the plan, kept beside the results, so that a command that only looks at a study reads neither encoder
+//! nor data.
 
 use crate::error::StudyError;
 use crate::file::Study;
@@ -29,7 +30,7 @@ struct Found {
 }
 
 impl Plan {
-    /// Writes `plan.json` into the folder of the results, which is made if need be.
+    /// Writes `plan.json` into the folder of the results, which is created if needed.
     ///
     /// # Errors
     /// If the system refuses a write.
@@ -44,10 +45,12 @@ impl Plan {
         text.and_then(write).map_err(StudyError::write(&path))
     }
 
-    /// The plan that was kept for this study; None if there is none that can be read, or if the study file, its paths or
-    /// the program have changed since. Data and encoder are not looked at: a run whose inputs have changed says so itself.
+    /// The plan that was kept for this study; None if it cannot be read, or if the study file, its paths or the program
+    /// have changed since. Data and encoder are not checked: a run whose inputs have changed fails with an error that
+    /// says so.
     pub fn kept(study: &Study) -> Option<Self> {
         let found: Found = serde_json::from_slice(&fs::read(path(study)).ok()?).ok()?;
+        // An index out of range would panic later, and a cycle of parents would never end.
         let fits = |(number, run): (usize, &PlannedRun)| {
             run.task < found.tasks.len() && run.parent.is_none_or(|parent| parent < number)
         };
@@ -56,6 +59,7 @@ impl Plan {
         }
         let Found { mut tasks, mut runs, .. } = found;
         for task in &mut tasks {
+            // Sources are not written to JSON, so they are derived from the layers again.
             task.recipe.restore_sources(&task.layers).ok()?;
         }
         for run in &mut runs {
@@ -69,7 +73,7 @@ fn path(study: &Study) -> PathBuf {
     study.out.join("plan.json")
 }
 
-/// Everything that a plan depends on and that can be known without reading encoder and data.
+/// Digest of what a plan depends on, except the contents of encoder and data.
 fn key(study: &Study) -> String {
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into());
     let paths = [&study.model, &study.data, &study.store].map(|path| absolute(path));

@@ -1,4 +1,4 @@
-//! Workers of this machine, started and watched.
+//! Starts workers on this machine and watches them.
 
 use crate::error::StudyError;
 use crate::job::STOP;
@@ -12,7 +12,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
-/// How often signals and workers are looked at.
+/// How often signals and workers are checked.
 const TICK: Duration = Duration::from_millis(100);
 
 /// A line that a watched worker writes to its standard output.
@@ -21,11 +21,11 @@ const TICK: Duration = Duration::from_millis(100);
 pub enum WorkerReport {
     /// Something happened to a run.
     Event(Event),
-    /// The worker cannot go on.
+    /// The worker cannot continue.
     Error(WorkerError),
 }
 
-/// Why a worker cannot go on, in the parts that a message is made of.
+/// Why a worker cannot continue, as the parts of an error message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerError {
     /// Its exit code.
@@ -38,8 +38,8 @@ pub struct WorkerError {
     pub hint: Option<String>,
 }
 
-/// Starts `slots` workers by `command`, hands on what they do, and returns when the last has ended: the first error of a
-/// worker that could not go on, if any. When `stop` is set they are asked to save and end.
+/// Starts `slots` workers with `command`, forwards their events, and returns when the last one has ended, with the
+/// first error of a worker that could not continue, if any. When `stop` is set, the workers are asked to save and end.
 ///
 /// # Errors
 /// If a worker cannot be started.
@@ -54,6 +54,7 @@ pub fn watch_workers(
     for _ in 0..slots {
         workers.push(start(command, sender.clone())?);
     }
+    // Only the threads of `start` hold senders now, so the channel closes when the last worker has ended.
     drop(sender);
     let (mut error, mut told) = (None, false);
     loop {
@@ -88,11 +89,11 @@ fn start(command: &[PathBuf], sender: Sender<WorkerReport>) -> Result<(Child, Ch
     Ok((child, input))
 }
 
-/// Hands on what a worker reports. One that is killed cannot say that it drops its run, so that is said here.
+/// Forwards a worker's reports. A killed worker cannot report that it drops its run, so this function does.
 fn hand_on(output: impl BufRead, sender: &Sender<WorkerReport>) {
     let mut in_hand = None;
     for line in output.lines().map_while(Result::ok) {
-        // A line that is no report is talk of a library.
+        // Other lines come from libraries that print.
         let Ok(report) = serde_json::from_str(&line) else { continue };
         if let WorkerReport::Event(event) = &report {
             let goes_on = matches!(event, Event::Started { .. } | Event::Progress { .. });

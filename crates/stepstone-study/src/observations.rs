@@ -6,16 +6,17 @@ use crate::store::{RunState, Store};
 use stepstone_analysis::{Observation, Origin, Role as ObservedRole, Scoring, Sizes, Status, TrainingFacts};
 use stepstone_train::{Role, Scores};
 
-/// Points = score x this: every metric here is a fraction.
+/// Factor from scores to points; every metric here is a fraction.
 const SCALE: f64 = 100.0;
 /// Hex digits of a recipe's hash.
 const RECIPE_DIGITS: usize = 16;
 
-/// One observation per run and metric; runs that are not done have one without a score.
+/// One observation per run and metric; a run that is not done has a single one, without a score.
 pub fn observations(plan: &Plan, store: &Store, leases: &mut Leases) -> Vec<Observation> {
     let rows = plan.runs.iter().flat_map(|run| match store.state(&run.record.id, leases) {
         RunState::Done(scores) => scored(plan, run, &scores),
         RunState::Failed(_) | RunState::Foreign(_) => vec![unscored(plan, run, Status::Failed)],
+        // A damaged run will be made again, so it is missing, not failed.
         RunState::Running(_) | RunState::Waiting { .. } | RunState::Damaged(_) => {
             vec![unscored(plan, run, Status::Missing)]
         }
@@ -34,8 +35,10 @@ fn scored(plan: &Plan, run: &PlannedRun, scores: &Scores) -> Vec<Observation> {
             scoring: Scoring { metric: score.name.clone(), primary, ..without.scoring },
             sizes: Sizes {
                 n_train: Some(scores.data.n_train as u64),
+                // A part of the dev split has fewer examples, and their number is not recorded.
                 n_dev: Some(scores.data.n_dev as u64).filter(|_| number < scores.scores.len()),
                 n_classes: Some(scores.data.n_classes as u64),
+                // The best constant answer is known for the primary metric only.
                 majority_score: Some(scores.data.majority_score).filter(|_| primary),
                 ..without.sizes
             },
@@ -78,7 +81,7 @@ fn unscored(plan: &Plan, run: &PlannedRun, status: Status) -> Observation {
     }
 }
 
-/// Training examples of the run's row: of the intermediate task, 0 for the baseline.
+/// Training examples of the intermediate task in the run's row; 0 for the baseline.
 fn examples_before(plan: &Plan, run: &PlannedRun) -> u64 {
     match run.parent {
         Some(parent) => plan.tasks[plan.runs[parent].task].n_train as u64,

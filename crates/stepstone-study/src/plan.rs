@@ -1,4 +1,4 @@
-//! Every run of a study, with its id, before the first has started.
+//! The plan of a study: every run and its id, known before the first run starts.
 
 use crate::error::StudyError;
 use crate::file::{Study, table_of};
@@ -18,21 +18,21 @@ pub struct Plan {
     pub study: Study,
     /// Its tasks, in the order of the file.
     pub tasks: Vec<PlannedTask>,
-    /// Its runs: intermediates, then the baseline, then what starts from each intermediate.
+    /// Its runs: intermediates, then the baseline, then the runs that start from each intermediate.
     pub runs: Vec<PlannedRun>,
 }
 
-/// A task in a role: what all its runs have in common.
+/// A task in a role, with what all its runs share.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PlannedTask {
     /// The task.
     #[serde(with = "name_of_task")]
     pub task: &'static Task,
-    /// What it plays.
+    /// Its role.
     pub role: Role,
-    /// Recipe, with where each value came from.
+    /// Recipe, including the source of each value.
     pub recipe: Recipe,
-    /// The overrides that it comes from, general first.
+    /// The overrides behind the recipe, from general to specific.
     pub layers: Vec<Layer>,
     /// Training examples that are used.
     pub n_train: usize,
@@ -55,7 +55,7 @@ pub struct PlannedRun {
     pub intermediate: String,
     /// Index of the run whose encoder it starts from; None for the pretrained encoder.
     pub parent: Option<usize>,
-    /// Restart.
+    /// Restart number.
     pub seed: u64,
 }
 
@@ -75,6 +75,7 @@ impl Plan {
             let all = study.tasks.iter().enumerate();
             all.filter(move |(_, (_, role))| (*role == Role::Intermediate) == intermediate).map(|(task, _)| task)
         };
+        // Intermediates come first, because the id of a run contains the id of its parent.
         let mut parents = Vec::new();
         for task in tasks(true) {
             for seed in 0..study.restarts {
@@ -110,7 +111,7 @@ impl Plan {
         }
     }
 
-    /// What a process must know to train a run.
+    /// What a process needs to know to train a run.
     pub fn request(&self, run: &PlannedRun, threads: usize) -> RunRequest {
         let (store, task) = (&self.study.store, &self.tasks[run.task]);
         let start = match run.parent.map(|parent| &self.runs[parent].record.id) {
@@ -127,6 +128,7 @@ impl Plan {
             preset: self.study.preset,
             layers: task.layers.clone(),
             out: Some(store.join(&run.record.id)),
+            // Other runs start from the model of an intermediate, so that model is always kept.
             keep_model: task.role == Role::Intermediate || self.study.keep_models,
             threads,
         }
@@ -135,12 +137,13 @@ impl Plan {
     /// Name of the encoder, as in observations.csv: the last part of its folder.
     pub fn encoder_name(&self) -> String {
         let path = &self.study.model;
+        // A path such as `.` has no last part until it is absolute.
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
         absolute.file_name().map_or_else(|| "encoder".into(), |name| name.to_string_lossy().into())
     }
 }
 
-/// A task as its name.
+/// Serializes a task as its name.
 mod name_of_task {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
     use stepstone_tasks::Task;
@@ -165,13 +168,14 @@ struct Builder<'a> {
 impl Builder<'_> {
     fn task(&mut self, name: &str, role: Role) -> Result<(), StudyError> {
         let task = stepstone_tasks::find(name).map_err(|error| StudyError::Train(error.into()))?;
+        // A task may have two roles; its data are loaded once.
         let data = match self.data.remove(name) {
             Some(data) => data,
             None => stepstone_tasks::load(task, &self.study.data, &self.study.files_of(name))
                 .map_err(|error| StudyError::Train(error.into()))?,
         };
         let layers = self.study.layers(name, role);
-        // An error that names no key is not the recipe's fault.
+        // An error without a key does not concern the recipe.
         let at = |source: TrainError| match source.key() {
             Some(key) => StudyError::Recipe {
                 task: format!("{name} as {role}"),

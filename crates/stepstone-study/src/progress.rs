@@ -1,4 +1,4 @@
-//! How far a study is.
+//! Progress of a study.
 
 use crate::cost::Cost;
 use crate::lease::Leases;
@@ -17,13 +17,13 @@ pub struct Counts {
     pub total: usize,
     /// Finished.
     pub done: usize,
-    /// In the hands of a worker.
+    /// Being trained by a worker.
     pub running: usize,
-    /// Failed, or not to be touched.
+    /// Failed, or left alone because this version must not touch them.
     pub failed: usize,
-    /// Cannot start, because the run before has failed.
+    /// Cannot start, because a run on which they depend has failed.
     pub blocked: usize,
-    /// Not started, stopped and to be resumed, or damaged and to be made again.
+    /// Not started, stopped (to be resumed), or damaged (to be made again).
     pub waiting: usize,
 }
 
@@ -34,7 +34,7 @@ pub struct Tally<'a> {
     index: BTreeMap<&'a str, usize>,
     /// The state of each run of the plan.
     pub states: Vec<RunState>,
-    /// Seconds left of each running run, as far as it has said.
+    /// Seconds left of each running run that has reported progress.
     left: BTreeMap<usize, f64>,
 }
 
@@ -67,7 +67,7 @@ impl<'a> Tally<'a> {
         counts
     }
 
-    /// Takes an event in; returns the index of its run.
+    /// Applies an event; returns the index of its run.
     pub fn apply(&mut self, event: &Event, store: &Store, leases: &mut Leases) -> Option<usize> {
         let run = *self.index.get(event.id())?;
         if let Event::Progress { progress, .. } = event {
@@ -79,18 +79,20 @@ impl<'a> Tally<'a> {
         Some(run)
     }
 
-    /// Seconds until the study is done, about: what running runs say of themselves, and the cost of the others.
+    /// Approximate seconds until the study is done: running runs report their own, the others are estimated from
+    /// `cost`.
     pub fn seconds_left(&self, cost: &Cost, slots: Slots) -> f64 {
         let open = |run: &usize| !matches!(self.states[*run], RunState::Done(_)) && !is_failed(&self.states[*run]);
         let seconds = |run: usize| cost.seconds(&self.plan.tasks[self.plan.runs[run].task]);
         let runs = (0..self.states.len()).filter(open).filter(|run| !self.is_blocked(*run));
         let longest = self.left.values().copied().fold(0.0, f64::max);
         let sum: f64 = runs.map(|run| self.left.get(&run).copied().unwrap_or_else(|| seconds(run))).sum();
+        // Slots share the work, but a run is never split: the study lasts at least as long as its longest run.
         (sum / slots.count as f64).max(longest)
     }
 }
 
-/// Whether no worker will take the run, nor those that start from it.
+/// Whether no worker will take the run or any run that starts from it.
 fn is_failed(state: &RunState) -> bool {
     matches!(state, RunState::Failed(_) | RunState::Foreign(_))
 }

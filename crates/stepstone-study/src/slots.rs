@@ -8,7 +8,7 @@ use std::fs;
 /// Share of the free memory that runs may take.
 const MEMORY_SHARE: f64 = 0.9;
 
-/// Runs at once, and the threads of each.
+/// Number of runs at once, and threads of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slots {
     /// Runs at once.
@@ -18,8 +18,8 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// As many one-thread runs as there are cores; fewer, with more threads each, when `open` runs or the free memory
-    /// are short. `wanted` replaces the count.
+    /// One run per core, with one thread each; fewer runs, with more threads each, if fewer are `open` or fit into
+    /// memory. `wanted` overrides the number of runs.
     ///
     /// # Errors
     /// If the largest run alone needs more memory than there is.
@@ -38,6 +38,7 @@ impl Slots {
                 available_mib: available >> 20,
             });
         }
+        // Any slot may get the largest run, so every slot has room for it.
         Ok(divide(cores, open, (available / largest.peak_bytes) as usize, wanted))
     }
 }
@@ -47,8 +48,8 @@ fn divide(cores: usize, open: usize, fit: usize, wanted: Option<usize>) -> Slots
     Slots { count, threads: (cores / count).max(1) }
 }
 
-/// Memory that a process may still take, in bytes: what the system calls available, within the limits of the control
-/// group and of the process. Where nothing is known, all there could be.
+/// Memory that a process may still take, in bytes: the system's `MemAvailable`, within the limits of the control group
+/// and of the process. If no limit can be read, unlimited memory is assumed.
 fn available_bytes() -> u64 {
     let system = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
         let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;

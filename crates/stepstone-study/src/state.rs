@@ -1,12 +1,13 @@
-//! How far each run of a plan is: what its folder says, and whether the runs that start from it find its model.
+//! The state of each run of a plan: what its folder says, and whether its model is there for the runs that start from
+//! it.
 
 use crate::lease::Leases;
 use crate::plan::Plan;
 use crate::store::{RunState, Store, failure};
 use stepstone_train::TrainError;
 
-/// How far run number `run` is. A finished run whose model is missing or damaged while a run waits that starts from it
-/// is not done: it has to make the model again.
+/// The state of run number `run`. A finished run is damaged if its model is missing or torn while another run waits to
+/// start from it; the model must then be made again.
 pub fn state(plan: &Plan, store: &Store, run: usize, leases: &mut Leases) -> RunState {
     let id = &plan.runs[run].record.id;
     match store.state(id, leases) {
@@ -18,7 +19,7 @@ pub fn state(plan: &Plan, store: &Store, run: usize, leases: &mut Leases) -> Run
     }
 }
 
-/// How far run number `run` is, for its holder.
+/// The state of run number `run` for its holder: leases are ignored.
 pub(crate) fn state_for_holder(plan: &Plan, store: &Store, run: usize) -> RunState {
     match store.on_disk(&plan.runs[run].record.id) {
         RunState::Done(scores) => missing_model(plan, store, run).unwrap_or(RunState::Done(scores)),

@@ -1,4 +1,4 @@
-//! The store: the folder of all runs, shared by workers and by studies that wish to.
+//! The store: the folder of all runs, shared by workers and, if they name the same folder, by studies.
 
 use crate::error::StudyError;
 use crate::lease::{Holder, Leases};
@@ -12,20 +12,21 @@ pub struct Store {
     path: PathBuf,
 }
 
-/// How far a run is.
+/// State of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RunState {
     /// Finished.
     Done(Box<Scores>),
     /// Failed; it is tried again only when asked.
     Failed(FailureRecord),
-    /// A file that the run needs is missing or torn. Whoever takes the run makes it again.
+    /// A file that the run needs is missing or torn. The next worker to take the run makes it again.
     Damaged(FailureRecord),
-    /// The folder holds what this version must not touch: files of a newer one, another run, or what cannot be read.
+    /// The folder holds something that this version must not touch: files of a newer version, another run, or
+    /// unreadable files.
     Foreign(FailureRecord),
     /// A worker has it.
     Running(Holder),
-    /// Nobody has it; true if there is something to resume.
+    /// No worker has it.
     Waiting {
         /// Whether an earlier attempt has saved its state.
         resumable: bool,
@@ -33,18 +34,19 @@ pub enum RunState {
 }
 
 impl Store {
-    /// Names a store; nothing is made.
+    /// Names a store; creates nothing.
     pub fn new(path: &Path) -> Self {
         Self { path: path.into() }
     }
 
-    /// Makes the folder and sees whether it can be written.
+    /// Creates the folder and checks that it is writable.
     ///
     /// # Errors
-    /// If not.
+    /// If the folder cannot be created or written.
     pub fn create(&self) -> Result<(), StudyError> {
         let failed = |source| StudyError::Create { path: self.path.clone(), source };
         fs::create_dir_all(&self.path).map_err(failed)?;
+        // Workers may start at the same time, so each process has a file name of its own.
         let probe = self.path.join(format!("writable.{}.tmp", std::process::id()));
         fs::write(&probe, b"").and_then(|()| fs::remove_file(&probe)).map_err(failed)
     }
@@ -54,16 +56,17 @@ impl Store {
         RunFolder::new(&self.path.join(id))
     }
 
-    /// How far a run is. Whether its model is still there is not asked; see [`crate::state()`].
+    /// The state of a run. Does not check whether its model is still there; see [`crate::state()`].
     pub fn state(&self, id: &str, leases: &mut Leases) -> RunState {
         let found = self.on_disk(id);
+        // No worker takes a run in these states, so leases need not be read.
         if matches!(found, RunState::Done(_) | RunState::Foreign(_)) {
             return found;
         }
         leases.holder(self.folder(id).path()).map_or(found, RunState::Running)
     }
 
-    /// How far a run is by the files in its folder, whoever may be working on it.
+    /// The state of a run according to the files in its folder; leases are ignored.
     pub(crate) fn on_disk(&self, id: &str) -> RunState {
         match self.read(id) {
             Ok(state) => state,
@@ -81,6 +84,7 @@ impl Store {
             return Err(TrainError::OtherRun { path: folder.path().into(), found: other.clone() });
         }
         if let Some(scores) = scores {
+            // Scores without run.json are damage: nothing says which recipe they belong to.
             folder.existing_record()?;
             return Ok(RunState::Done(Box::new(scores)));
         }
@@ -91,7 +95,7 @@ impl Store {
     }
 }
 
-/// An error as a record of a run that cannot go on.
+/// The failure record of a run that cannot continue because of `error`.
 pub(crate) fn failure(error: &TrainError) -> FailureRecord {
     FailureRecord { format: stepstone_train::FORMAT, reason: error.to_string(), hint: error.hint() }
 }
@@ -101,7 +105,7 @@ mod tests {
     use super::*;
     use crate::lease::EXPIRY;
 
-    /// What a store says of a run `r` whose folder holds `files`.
+    /// The state that a store reports for run `r` whose folder holds `files`.
     fn state(files: &[(&str, &str)]) -> RunState {
         let place = tempfile::tempdir().expect("folder");
         let store = Store::new(place.path());
@@ -156,7 +160,7 @@ mod tests {
             assert!(failure.reason.contains("format 99, expected at most 1: use a newer stepstone"), "{failure:?}");
             assert!(failure.hint.as_ref().is_some_and(|hint| hint.contains("/r")), "{failure:?}");
         }
-        // A newer file beside a torn one: still nothing that may be overwritten.
+        // A newer file beside a torn one still must not be overwritten.
         assert!(matches!(state(&[("scores.json", NEWER), ("run.json", TORN)]), RunState::Foreign(_)));
         let RunState::Foreign(failure) = state(&[("scores.json", SCORES_OF_ANOTHER)]) else { panic!("another run") };
         assert!(failure.reason.contains("another run, s"), "{failure:?}");

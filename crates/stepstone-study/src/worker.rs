@@ -16,20 +16,21 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How often a worker looks at its process, its signals and, when it waits for others, at the store.
+/// How often a worker checks its process and its signals.
 const TICK: Duration = Duration::from_millis(100);
+/// How often a worker that waits for others checks the store.
 const POLL: Duration = Duration::from_secs(1);
 /// Bytes of a process's standard error that its failure may quote.
 const QUOTED: usize = 2000;
 
 /// Exit code of a process that has saved its state and left work.
 pub const EXIT_WORK_LEFT: i32 = 75;
-/// Exit codes of a process that could not write: no other run would fare better.
+/// Exit codes of a process that could not write. Other runs would fail in the same way, so the worker ends.
 const EXIT_CANNOT_WRITE: [i32; 3] = [73, 74, 77];
 /// Exit code of a Rust program that panicked.
 const EXIT_PANIC: i32 = 101;
 
-/// How a worker works.
+/// Settings of a worker.
 #[derive(Debug, Clone)]
 pub struct WorkerSettings {
     /// Program and arguments that train a [`Job`] given on standard input.
@@ -76,7 +77,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// The run that it happened to.
+    /// Id of the run.
     pub fn id(&self) -> &str {
         match self {
             Self::Started { id }
@@ -93,13 +94,13 @@ impl Event {
 /// Why a worker ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// No run is left that could be trained.
+    /// No trainable run is left.
     Finished,
     /// It was asked to stop.
     Stopped,
 }
 
-/// What will not change any more while a worker works.
+/// A state of a run that this worker treats as final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Settled {
     Done,
@@ -158,6 +159,7 @@ impl Worker<'_> {
     /// The first run that is ready and free.
     fn next(&mut self) -> Result<Next, StudyError> {
         let mut waiting = false;
+        // Parents come before the runs that start from them, so one pass passes a failure on to all of those.
         for run in 0..self.plan.runs.len() {
             if self.settled[run].is_some() {
                 continue;
@@ -189,7 +191,7 @@ impl Worker<'_> {
             RunState::Running(_) => {}
             RunState::Waiting { .. } | RunState::Damaged(_) => {
                 let Some(lease) = self.leases.take(self.store.folder(id).path())? else { return Ok(None) };
-                // Another worker may have finished it between the look and the lease.
+                // Another worker may have finished it between the check and the lease.
                 match state_for_holder(self.plan, &self.store, run) {
                     RunState::Done(_) | RunState::Foreign(_) => lease.remove(),
                     RunState::Failed(_) | RunState::Damaged(_) | RunState::Running(_) | RunState::Waiting { .. } => {
@@ -208,7 +210,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Trains one run in a process of its own, to its end.
+    /// Trains one run in a process of its own and waits for it to end.
     fn train(&mut self, run: usize, lease: Lease, report: &mut dyn FnMut(Event)) -> Result<(), StudyError> {
         let id = self.plan.runs[run].record.id.clone();
         report(Event::Started { id: id.clone() });
@@ -225,12 +227,14 @@ impl Worker<'_> {
                 lease.release()?;
                 Event::Stopped { id }
             }
+            // The lease belongs to the new holder now, so there is nothing to release.
             End::Lost => Event::Lost { id },
             End::CannotWrite { code, reason, hint } => {
                 let _ = lease.release(); // if that cannot be written either, this process's end frees the run
                 return Err(StudyError::Process { id, code, reason, hint });
             }
             End::Failed { reason, hint } => {
+                // Written before the release, or another worker could take the run before it counts as failed.
                 self.store.folder(&id).fail(reason.clone(), hint)?;
                 lease.release()?;
                 self.settled[run] = Some(Settled::Failed);
@@ -259,6 +263,7 @@ impl Worker<'_> {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(failed)?;
+        // Recorded at once: if this worker is killed, the lease stays alive while the child still writes.
         lease.beat(Some(child.id()))?;
         let mut input = child.stdin.take();
         if let Some(input) = &mut input {
@@ -284,7 +289,7 @@ enum End {
 
 struct Process {
     child: Child,
-    /// Kept open: its end tells the process that the worker is gone.
+    /// Kept open, because its end would tell the process that the worker is gone.
     input: Option<std::process::ChildStdin>,
     reports: Receiver<Report>,
     stderr: Option<JoinHandle<String>>,
@@ -305,6 +310,7 @@ impl Process {
                 Err(RecvTimeoutError::Disconnected) => open = false,
             }
             if !open {
+                // The process has closed its output, so it has ended or is about to end.
                 let status = self.child.wait().map_err(failed)?;
                 return Ok(self.end(status));
             }
@@ -344,7 +350,7 @@ impl Process {
     }
 }
 
-/// What can be said of a process that ended without a word of its own.
+/// Reason and hint for a process that ended without reporting an error.
 fn unexplained(status: ExitStatus, quoted: &str) -> (String, Option<String>) {
     let said = if quoted.is_empty() { String::new() } else { format!(": {quoted}") };
     match (status.code(), status.signal()) {
@@ -384,7 +390,7 @@ fn read_reports(child: &mut Child) -> Receiver<Report> {
     if let Some(output) = child.stdout.take() {
         thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
-                // A line that is no report is talk of a library.
+                // Other lines come from libraries that print.
                 if let Ok(report) = serde_json::from_str(&line)
                     && sender.send(report).is_err()
                 {
@@ -396,7 +402,7 @@ fn read_reports(child: &mut Child) -> Receiver<Report> {
     receiver
 }
 
-/// The end of what the process writes to standard error.
+/// The last bytes that the process writes to standard error.
 fn read_end(child: &mut Child) -> Option<JoinHandle<String>> {
     let mut output = child.stderr.take()?;
     Some(thread::spawn(move || {
@@ -404,6 +410,7 @@ fn read_end(child: &mut Child) -> Option<JoinHandle<String>> {
         while let Ok(read) = output.read(&mut buffer)
             && read > 0
         {
+            // The pipe is read to its end although little is kept: a full pipe would block the process.
             kept.extend_from_slice(&buffer[..read]);
             kept.drain(..kept.len().saturating_sub(QUOTED));
         }

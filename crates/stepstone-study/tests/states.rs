@@ -1,4 +1,4 @@
-//! States of runs as the files in a store tell them: what is done, what waits, what must be made again.
+//! States of runs according to the files in a store: done, waiting, or to be made again.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use stepstone_study::{Counts, EXPIRY, Leases, Plan, RunState, Study, StudyPaths, Tally, state};
 use stepstone_train::{Control, Outcome, Run};
 
-/// sst2, two restarts, and rte after it and without it: two intermediates, two of the baseline, two after sst2.
+/// A study of two restarts: two intermediate runs of sst2, two baseline runs of rte, and two runs of rte after sst2.
 fn plan(place: &Path) -> Plan {
     stepstone_fixtures::copy_encoder(&place.join("model"), &["the", "a"]);
     let data = stepstone_fixtures::tasks();
@@ -51,7 +51,7 @@ fn a_failed_run_blocks_only_the_runs_that_start_from_it() {
     let folder = |run: usize| plan.store().folder(&plan.runs[run].record.id);
     folder(PARENT).fail("the loss is NaN".into(), None).expect("writes");
     assert_eq!(counts(&plan), Counts { failed: 1, blocked: 1, waiting: 4, ..waiting });
-    // Files of a newer version block as well: nobody may make the model again.
+    // Files of a newer version block it too: nobody may make the model again.
     folder(PARENT).forget_failure().expect("removes");
     fs::write(folder(PARENT).path().join("scores.json"), "{\"format\": 99}").expect("writes");
     assert_eq!(counts(&plan), Counts { failed: 1, blocked: 1, waiting: 4, ..waiting });

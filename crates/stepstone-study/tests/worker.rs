@@ -1,4 +1,4 @@
-//! A worker and processes that end badly. The processes are shells: how they end is what matters.
+//! A worker whose processes end badly. The processes are shell scripts, because only the way they end matters.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -94,7 +94,7 @@ fn a_worker_whose_lease_was_taken_over_kills_its_process_and_goes_on() {
     let place = tempfile::tempdir().expect("folder");
     let plan = plan(place.path());
     let first = plan.store().folder(&plan.runs[0].record.id).path().to_path_buf();
-    // While the process sleeps, another worker makes the next lease; the second run is there to be failed.
+    // The process makes the next lease, as another worker would, and sleeps; the process of the second run fails.
     let script = format!(
         "read job; case $job in *{}*) cp {dir}/lease.1 {dir}/lease.2; sleep 600;; esac; exit 3",
         plan.runs[0].record.id,
@@ -107,7 +107,7 @@ fn a_worker_whose_lease_was_taken_over_kills_its_process_and_goes_on() {
     let ended = work(&plan, &settings, &stop, &mut |event| match event {
         Event::Lost { id } => {
             lost.push(id);
-            // The run itself stays with the other holder, which never ends: no need to wait for it.
+            // The other holder never finishes the run, so the worker is stopped instead of waiting for it.
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
         }
         Event::Started { .. }
