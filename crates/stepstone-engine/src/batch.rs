@@ -71,6 +71,7 @@ impl Batch {
             batch.type_ids.extend_from_slice(sequence.type_ids);
             batch.positions.extend((0..len as u32).map(|p| p + position_offset));
             batch.row_keys.extend((0..len as u32).map(|p| key + p));
+            // The position of a first token is 0, so its row key is the sequence's key alone.
             batch.first_row_keys.push(key);
             batch.cu_seqlens.push(batch.ids.len() as u32);
         }

@@ -96,6 +96,7 @@ impl CpuDevice {
             let span = &mut self.activations[plan.span(*value)];
             span.iter_mut().zip(data).for_each(|(to, from)| *to = *from as f32);
         }
+        // Everything that an op may need, so that all ops have the same signature.
         let mut run = Run {
             threads: &self.threads,
             parameters: &self.parameters,

@@ -107,6 +107,7 @@ impl Check {
         };
         let gradient = |value: Value| gradients[value.index()].expect("the output depends on every input");
         let inputs = inputs.iter().map(|x| (*x, random(x.0, len(*x)), gradient(*x))).collect();
+        // Inputs use the stream of their number, weights stream 1000 and parameters 2000, so that all are independent.
         let weights = match output {
             Output::Value => random(1000, len(out)),
             Output::Losses => vec![SCALARS.loss_scale; len(out)],
@@ -160,6 +161,7 @@ impl Check {
             device.load(Arena::Parameters, 0, &self.parameters);
             let mut gradients = vec![0.0; self.layout.len];
             for _ in 0..2 {
+                // Gradients accumulate over runs, so each run starts from zeros.
                 device.load(Arena::Gradients, 0, &vec![0.0; self.layout.len]);
                 device.run_from(&self.values(), &self.both, &self.batch, SCALARS);
                 device.store(Arena::Gradients, 0, &mut gradients);

@@ -56,6 +56,7 @@ impl Phase {
 /// Wall time by phase, and the work of the matrix products.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Times {
+    // Indexed by the number of the variant; a test checks that `ALL` has the same order.
     phases: [Duration; Phase::ALL.len()],
     /// Floating-point operations of the matrix products; a fused multiply-add is two.
     pub gemm_flops: u64,

@@ -93,6 +93,7 @@ impl Device for ReferenceDevice {
     }
 
     fn read(&self, value: Value) -> Vec<f64> {
+        // Nothing reuses the memory of a value here, so every value can be read, not only outputs.
         self.values[value.index()].clone()
     }
 

@@ -29,6 +29,7 @@ impl Site {
 
     /// The place of one attention head.
     pub(crate) fn with_head(self, head: usize) -> Self {
+        // The numbers of two kinds differ by at least 64, so up to 64 heads fit in between.
         Self(self.0 + head as u32)
     }
 }

@@ -182,6 +182,7 @@ impl Tape {
         }
         let backward = backward_list(&self.ops, &mut gradients);
         let (gradients, values) = gradients.into_parts();
+        // Outputs keep their memory to the end, so a check can read every gradient.
         let outputs: Vec<Value> = (0..values.len() as u32).map(Value).collect();
         let forward = Program { ops: self.ops, values, outputs };
         let ops = forward.ops.iter().cloned().chain(backward).collect();

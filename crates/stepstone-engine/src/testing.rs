@@ -106,7 +106,9 @@ impl Sketch {
         let [word, position, token_type] = [0; 3].map(|_| matrix(layout, ENTRIES, self.width));
         let (mut x, mut width) = (tape.embedding(word, position, token_type, None), self.width);
         for (number, step) in self.steps.iter().enumerate() {
+            // Each step has a layer number of its own, so no two dropouts share a mask.
             let dropout = DropoutSite { probability, site: Site::new(number, 0) };
+            // Heads must divide the width, which may be odd.
             let heads = if width.is_multiple_of(2) { 2 } else { 1 };
             x = match *step {
                 Step::Linear(to) => linear(tape, layout, x, std::mem::replace(&mut width, to), to),

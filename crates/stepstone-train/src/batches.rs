@@ -1,4 +1,4 @@
-//! Which examples a step sees, and how they are packed.
+//! The order of training examples, and how examples are packed into batches.
 
 use crate::error::TrainError;
 use std::path::Path;
@@ -12,7 +12,7 @@ const SHUFFLE_STREAM: u32 = 1 << 16;
 /// The tokenised examples of a split.
 #[derive(Debug)]
 pub(crate) struct Split {
-    /// `[examples * choices]`, those of one example side by side.
+    /// `[examples * choices]`; the sequences of one example are adjacent.
     pub(crate) features: Vec<Feature>,
     /// Sequences of every example.
     pub(crate) choices: usize,
@@ -23,7 +23,7 @@ pub(crate) struct Split {
 }
 
 impl Split {
-    /// Tokenises examples of `choices` sequences each for the encoder that `config` describes, which lies in `folder`.
+    /// Tokenises examples of `choices` sequences each for the encoder in `folder`, which `config` describes.
     ///
     /// Every text that a model sees comes through here: devices panic on an id or a position outside its table.
     ///
@@ -53,6 +53,7 @@ impl Split {
             }
         }
         let cut = features.iter().filter(|feature| feature.truncated).count();
+        // Files to predict may have no labels; inference does not read the class that takes their place.
         let gold = examples.iter().map(|example| example.gold.unwrap_or_default()).collect();
         Ok(Self { truncated: cut as f64 / features.len().max(1) as f64, features, choices, gold })
     }
@@ -60,7 +61,7 @@ impl Split {
     /// Packs the examples of `rows`, the first of which has the number `first` within its step.
     pub(crate) fn pack(&self, rows: &[u32], first: usize, shape: PackShape) -> Result<Batch, PackError> {
         let features: Vec<&Feature> = rows.iter().flat_map(|row| self.of_example(*row as usize)).collect();
-        // Sequences borrow their type ids, so one row of zeros as long as the longest serves all.
+        // Sequences borrow their type ids, so one row of zeros, as long as the longest sequence, serves them all.
         let zeros = vec![0; features.iter().map(|feature| feature.ids.len()).max().unwrap_or(0)];
         let sequences = features.into_iter().map(|feature| {
             let type_ids = if shape.one_segment { &zeros[..feature.ids.len()] } else { &feature.type_ids };
@@ -102,7 +103,7 @@ impl Order {
         self.examples.div_ceil(self.batch_size) as u64
     }
 
-    /// Epochs that `steps` steps have shown. Steps count, not examples: the last batch of an epoch may be smaller.
+    /// Number of epochs in `steps` steps. Steps count, not examples: the last batch of an epoch may be smaller.
     pub(crate) fn epochs_after(&self, steps: u64) -> f64 {
         steps as f64 / self.steps_per_epoch() as f64
     }
@@ -111,9 +112,9 @@ impl Order {
     pub(crate) fn step(&mut self, step: u64) -> Vec<u32> {
         let steps_per_epoch = self.steps_per_epoch();
         let (epoch, place) = (step / steps_per_epoch, (step % steps_per_epoch) as usize);
-        // A permutation costs as much as many steps of a small task, so that of the current epoch is kept.
+        // A permutation costs as much as many steps of a small task, so the one of the current epoch is kept.
         if self.current.as_ref().is_none_or(|(current, _)| *current != epoch) {
-            // A stream of its own for each epoch: any epoch can be made without those before it, as a resume needs.
+            // Each epoch has a stream of its own, so a resumed run can shuffle its epoch without the earlier ones.
             let stream = SHUFFLE_STREAM + epoch as u32;
             self.current = Some((epoch, rng::permutation(self.seed, stream, self.examples)));
         }

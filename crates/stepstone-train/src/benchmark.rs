@@ -1,7 +1,8 @@
 //! The step that benchmarks measure: made-up encoders and batches, real kernels.
 //!
 //! The batches are those of bench/README.md: 32 sequences each, lengths from `lengths.txt` in its order (mean 38.7,
-//! close to MNLI's), random ids. A training step makes the calls that the trainer makes: pack, forward, backward, clip, AdamW.
+//! close to MNLI's), random ids. A training step makes the same calls as the trainer: pack, forward, backward, clip,
+//! AdamW.
 
 use crate::error::TrainError;
 use serde_json::json;
@@ -10,14 +11,14 @@ use stepstone_engine::{
 };
 use stepstone_models::{Answers, Classifier, EncoderConfig, HeadKind, InferencePass, TrainingPass, new_values};
 
-/// The list that `bench/peer_step.py` reads too.
+/// The list of lengths, which `bench/peer_step.py` reads too.
 const LENGTHS: &str = include_str!("lengths.txt");
 const SEQUENCES_PER_BATCH: usize = 32;
 const LABELS: usize = 3;
 /// Ids below this are special tokens in both vocabularies.
 const FIRST_ORDINARY_ID: u32 = 5;
 const SEED: u64 = 1;
-/// Counter streams of what is random here; parameters take one stream each from the last one on.
+/// Counter streams of the random numbers here; parameter tensors have one stream each, counted from `PARAMETERS`.
 const IDS: u32 = 1;
 const GOLD: u32 = 2;
 const PARAMETERS: u32 = 1 << 16;
@@ -100,8 +101,7 @@ impl Benchmark {
         self.batches.iter().map(Batch::tokens).collect()
     }
 
-    /// Floating-point operations per second that this machine's registers can do on these threads; a fused multiply-add is
-    /// two.
+    /// Floating-point operations per second that these threads can do on registers; a fused multiply-add counts as two.
     pub fn fma_rate(&self) -> f64 {
         self.fma_rate
     }
@@ -144,22 +144,23 @@ impl Benchmark {
         self.device.read(self.inference.logits)
     }
 
-    /// Where the time went since the last call.
+    /// Time by phase since the last call.
     pub fn take_times(&mut self) -> Times {
         self.device.take_times()
     }
 
-    /// f32 lanes of the vectors in use, 1 without vectors.
+    /// f32 lanes per vector of the instruction set in use; 1 without vectors.
     pub fn lanes(&self) -> usize {
         self.device.lanes()
     }
 }
 
-/// Batch `number` of the list in its order, with random ids and labels.
+/// Batch `number` of the list, in its order, with random ids and labels.
 fn new_batch(config: &EncoderConfig, number: usize) -> Batch {
     let lengths = LENGTHS.split_whitespace().map(|word| word.parse().expect("lengths.txt holds numbers"));
     let lengths: Vec<usize> = lengths.skip(number * SEQUENCES_PER_BATCH).take(SEQUENCES_PER_BATCH).collect();
     let below = |stream: u32, sequence: usize, i: usize, bound: u32| {
+        // Lengths are far below 65,536, so every token has a counter of its own.
         let index = ((number * SEQUENCES_PER_BATCH + sequence) << 16 | i) as u64;
         (rng::uniform(SEED, stream, index) * f64::from(bound)) as u32
     };

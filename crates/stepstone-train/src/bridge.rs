@@ -1,10 +1,10 @@
-//! What tasks say in the terms of models, and the reverse: neither of the two crates knows the other.
+//! Translates between tasks and models, because neither of the two crates knows the other.
 
 use crate::batches::PackShape;
 use stepstone_models::{Answers, EncoderConfig, Family};
 use stepstone_tasks::{Task, TaskHead, TokenizerFamily};
 
-/// What a model of this task decides among.
+/// The answers among which a model of this task decides.
 pub(crate) fn answers(task: &Task, labels: usize) -> Answers {
     match task.head {
         TaskHead::Classification => Answers::Classes(labels),
@@ -22,7 +22,7 @@ pub fn tokenizer_family(family: Family) -> TokenizerFamily {
 
 /// How the inputs of this encoder are packed.
 pub(crate) fn pack_shape(config: &EncoderConfig) -> PackShape {
-    // RoBERTa's tokenizer marks no second segment even where the table of a converted model has two rows.
+    // RoBERTa's tokenizer marks no second segment even if the table of a converted model has two rows.
     let one_segment = config.family == Family::Roberta || config.type_vocab_size == 1;
     PackShape { position_offset: config.position_offset(), one_segment }
 }

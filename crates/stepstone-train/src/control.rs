@@ -7,20 +7,21 @@ use std::time::Duration;
 
 /// How the caller steers a run.
 pub struct Control<'a> {
-    /// When set: save and stop after the step, or the batch of an evaluation, in progress.
+    /// When this is set, the run saves its state and stops after the current step or evaluation batch.
     pub stop: &'a AtomicBool,
-    /// Least time between two resume points, which are made at evaluations.
+    /// Minimum time between two resume points, which are written at evaluations.
     pub resume_interval: Duration,
-    /// Asked before every write that others rely on: false if another worker has taken the run over.
+    /// Called before every write that others rely on; false if another worker has taken the run over.
     pub still_ours: &'a dyn Fn() -> bool,
 }
 
 impl Control<'_> {
     pub(crate) fn is_stopped(&self) -> bool {
+        // The flag protects no other data, so relaxed ordering suffices.
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// An error if another worker has taken run `id` over.
+    /// Fails if another worker has taken over run `id`.
     pub(crate) fn check_still_ours(&self, id: &str) -> Result<(), TrainError> {
         if (self.still_ours)() { Ok(()) } else { Err(TrainError::Lost { id: id.to_owned() }) }
     }

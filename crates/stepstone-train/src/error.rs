@@ -1,4 +1,4 @@
-//! Why a run cannot start, go on, or be used.
+//! Errors of preparing, training and using a run.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -61,7 +61,7 @@ pub enum TrainError {
 }
 
 impl TrainError {
-    /// The key of the recipe that is to be changed, if it is one. Where a user sets it depends on the command.
+    /// The recipe key to change, if one is at fault. Where a user sets it depends on the command.
     pub fn key(&self) -> Option<&'static str> {
         match self {
             Self::Recipe { key, .. } => Some(key),
@@ -96,7 +96,7 @@ impl TrainError {
         }
     }
 
-    /// What to do about it, where there is something to say that holds for every command.
+    /// What to do about it, if there is advice that holds for every command.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Model(ModelError::Write { source, .. }) | Self::Write { source, .. } => {

@@ -1,4 +1,5 @@
-//! A finished run as a folder for others: the model, and a card that says where it comes from and how good it is.
+//! Exports a finished run as a folder for others: the model, and a card that says where it comes from and how good it
+//! is.
 
 use crate::error::TrainError;
 use crate::finished::{SavedModel, finished};
@@ -21,8 +22,9 @@ pub fn export(run: &Path, dir: &Path) -> Result<(), TrainError> {
     let source = run.join("model");
     let entries = fs::read_dir(&source).map_err(|error| ModelError::Read { path: source.clone(), source: error })?;
     let mut files: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
-    // Copied in a fixed order, so that a failure is the same each time.
+    // Files are copied in a fixed order, so that a failure is the same each time.
     files.sort();
+    // Noted before anything is created: a failed export removes only a folder that it made.
     let existed = dir.is_dir();
     if fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(ModelError::NotEmpty { path: dir.into() }.into());
@@ -32,6 +34,7 @@ pub fn export(run: &Path, dir: &Path) -> Result<(), TrainError> {
     let mut write = || {
         for file in &files {
             let target = dir.join(file.file_name().unwrap_or_default());
+            // Listed before the copy, so that a torn copy is removed too.
             targets.push(target.clone());
             fs::copy(file, &target).map_err(TrainError::write(&target))?;
         }
@@ -48,13 +51,13 @@ pub fn export(run: &Path, dir: &Path) -> Result<(), TrainError> {
     })
 }
 
-/// What a model card says.
+/// Contents of a model card.
 struct Card {
     task: &'static Task,
     record: RunRecord,
     scores: Scores,
     encoder: EncoderConfig,
-    /// The runs on the way to this one, the first one first, as far as their folders lie beside it.
+    /// The runs before this one, earliest first, as far as their folders are beside it.
     before: Vec<(RunRecord, Scores)>,
 }
 
@@ -84,7 +87,7 @@ impl Card {
         card
     }
 
-    /// What the hub reads. Source: `model-index` of the hub's model card specification.
+    /// The header that the hub reads. Source: `model-index` of the hub's model card specification.
     fn front_matter(&self) -> String {
         let of_task = match self.task.head {
             TaskHead::Classification => "text-classification",
@@ -111,7 +114,7 @@ impl Card {
         text + "---\n"
     }
 
-    /// Encoder, then each training on the way, with its data, their licence and digest.
+    /// The encoder, then each run, with the licence and digest of its data.
     fn lineage(&self) -> String {
         let first = self.before.first().map_or(&self.record, |(record, _)| record);
         let mut text = String::from("\n## Lineage\n\n| stage | what | licence | blake3 |\n|---|---|---|---|\n");
@@ -258,7 +261,7 @@ mod tests {
     #[test]
     fn the_lineage_lists_every_run_on_the_way_whose_folder_lies_beside() {
         let place = place();
-        // Each in a folder of its id, as in a store.
+        // Each run has a folder named by its id, as in a store.
         let in_store = |request: RunRequest| {
             let id = Run::prepare(&request).expect("a run").record.id;
             let out = Some(place.path().join("store").join(id));

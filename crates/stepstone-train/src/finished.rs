@@ -12,7 +12,7 @@ use stepstone_tasks::{Tokenizer, TokenizerError};
 /// The model of a run, opened.
 pub(crate) struct SavedModel {
     pub(crate) config: EncoderConfig,
-    /// Includes those of the head.
+    /// Including those of the head.
     pub(crate) weights: Weights,
     pub(crate) tokenizer: Tokenizer,
 }
@@ -35,7 +35,7 @@ impl SavedModel {
     }
 }
 
-/// A missing or torn file of a run's model cannot be downloaded again: training makes it.
+/// A missing or torn file of a run's model cannot be downloaded again: only training makes it.
 fn damaged(error: TrainError) -> TrainError {
     match error {
         TrainError::Model(ModelError::Read { .. }) | TrainError::Tokenizer(TokenizerError::Read { .. }) => error,
@@ -56,7 +56,7 @@ impl RunFolder {
     /// `run.json`, which must be there.
     ///
     /// # Errors
-    /// If it is not there or not readable.
+    /// If it is absent or unreadable.
     pub fn existing_record(&self) -> Result<RunRecord, TrainError> {
         self.record()?.ok_or_else(|| TrainError::BadRun {
             path: self.file("run.json"),
@@ -83,7 +83,7 @@ impl Run {
             return Ok(None);
         }
         match self.keep_model.then(|| folder.check_model()) {
-            // A model is made by training only, so its damage undoes the run even though its scores are there.
+            // Only training makes a model, so a run with a damaged model is not done even if its scores are there.
             Some(Err(TrainError::DamagedModel(_))) => Ok(None),
             Some(Err(error)) if scores.is_some() => Err(error),
             Some(_) | None => Ok(scores),
@@ -99,7 +99,7 @@ fn whole<T>(read: Result<Option<T>, TrainError>) -> Result<Option<T>, TrainError
     }
 }
 
-/// Record and scores of a run that has ended.
+/// Record and scores of a finished run.
 pub(crate) fn finished(run: &Path) -> Result<(RunRecord, Scores), TrainError> {
     let folder = RunFolder::new(run);
     let record = folder.record()?.ok_or_else(|| TrainError::MissingRun { path: run.into() })?;
@@ -121,7 +121,7 @@ mod tests {
         run.train(&control(&AtomicBool::new(false)), &mut |_| {})
     }
 
-    /// All files of a folder but the log and the times, with their bytes.
+    /// All files of a folder except the log and the times, with their bytes.
     fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
         let mut found = Vec::new();
         for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {

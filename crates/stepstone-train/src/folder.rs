@@ -1,7 +1,8 @@
-//! The run folder: what lies where, and how it is written.
+//! The run folder: its files and how they are written.
 //!
-//! `run.json` identity and recipe; `log.jsonl` one line per event; `scores.json` written last, so that its presence
-//! means done; `predictions.jsonl`; `model/` a Hugging Face folder; `resume/` while training; `failure.json`.
+//! `run.json`: identity and recipe. `log.jsonl`: one line per event. `scores.json`: written last, so that its presence
+//! means that the run is done. `model/`: a Hugging Face folder. `resume/`: only while training. Also
+//! `predictions.jsonl`, `timing.json` and `failure.json`.
 
 use crate::error::TrainError;
 use crate::overrides::Source;
@@ -18,7 +19,7 @@ use stepstone_tasks::NamedScore;
 /// Format of the files of a run folder, raised when a field changes meaning.
 pub const FORMAT: u32 = 1;
 
-/// `run.json`: what fixes a run.
+/// `run.json`: what determines a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct RunRecord {
@@ -88,7 +89,7 @@ pub struct Scores {
     pub data: DataCounts,
     pub steps: u64,
     pub best_step: u64,
-    /// Mean over the steps since the evaluation before the last, nats.
+    /// Mean loss between the last two evaluations, in nats.
     pub final_train_loss: f64,
     pub n_distinct_pred: usize,
 }
@@ -112,7 +113,7 @@ pub struct FailureRecord {
     pub hint: Option<String>,
 }
 
-/// `timing.json`: where the time went, in the last process that trained the run.
+/// `timing.json`: how the last process that trained the run spent its time.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Timing {
     /// Format of the file.
@@ -121,15 +122,15 @@ pub struct Timing {
     pub threads: usize,
     /// Optimizer steps.
     pub steps: u64,
-    /// Seconds in them.
+    /// Seconds that they took.
     pub step_seconds: f64,
-    /// Tokens in them.
+    /// Tokens that they processed.
     pub tokens: u64,
-    /// Evaluations, the last scoring of the best weights included.
+    /// Evaluations, including the last scoring of the best weights.
     pub evaluations: u64,
-    /// Seconds in them.
+    /// Seconds that they took.
     pub evaluation_seconds: f64,
-    /// Tokens in them.
+    /// Tokens that they processed.
     pub evaluation_tokens: u64,
     /// Largest activation arena.
     pub activation_bytes: usize,
@@ -142,7 +143,7 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Names a folder; nothing is read or made.
+    /// Names a folder; reads and creates nothing.
     pub fn new(path: &Path) -> Self {
         Self { path: path.into() }
     }
@@ -160,7 +161,7 @@ impl RunFolder {
     /// The scores, if the run is done.
     ///
     /// # Errors
-    /// If the file is there but not readable.
+    /// If the file exists but cannot be read.
     pub fn scores(&self) -> Result<Option<Scores>, TrainError> {
         self.read("scores.json")
     }
@@ -168,15 +169,15 @@ impl RunFolder {
     /// Why the run failed, if it did.
     ///
     /// # Errors
-    /// If the file is there but not readable.
+    /// If the file exists but cannot be read.
     pub fn failure(&self) -> Result<Option<FailureRecord>, TrainError> {
         self.read("failure.json")
     }
 
-    /// Where the time of a finished run went.
+    /// How the time of a finished run was spent.
     ///
     /// # Errors
-    /// If the file is there but not readable.
+    /// If the file exists but cannot be read.
     pub fn timing(&self) -> Result<Option<Timing>, TrainError> {
         self.read("timing.json")
     }
@@ -192,7 +193,7 @@ impl RunFolder {
         self.write("failure.json", &FailureRecord { format: FORMAT, reason, hint })
     }
 
-    /// Forgets an earlier failure, so that the run may be tried again.
+    /// Removes the record of an earlier failure, so that the run can be tried again.
     ///
     /// # Errors
     /// If the system refuses.
@@ -216,18 +217,19 @@ impl RunFolder {
     /// `run.json`, if there is one.
     ///
     /// # Errors
-    /// If the file is there but not readable.
+    /// If the file exists but cannot be read.
     pub fn record(&self) -> Result<Option<RunRecord>, TrainError> {
         self.read("run.json")
     }
 
-    /// Makes the folder and `run.json`, which is written again if it is torn.
+    /// Creates the folder and `run.json`; a torn `run.json` is written again.
     pub(crate) fn open(&self, record: &RunRecord) -> Result<(), TrainError> {
         match self.record() {
             Ok(Some(found)) if found.id != record.id => {
                 Err(TrainError::OtherRun { path: self.path.clone(), found: found.id })
             }
             Ok(Some(_)) => Ok(()),
+            // The record follows from the request, so a torn file loses nothing.
             Ok(None) | Err(TrainError::BadRun { .. }) => {
                 self.create()?;
                 self.write("run.json", record)
@@ -258,7 +260,7 @@ impl RunFolder {
         self.append("log.jsonl", &serde_json::Value::Object(line).to_string())
     }
 
-    /// Appends a line to a file, in one write. A last line that a kill has torn is ended first.
+    /// Appends a line to a file, in one write. If a kill has torn the last line, a line break comes first.
     fn append(&self, name: &str, line: &str) -> Result<(), TrainError> {
         let path = self.file(name);
         let write = || {

@@ -15,7 +15,7 @@ use stepstone_engine::{BatchShape, MemoryPlan};
 use stepstone_models::{Classifier, EncoderConfig, Weights};
 use stepstone_tasks::{Example, Task, TaskData, Tokenizer};
 
-/// Raised when a change of the program moves a score.
+/// Raised when a change of the program changes a score.
 const NUMERICS: u32 = 4;
 /// Width of the arithmetic.
 const PRECISION: &str = "f32";
@@ -84,7 +84,7 @@ impl EncoderIdentity {
         Ok(Self { config, digest, tokenizer })
     }
 
-    /// The recipe of a task of `train` examples in a role.
+    /// The recipe of a task with `train` training examples in a role.
     ///
     /// # Errors
     /// As [`Recipe::resolve`].
@@ -98,7 +98,7 @@ impl EncoderIdentity {
         Recipe::resolve(preset, &self.config, task, train, layers)
     }
 
-    /// The record that [`crate::Run::prepare`] will find for this task: starting from the encoder itself, or from the
+    /// The record that [`crate::Run::prepare`] will compute for this task, starting from the encoder itself or from the
     /// encoder that run `after` makes. `data` is the whole task, without limits.
     ///
     /// # Errors
@@ -145,7 +145,7 @@ impl EncoderIdentity {
         // Memory follows the largest micro-batch, which has one example more where the batch does not divide evenly.
         let examples = recipe.schedule.batch_size.div_ceil(recipe.schedule.gradient_accumulation_steps);
         let sequences = examples * task.sequences_per_example();
-        // All sequences as long as the longest of the sample: random batches come close to it now and then.
+        // All sequences count as long as the longest of the sample; random batches come close to that now and then.
         let shape = BatchShape { tokens: sequences * longest, sequences };
         // The backward pass needs more than any evaluation, so training alone is planned.
         let activations = MemoryPlan::new(&model.training_pass().program, shape).len;
@@ -161,7 +161,7 @@ mod tests {
     use crate::start::StartPoint;
     use stepstone_tasks::{Files, load};
 
-    /// Identities as the program wrote them before recipes had groups, with their ids.
+    /// Identities with their ids, as written by versions whose recipes had no groups.
     const WRITTEN: [(&str, &str); 2] = [
         (
             "19643f3e1a928203",

@@ -8,24 +8,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use stepstone_engine::{Arena, CpuDevice, Device, PackError, Scalars, Threads};
 use stepstone_models::{Answers, Classifier, EncoderConfig, HeadKind, InferencePass, Weights};
 
-/// Examples of one batch.
+/// Examples per batch.
 const BATCH: usize = 64;
 
-/// A classifier whose parameters lie in a device.
+/// A classifier with its parameters in a device.
 pub(crate) struct DeviceModel {
     pub(crate) classifier: Classifier,
     pub(crate) device: CpuDevice,
     inference: InferencePass,
 }
 
-/// The answers to a number of examples.
+/// The logits of a number of examples.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Logits {
     /// `[examples * answers]`, all finite.
     values: Vec<f64>,
-    /// Answers of an example.
+    /// Number of answers per example.
     answers: usize,
-    /// Tokens that were computed.
+    /// Tokens that were processed.
     pub(crate) tokens: u64,
 }
 
@@ -95,11 +95,12 @@ impl DeviceModel {
                 return Ok(None);
             }
             let batch = split.pack(part, 0, shape).map_err(Unusable::TooLarge)?;
+            // An inference program has neither dropout nor gradients, so its scalars do not matter.
             self.device.run(&self.inference.program, &batch, Scalars { seed: 0, step: 0, loss_scale: 0.0 });
             logits.values.extend(self.device.read(self.inference.logits));
             logits.tokens += batch.tokens() as u64;
         }
-        // argmax would take a NaN for the first label, and the run would go on with a score that means nothing.
+        // argmax would treat a NaN as the first label, and the run would continue with a meaningless score.
         match logits.values.iter().position(|value| !value.is_finite()) {
             Some(at) => Err(Unusable::Logit { example: at / logits.answers, value: logits.values[at] }),
             None => Ok(Some(logits)),
@@ -110,6 +111,7 @@ impl DeviceModel {
     pub(crate) fn parameters(&self) -> Result<Vec<f32>, Unusable> {
         let mut parameters = vec![0.0; self.classifier.layout.len];
         self.device.store(Arena::Parameters, 0, &mut parameters);
+        // Finite logits are no proof: a row of the embedding table that no input reads may hold a NaN.
         for part in self.classifier.layout.parts() {
             if let Some(value) = parameters[part.param.range()].iter().find(|value| !value.is_finite()) {
                 return Err(Unusable::Parameter { tensor: part.name.clone(), value: *value });

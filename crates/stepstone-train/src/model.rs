@@ -12,7 +12,7 @@ use stepstone_models::{
 /// Counter stream of new tensors; the tensor's place in the layout is added.
 const INITIAL_STREAM: u32 = 1 << 20;
 
-/// Lies beside `model.safetensors` and holds a head for which transformers has no class.
+/// File beside `model.safetensors` that holds a head for which transformers has no class.
 pub(crate) const HEAD_FILE: &str = "head.safetensors";
 
 /// Whether heads start anew (training) or are part of what is loaded (prediction).
@@ -22,7 +22,7 @@ pub(crate) enum Heads {
     Loaded,
 }
 
-/// Loads every tensor of `model`; tells which ones started anew.
+/// Loads every tensor of `model`; returns the names of those that started anew.
 pub(crate) fn load(
     model: &Classifier,
     config: &EncoderConfig,
@@ -50,7 +50,8 @@ pub(crate) fn load(
     Ok(new)
 }
 
-/// As `transformers` draws them; the `linear` head uniform in +-1/sqrt(fan in), weight and bias, as the paper's framework.
+/// Initial values as `transformers` draws them. The `linear` head is uniform in +-1/sqrt(fan in), weight and bias, as
+/// in the paper's framework.
 fn initial(part: &Part, config: &EncoderConfig, head: HeadKind, seed: u64, stream: u32) -> Vec<f32> {
     if head == HeadKind::Linear && is_head_tensor(&part.name) {
         // `torch.nn.Linear` of that time draws weight and bias from the same range.
@@ -91,7 +92,7 @@ pub(crate) fn save(dir: &Path, run: &Run, model: &Classifier, parameters: &[f32]
 /// Name, shape and values of a tensor.
 type Carried = (String, Vec<usize>, Vec<f32>);
 
-/// The pooler of the start point, where it has one and `model` does not train it.
+/// The pooler of the start point, if it has one and `model` does not train it.
 fn unused_pooler(model: &Classifier, config: &EncoderConfig, weights: &Weights) -> Result<Vec<Carried>, TrainError> {
     let hidden = config.hidden_size;
     let tensors = [("pooler.dense.weight", vec![hidden, hidden]), ("pooler.dense.bias", vec![hidden])];

@@ -13,27 +13,27 @@ use stepstone_models::HeadKind;
 pub struct Key {
     /// Its name in files; its flag has hyphens in place of underscores.
     pub name: &'static str,
-    /// What it is, in one line.
+    /// Description in one line.
     pub help: &'static str,
     /// What preset `default` has, in words; empty if this value is an alternative to another that has a default.
     pub default: &'static str,
     /// A value, as TOML.
     pub example: &'static str,
-    /// What a value must be, in words.
+    /// Allowed values, in words.
     pub expected: &'static str,
-    /// What other programs call it.
+    /// Names in other programs.
     pub also: &'static [&'static str],
 }
 
 impl Key {
-    /// The key that a user meant who wrote `name`: spelt in another way, or known to other programs by that name.
+    /// The key that a user who wrote `name` meant: spelt differently, or known to other programs by that name.
     pub fn meant_by(name: &str) -> Option<&'static Self> {
         let name = name.to_lowercase().replace('-', "_");
         Overrides::KEYS.iter().find(|key| key.name == name || key.also.contains(&name.as_str()))
     }
 }
 
-/// Writes, from rows, everything that would otherwise name each value once more.
+/// Generates, from one row per value, everything that would otherwise list the values again.
 macro_rules! values {
     ($($name:ident: $type:ty {
         help: $help:literal,
@@ -42,7 +42,8 @@ macro_rules! values {
         check: $check:expr, $expected:literal,
         also: $also:expr,
     })*) => {
-        /// Values that a user may set; None leaves the preset's. Names are the Trainer's where the meaning is the same.
+        /// Values that a user may set; None leaves the preset's. Names are those of the transformers `Trainer` if the
+        /// meaning is the same.
         #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
         #[serde(deny_unknown_fields)]
         pub struct Overrides {
@@ -72,7 +73,7 @@ macro_rules! values {
                 Ok(())
             }
 
-            /// Takes over the values of a layer, and its source for each.
+            /// Copies the values of a layer and records their source.
             fn overlay(&mut self, layer: &Layer, sources: &mut Sources) {
                 $(if layer.overrides.$name.is_some() {
                     self.$name = layer.overrides.$name;
@@ -80,10 +81,10 @@ macro_rules! values {
                 })*
             }
 
-            /// Checks what can be checked of the values by themselves: each one, and the pairs that exclude each other.
+            /// Checks the values by themselves: each one, and the pairs that exclude each other.
             ///
             /// # Errors
-            /// If a value is impossible whatever encoder and task are, or two are set of which one replaces the other.
+            /// If a value is impossible for every encoder and task, or two values are set that exclude each other.
             pub fn check(&self) -> Result<(), TrainError> {
                 $(
                     let holds: fn($type) -> bool = $check;
@@ -158,6 +159,7 @@ values! {
         help: "Steps, instead of epochs",
         default: "",
         example: "1000",
+        // The step number is a 32-bit word of the counter behind every random number.
         check: |steps| (1..1 << 32).contains(&steps), "1 to 4294967295",
         also: ["steps", "total_steps", "num_steps", "num_train_steps", "max_train_steps"],
     }
@@ -165,6 +167,7 @@ values! {
         help: "Examples per step",
         default: "16",
         example: "16",
+        // A dropout key has 16 bits for the number of a sequence within its step.
         check: |examples| (1..=0xffff).contains(&examples), "1 to 65535",
         also: ["per_device_train_batch_size", "per_gpu_train_batch_size", "train_batch_size", "batch", "bs"],
     }
@@ -220,7 +223,7 @@ fn not_negative(value: f64) -> bool {
     value >= 0.0 && value.is_finite()
 }
 
-/// Overrides that were written in one place. Of several layers the last that sets a value wins.
+/// Overrides written in one place. If several layers set a value, the last one wins.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Layer {
     /// The place.
@@ -255,7 +258,7 @@ impl fmt::Display for Source {
 pub(crate) type Sources = BTreeMap<&'static str, Source>;
 
 impl Overrides {
-    /// What `layers` set together, and where every value came from.
+    /// Merges `layers` and finds the source of every value.
     ///
     /// # Errors
     /// If a value fails its check, or one layer sets two that exclude each other.
@@ -264,7 +267,7 @@ impl Overrides {
         let mut merged = Self::default();
         for layer in layers {
             let set = &layer.overrides;
-            // A later layer replaces both of a pair: max_steps in [task.rte] must end epochs of [recipe].
+            // A later layer replaces both of a pair: max_steps in [task.rte] must override epochs in [recipe].
             if set.epochs.is_some() || set.max_steps.is_some() {
                 (merged.epochs, merged.max_steps) = (None, None);
             }
@@ -302,7 +305,7 @@ mod tests {
     use serde_json::Value;
     use std::collections::BTreeSet;
 
-    /// The overrides in which `key` alone is set, to its example.
+    /// Overrides with only `key` set, to its example.
     fn only(key: &Key) -> Overrides {
         let value: Value = serde_json::from_str(key.example).expect(key.name);
         let mut overrides = Overrides::default();
@@ -408,7 +411,7 @@ mod tests {
             let layers: Vec<Layer> = drawn.iter().enumerate().map(|(place, bits)| {
                 let mut overrides = Overrides::default();
                 for (number, key) in keys.iter().enumerate().filter(|(number, _)| sets(*bits, *number)) {
-                    // All checks let some of 3..8 through, as shares 0.3..0.8.
+                    // Every check accepts the numbers 3 to 6; checks of shares accept 0.3 to 0.6.
                     let value = if key.name == "head" { "hf".into() } else if number == 4 || number == 5 {
                         Value::from(0.3 + 0.1 * place as f64)
                     } else {

@@ -19,7 +19,7 @@ pub struct Prediction {
     pub id: String,
     /// The most probable label.
     pub label: String,
-    /// Of each label in class-id order, 0..1.
+    /// Probability of each label, in class-id order.
     pub probabilities: Vec<f64>,
 }
 
@@ -35,6 +35,7 @@ pub fn find_run(name: &Path, store: &Path) -> Result<PathBuf, TrainError> {
     let entries = std::fs::read_dir(&store).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
     let begins = |path: &PathBuf| path.file_name().is_some_and(|id| id.to_string_lossy().starts_with(&name));
     let mut found: Vec<PathBuf> = entries.filter(|path| begins(path) && path.join("run.json").is_file()).collect();
+    // The system lists folders in no fixed order, and an error message shows them.
     found.sort();
     match found.as_slice() {
         [] => Err(TrainError::NoRun { name, store }),
@@ -43,11 +44,11 @@ pub fn find_run(name: &Path, store: &Path) -> Result<PathBuf, TrainError> {
     }
 }
 
-/// Labels and probabilities for every row of `file`, which is laid out as any of the task's own files; labels may be
+/// Labels and probabilities for every row of `file`, which has the format of the task's own files; labels may be
 /// absent.
 ///
 /// # Errors
-/// If the run is not finished, or its model or the file is bad.
+/// If the run is not finished, or its model or the file is corrupt.
 pub fn predict(run: &Path, file: &Path, threads: usize) -> Result<Vec<Prediction>, TrainError> {
     let (record, _) = finished(run)?;
     let identity = &record.identity;
@@ -86,7 +87,7 @@ pub(crate) fn task_of(run: &Path, record: &RunRecord) -> Result<&'static Task, T
 }
 
 fn softmax(logits: &[f64]) -> Vec<f64> {
-    // Without the largest logit taken off, exp overflows from 710 on.
+    // The largest logit is subtracted, because exp overflows from 710 on.
     let max = logits.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b));
     let sum: f64 = logits.iter().map(|z| (z - max).exp()).sum();
     logits.iter().map(|z| (z - max).exp() / sum).collect()

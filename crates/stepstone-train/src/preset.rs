@@ -13,7 +13,7 @@ pub enum Preset {
     /// Values in common use for fine-tuning today.
     #[default]
     Default,
-    /// The ACL 2020 study's own, task by task: its optimizer, its table of values, its rounding of epochs, its selection.
+    /// The values of the ACL 2020 study, task by task: optimizer, table of values, rounding of epochs, selection.
     Acl2020,
 }
 
@@ -35,10 +35,10 @@ impl Preset {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Optimizer {
-    /// As `torch.optim.AdamW`; decay not on biases and layer norms.
+    /// Like `torch.optim.AdamW`, without weight decay on biases and layer norms.
     #[default]
     AdamW,
-    /// As `BertAdam` of pytorch-pretrained-bert: no bias correction, decay on everything, a second clipping of each
+    /// Like `BertAdam` of pytorch-pretrained-bert: no bias correction, decay on everything, a second clipping of each
     /// tensor, and a warm-up that need not end on a whole step.
     BertAdam,
 }
@@ -52,12 +52,12 @@ impl std::fmt::Display for Optimizer {
     }
 }
 
-/// How long a run is, and when it is scored.
+/// Length of a run, and when it is evaluated.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Length {
-    /// 3 epochs, raised to the first whole number that gives 1,500 steps, but to 20 at most; evenly spaced evaluations.
+    /// 3 to 20 epochs: the smallest whole number that gives 1,500 steps. Evaluations are evenly spaced.
     Epochs { evaluations: u64 },
-    /// So many epochs, rounded up to whole intervals of `steps`, of which there are `at_most`; one evaluation after each.
+    /// `epochs`, rounded up to whole intervals of `steps` steps, at most `at_most` of them; one evaluation after each.
     Intervals { epochs: f64, steps: u64, at_most: u64 },
 }
 
@@ -108,7 +108,7 @@ impl Preset {
     }
 }
 
-/// Learning rate and dropout of the numbered sets that the study searched, its set 0 first.
+/// Learning rate and dropout of the configurations that the study searched, by their number.
 const SEARCHED: [(f64, f64); 8] =
     [(2e-5, 0.2), (2e-5, 0.1), (1e-5, 0.2), (1e-5, 0.1), (5e-6, 0.2), (5e-6, 0.1), (3e-6, 0.2), (3e-6, 0.1)];
 
@@ -117,7 +117,7 @@ struct Row(&'static str, Role, usize, usize, f64, u64);
 
 use Role::{Intermediate, Probe, Target};
 
-/// Task, role, searched set, batch, most epochs, steps between validations.
+/// Task, role, searched set, batch, maximum epochs, steps between validations.
 ///
 /// Source: Pruksachatkun et al. 2020, as its authors' configuration files have it; for the tasks of the catalogue.
 const TABLE: [Row; 18] = [
@@ -138,12 +138,12 @@ const TABLE: [Row; 18] = [
     Row("aj-def", Probe, 0, 4, 10.0, 101),
     Row("aj-coord", Probe, 1, 4, 10.0, 91),
     Row("aj-eos", Probe, 3, 4, 10.0, 95),
-    // The study has no MNLI target; a target of that size is validated as often as its largest.
+    // The study has no MNLI target. A target of this size is validated as often as the study's largest tasks.
     Row("mnli", Target, 6, 4, 10.0, 5000),
 ];
 
-/// A task in a role that the study did not give it has the values of its other role; stage 1 is always 10 epochs and an
-/// interval of 5,000 steps, whatever the task.
+/// The study's values. A task that the study did not use in this role has the values of its other role; stage 1 always
+/// has 10 epochs and intervals of 5,000 steps.
 fn acl2020(task: &str, role: Role) -> Option<Values> {
     let of_task = || TABLE.iter().filter(|row| row.0 == task);
     let Row(_, found, set, batch_size, epochs, steps) = of_task().find(|row| row.1 == role).or(of_task().next())?;
@@ -178,8 +178,8 @@ mod tests {
     use super::*;
     use crate::recipe::Recipe;
 
-    /// Task, role, training examples that the study counted; then learning rate, dropout, batch, most epochs, steps
-    /// between validations, and the steps T that follow by its rule (docs/decisions/acl2020.md).
+    /// Task, role, training examples that the study counted; then learning rate, dropout, batch, maximum epochs, steps
+    /// between validations, and the steps T that follow from its rule (docs/decisions/acl2020.md).
     type Published = (&'static str, Role, usize, f64, f64, usize, f64, u64, u64);
     const PUBLISHED: [Published; 17] = [
         ("commonsenseqa", Intermediate, 9741, 3e-6, 0.2, 4, 10.0, 5000, 25_000),
@@ -254,7 +254,7 @@ mod tests {
         assert_eq!((stop.schedule.total_steps, stop.selection.evaluations), (10_000, 2));
     }
 
-    /// The rate is 0 at step 0, whole where the warm-up ends, even between two steps, and 0 again after the last.
+    /// The rate is 0 at step 0, peaks where the warm-up ends (even between two steps), and is 0 after the last step.
     #[test]
     fn the_learning_rate_of_bert_adam_is_that_of_its_real_valued_schedule() {
         let r = resolve("aj-eos", Probe, 382);

@@ -1,4 +1,4 @@
-//! What a finished run leaves: model, predictions, times and, last, the scores.
+//! Writes what a finished run leaves: model, predictions, times and, last, the scores.
 
 use crate::control::Control;
 use crate::error::TrainError;
@@ -19,11 +19,11 @@ use stepstone_tasks::NamedScore;
 pub(crate) struct Finished<'a> {
     pub(crate) run: &'a Run,
     pub(crate) model: &'a DeviceModel,
-    /// The best weights, which are in the device, too.
+    /// The best weights, which are also in the device.
     pub(crate) parameters: &'a [f32],
     pub(crate) logits: &'a Logits,
     pub(crate) state: &'a State,
-    /// Steps after which the weights were the best.
+    /// The step after which the best weights were found.
     pub(crate) best_step: u64,
 }
 
@@ -41,6 +41,7 @@ impl Finished<'_> {
         self.write_predictions(&predicted)?;
         folder.write("timing.json", clock)?;
         let scores = self.scores(&predicted);
+        // A model may take long to write, so the lease is checked again right before the scores.
         control.check_still_ours(&run.record.id)?;
         folder.write("scores.json", &scores)?;
         folder.log("done", json!({"step": step, "best_step": self.best_step}))?;
@@ -80,7 +81,7 @@ impl Finished<'_> {
         let mut text = String::new();
         let rows = run.data.dev.iter().zip(self.logits.rows()).zip(predicted);
         for (((example, logits), predicted), gold) in rows.zip(&run.dev.gold) {
-            // f32 has all digits that an f32 model means, in half the bytes.
+            // The model computes in f32, so f32 keeps all its digits in half the bytes.
             let logits: Vec<f32> = logits.iter().map(|z| *z as f32).collect();
             let (gold, predicted) = (&labels[*gold as usize], &labels[*predicted as usize]);
             let line = json!({"id": example.id, "gold": gold, "predicted": predicted, "logits": logits});

@@ -26,10 +26,10 @@ pub struct Recipe {
     /// How gradients become updates.
     #[serde(flatten)]
     pub optimization: Optimization,
-    /// Dropout before the last linear layer, 0..1; None: as config.json says.
+    /// Dropout before the last linear layer, 0..1; None takes the value of config.json.
     #[serde(default)]
     pub classifier_dropout: Option<f64>,
-    /// Steps, and what each is made of.
+    /// Number of steps, and what each consists of.
     #[serde(flatten)]
     pub schedule: Schedule,
     /// What the encoder sees of a text.
@@ -41,7 +41,7 @@ pub struct Recipe {
     /// How much of the data is used.
     #[serde(flatten)]
     pub limits: Limits,
-    /// Where each value that can be set came from.
+    /// Source of each value that a user can set.
     #[serde(skip)]
     pub sources: Sources,
 }
@@ -56,15 +56,15 @@ pub struct Optimization {
     pub learning_rate: f64,
     /// Decoupled; the optimizer decides which parameters it acts on.
     pub weight_decay: f64,
-    /// First moment's decay.
+    /// Decay rate of the first moment.
     pub adam_beta1: f64,
-    /// Second moment's decay.
+    /// Decay rate of the second moment.
     pub adam_beta2: f64,
-    /// Added to the root of the second moment.
+    /// Added to the square root of the second moment.
     pub adam_epsilon: f64,
     /// Global gradient norm above which gradients are scaled down; 0 means never.
     pub max_grad_norm: f64,
-    /// After that, the norm of one tensor's gradient above which it is scaled down; 0 means never.
+    /// Norm above which the gradient of a single tensor is scaled down, after global clipping; 0 means never.
     #[serde(default)]
     pub max_tensor_norm: f64,
 }
@@ -100,7 +100,8 @@ pub struct Selection {
     /// A run ends after more than this many evaluations in a row without a new best; None: it never ends early.
     #[serde(default)]
     pub patience: Option<u64>,
-    /// Dev examples, the first ones, that choose the best weights; None means all. Its score is always on all.
+    /// Number of dev examples, from the first one on, that select the best weights; None means all. The final score
+    /// always uses all of them.
     #[serde(default)]
     pub selection_examples: Option<usize>,
 }
@@ -108,14 +109,15 @@ pub struct Selection {
 /// How much of a task's data a run uses.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Training examples at most, see [`stepstone_tasks::TaskData::limit`]; None means all.
+    /// Maximum number of training examples, see [`stepstone_tasks::TaskData::limit`]; None means all.
     pub max_train: Option<usize>,
-    /// Dev examples at most; None means all.
+    /// Maximum number of dev examples; None means all.
     pub max_dev: Option<usize>,
 }
 
 impl Recipe {
-    /// A preset for an encoder and a task of `train` examples in a role, with `layers` of overrides.
+    /// Resolves a preset for an encoder and a task with `train` training examples in a role, with `layers` of
+    /// overrides.
     ///
     /// # Errors
     /// If a value is impossible, one layer sets two that exclude each other, or the preset has no values for the task.
@@ -129,7 +131,7 @@ impl Recipe {
         let values = preset.values(config, task, role)?;
         let (set, sources) = Overrides::merge(layers)?;
         let batch_size = set.batch_size.unwrap_or(values.batch_size);
-        // An epoch is over the examples that are used, not over all there are.
+        // An epoch covers the examples in use, not all examples of the task.
         let train = set.max_train.map_or(train, |max| train.min(max));
         let length = RunLength::resolve(&set, values.length, train.div_ceil(batch_size).max(1) as u64)?;
         Ok(Self {
@@ -163,7 +165,7 @@ impl Recipe {
         })
     }
 
-    /// Finds out again where each value came from, for a recipe that was read from a file.
+    /// Restores the source of each value of a recipe that was read from a file.
     ///
     /// # Errors
     /// As [`Recipe::resolve`], if `layers` are not those that made the recipe.
@@ -184,20 +186,20 @@ impl Recipe {
             (Warmup::Ratio(ratio), Optimizer::BertAdam) => ratio * total,
         };
         let step = step as f64;
-        // Where all steps are warm-up, none is left to divide by.
+        // If all steps are warm-up, nothing is left to decay over; 1 avoids a division by 0.
         let rest = if warmup < total { total - warmup } else { 1.0 };
         self.optimization.learning_rate * if step < warmup { step / warmup } else { (total - step) / rest }
     }
 
     /// Whether the dev split is scored after `done` steps.
     pub fn evaluates_after(&self, done: u64) -> bool {
-        // Whole numbers: with fractions, rounding could lose the evaluation after the last step.
+        // Computed in whole numbers, because rounded fractions could lose the evaluation after the last step.
         let share = |steps: u64| steps * self.selection.evaluations / self.schedule.total_steps;
         done > 0 && share(done) > share(done - 1)
     }
 }
 
-/// 3 epochs, raised to the first whole number that gives 1,500 steps, but to 20 at most.
+/// The smallest whole number of epochs that gives 1,500 steps, but at least 3 and at most 20.
 fn default_epochs(steps_per_epoch: u64) -> f64 {
     1500u64.div_ceil(steps_per_epoch).clamp(3, 20) as f64
 }
@@ -209,7 +211,7 @@ struct RunLength {
 }
 
 impl RunLength {
-    /// From `max_steps`, else from `epochs`.
+    /// Takes `max_steps` if it is set, otherwise `epochs`.
     fn resolve(set: &Overrides, preset: Length, steps_per_epoch: u64) -> Result<Self, TrainError> {
         if let Some(total_steps) = set.max_steps {
             let evaluations = match preset {
@@ -366,7 +368,7 @@ mod tests {
             let recipe = resolve(train, &[general(&Overrides::default())]).expect("resolves");
             recipe.schedule.total_steps / train.div_ceil(16) as u64
         };
-        // 2,490 examples are 156 steps an epoch, and 10 epochs the first to give 1,500.
+        // 2,490 examples make 156 steps per epoch, and 10 epochs are the first to give 1,500 steps.
         assert_eq!([1, 250, 2490, 8000, 1_000_000].map(epochs), [20, 20, 10, 3, 3]);
     }
 

@@ -1,4 +1,4 @@
-//! The exact state of a run in progress, so that a killed run goes on with the same bits.
+//! The exact state of a run in progress, so that a killed run continues with the same bits.
 
 use crate::error::TrainError;
 use crate::folder::RunFolder;
@@ -15,7 +15,7 @@ pub(crate) struct State {
     pub(crate) run_id: String,
     /// Steps done.
     pub(crate) step: u64,
-    /// The step after which the dev split was scored last.
+    /// The step after which the dev split was last scored.
     pub(crate) evaluated: u64,
     pub(crate) best: Option<Best>,
     /// Evaluations since the best one.
@@ -36,10 +36,10 @@ pub(crate) struct Best {
 
 const ARENAS: [(&str, Arena); 3] =
     [("parameters", Arena::Parameters), ("first_moment", Arena::FirstMoment), ("second_moment", Arena::SecondMoment)];
-/// Of the run folder.
+/// Path within the run folder.
 const FILE: &str = "resume/state.safetensors";
 
-/// Writes the state, replacing the one before.
+/// Writes the state, replacing the previous one.
 pub(crate) fn save(
     folder: &RunFolder,
     state: &State,
@@ -50,7 +50,7 @@ pub(crate) fn save(
     let path = folder.file(FILE);
     let dir = folder.file("resume");
     fs::create_dir_all(&dir).map_err(TrainError::write(&dir))?;
-    // The moments are as much part of the state as the weights: AdamW without them takes other steps.
+    // The moments are saved with the weights, because AdamW takes different steps without them.
     let mut data: Vec<(&str, Vec<f32>)> = Vec::new();
     for (name, arena) in ARENAS {
         let mut values = vec![0.0; len];
@@ -156,7 +156,7 @@ mod tests {
             fs::write(&path, &bytes[..cut]).expect("file");
             assert_eq!(load(&folder, "r", &mut other), None, "cut at {cut}");
         }
-        // As a version with another layout of parameters would leave it.
+        // A version with another layout of parameters would leave such a file.
         save(&folder, &state, &written.device, best.len(), &best[1..]).expect("saves");
         assert_eq!(load(&folder, "r", &mut other), None, "best weights of another length");
         fs::remove_file(&path).expect("file");

@@ -67,7 +67,7 @@ pub struct Run {
 pub(crate) struct OpenedStart {
     pub(crate) config: EncoderConfig,
     pub(crate) weights: Weights,
-    /// They travel into the run's own `model/` as they are.
+    /// They are copied unchanged into the run's own `model/`.
     pub(crate) tokenizer_files: Vec<PathBuf>,
 }
 
@@ -78,17 +78,19 @@ impl Run {
     /// If any input is missing, corrupt or impossible.
     pub fn prepare(request: &RunRequest) -> Result<Self, TrainError> {
         let task = stepstone_tasks::find(&request.task)?;
-        // The order of reading is the order in which errors help most: encoder, data, recipe, then what needs them all.
+        // Inputs are read in the order in which their errors help most: encoder, data, recipe, then what needs them
+        // all.
         let (start, folder) = (&request.start, &request.start.folder);
         let mut config = EncoderConfig::read(folder).map_err(|error| start.explain(error.into()))?;
         let weights = Weights::open(folder, &config).map_err(|error| start.explain(error.into()))?;
         let mut data = load(task, &request.data, &request.files)?;
         let role = request.role;
         let recipe = Recipe::resolve(request.preset, &config, (task, role), data.train.len(), &request.layers)?;
+        // The recipe overrides config.json, also in the model that the run saves.
         if let Some(dropout) = recipe.classifier_dropout {
             config.classifier_dropout = Some(dropout as f32);
         }
-        // After the recipe is resolved, because the limits are values of it. The digest of the data is that of the whole files.
+        // Limited after the recipe is resolved, because the limits are values of it. The digest covers the whole files.
         data.limit(recipe.limits.max_train, recipe.limits.max_dev);
         let tokenizer = Tokenizer::load(folder, tokenizer_family(config.family), recipe.inputs.max_length);
         let tokenizer = tokenizer.map_err(|error| start.explain(error.into()))?.with_pieces(recipe.inputs.pieces);
@@ -96,7 +98,7 @@ impl Run {
         let split = |examples: &[Example]| Split::new(examples, choices, &tokenizer, (&config, folder));
         let (train, dev) = (split(&data.train)?, split(&data.dev)?);
         let answers = answers(task, data.labels.len());
-        // A model without device is cheap: it is only asked which tensors it has.
+        // A model without a device is cheap; only its list of tensors is needed.
         let pooler = new_pooler_note(&Classifier::new(&config, recipe.head, answers), &config, &weights);
         let encoder = start.digest(&weights)?;
         let record = RunRecord::new(identity(encoder, &tokenizer, (task, role), &data, recipe, request.seed))?;
@@ -124,7 +126,7 @@ impl Run {
         pack_shape(&self.start.config)
     }
 
-    /// What the model decides among.
+    /// The answers among which the model decides.
     pub(crate) fn answers(&self) -> Answers {
         answers(self.task, self.data.labels.len())
     }
@@ -135,6 +137,7 @@ impl Run {
         let identity = &self.record.identity;
         let text = format!("stepstone seed {} {} {}", identity.seed, identity.role, self.task.name);
         let hash = blake3::hash(text.as_bytes());
+        // A hash has 32 bytes, so the fallback is never used.
         hash.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
     }
 }

@@ -21,8 +21,8 @@ impl StartPoint {
         Self { folder: folder.into(), run: None }
     }
 
-    /// What enters the id of the runs that start here: a digest of the files, or the id of the run, which says as much
-    /// and is known before the run has ended.
+    /// What the ids of runs that start here depend on: a digest of the files, or the id of the run that makes them,
+    /// which identifies the weights just as well and is known before that run has ended.
     pub(crate) fn digest(&self, weights: &Weights) -> Result<String, TrainError> {
         match &self.run {
             None => Ok(weights.digest()?),
@@ -32,11 +32,11 @@ impl StartPoint {
 }
 
 impl StartPoint {
-    /// `error`, which reading `folder` has given, as the user of the start point must see it. The model of a run is not
-    /// to be downloaded again, and lies in a folder that the user has not named.
+    /// Rewrites an `error` of reading `folder` for the user of the start point: the model of a run cannot be downloaded
+    /// again, and the user has not named its folder.
     pub(crate) fn explain(&self, error: TrainError) -> TrainError {
         match (&self.run, error) {
-            // The recipe's fault, which leaves the model alone.
+            // The recipe is at fault, not the model.
             (_, error @ TrainError::Tokenizer(TokenizerError::TooShort { .. })) => error,
             (Some(run), error @ (TrainError::Model(_) | TrainError::Tokenizer(_))) => {
                 TrainError::Start { run: run.clone(), source: Box::new(error) }
@@ -46,7 +46,7 @@ impl StartPoint {
     }
 }
 
-/// Whether `tensor` belongs to a pooler that the start point lacks: it starts anew, as in transformers.
+/// Whether `tensor` belongs to a pooler that the start point lacks. Such a tensor starts anew, as in transformers.
 pub(crate) fn is_missing_pooler(tensor: &str, weights: &Weights) -> bool {
     tensor.starts_with("pooler.") && !weights.contains(tensor)
 }

@@ -9,21 +9,21 @@ use std::ops::Range;
 use stepstone_engine::{AdamW, Device, Scalars, Update};
 use stepstone_models::TrainingPass;
 
-/// Gradient norms that a failure shows.
+/// Number of recent gradient norms that an error reports.
 const NORMS_KEPT: usize = 8;
 
-/// What all steps of a run share.
+/// State that all steps of a run share.
 pub(crate) struct Stepper<'a> {
     run: &'a Run,
     training: TrainingPass,
     decays: Vec<bool>,
     tensors: Vec<Range<usize>>,
     pub(crate) order: Order,
-    /// Of the last steps, before clipping.
+    /// Gradient norms of the last steps, before clipping.
     norms: Vec<f64>,
 }
 
-/// What one step did.
+/// Result of one step.
 pub(crate) struct Step {
     /// Mean over the examples, nats.
     pub(crate) loss: f64,
@@ -39,6 +39,7 @@ impl<'a> Stepper<'a> {
             training: model.classifier.training_pass(),
             decays: match recipe.optimization.optimizer {
                 Optimizer::AdamW => layout.decays(),
+                // BertAdam decays every parameter, biases and layer norms included.
                 Optimizer::BertAdam => vec![true; layout.decays().len()],
             },
             tensors: layout.part_ranges(),
@@ -61,6 +62,7 @@ impl<'a> Stepper<'a> {
         if !done.loss.is_finite() {
             return Err(self.not_finite(step + 1, format!("the loss is {}", done.loss)));
         }
+        // The device skips an update with such a norm, so the weights are still those of the step before.
         if !norm.is_finite() {
             return Err(self.not_finite(step + 1, format!("the gradient norm is {norm}")));
         }
@@ -71,7 +73,7 @@ impl<'a> Stepper<'a> {
         Ok(done)
     }
 
-    /// Leaves the gradients of the step's examples in the device.
+    /// Computes the gradients of the step's examples and leaves them in the device.
     fn gradients(&mut self, model: &mut DeviceModel, step: u64) -> Result<Step, TrainError> {
         let run = self.run;
         let rows = self.order.step(step);
@@ -98,6 +100,7 @@ impl<'a> Stepper<'a> {
             beta2: recipe.optimization.adam_beta2,
             epsilon: recipe.optimization.adam_epsilon,
             weight_decay: recipe.optimization.weight_decay,
+            // The bias correction counts steps from 1.
             step: step + 1,
             bias_correction: recipe.optimization.optimizer == Optimizer::AdamW,
             gradient_scale: 1.0,

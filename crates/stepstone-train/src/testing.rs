@@ -58,7 +58,7 @@ pub(crate) fn request(place: &Path, out: &str, values: &Value) -> RunRequest {
     }
 }
 
-/// That run, prepared.
+/// The run of that request, prepared.
 pub(crate) fn run(place: &Path, out: &str, values: &Value) -> Run {
     Run::prepare(&request(place, out, values)).expect("a run")
 }

@@ -19,8 +19,8 @@ use stepstone_engine::Device;
 const LOG_LINES: u64 = 200;
 
 impl Run {
-    /// Trains, or continues where an earlier call was stopped. A finished run returns its scores at once, unless a file
-    /// of it is torn or missing: then it is trained again.
+    /// Trains, or continues where an earlier call was stopped. A finished run returns its scores at once, unless one of
+    /// its files is torn or missing; then it is trained again.
     ///
     /// # Errors
     /// If the folder cannot be written or holds another run, or if the loss, a weight or a logit is no longer finite.
@@ -30,7 +30,7 @@ impl Run {
         }
         control.check_still_ours(&self.record.id)?;
         self.folder.open(&self.record)?;
-        // Before the first step: a run killed from here on must not look finished or failed.
+        // Removed before the first step, because a run killed from here on must not look finished or failed.
         self.folder.forget_scores()?;
         self.folder.forget_failure()?;
         let (mut trainer, new) = Trainer::new(self)?;
@@ -73,9 +73,11 @@ impl<'a> Trainer<'a> {
 
     fn steps(&mut self, control: &Control<'_>, report: &mut dyn FnMut(&Progress)) -> Result<Outcome, TrainError> {
         let mut last_save = Instant::now();
+        // A resumed run may evaluate before its first step, when no loss is known yet.
         let mut loss = f64::NAN;
         loop {
-            // Asked before the next step rather than after the last one, so that a run stopped inside an evaluation repeats it.
+            // Checked before the next step rather than after the last one, so that a run stopped inside an evaluation
+            // repeats it.
             if self.evaluation_is_due() {
                 let Some(score) = self.evaluate_and_keep_best(control)? else { return self.stopped(control) };
                 report(&self.progress(loss, Some(score)));
@@ -154,7 +156,8 @@ impl<'a> Trainer<'a> {
         let Some(logits) = self.dev_logits(examples, control.stop)? else { return Ok(None) };
         let scores = score(self.run, &logits.predicted(), 0..examples);
         let score = scores[0].value;
-        // Only a better score replaces the best: on ties the earlier weights, which have seen less, are kept.
+        // Only a better score replaces the best: on ties the earlier weights, which were trained for fewer steps, are
+        // kept.
         if self.state.best.is_none_or(|best| score > best.score) {
             self.best = self.model.parameters().map_err(|error| self.unusable(&error))?;
             (self.state.best, self.state.since_best) = (Some(Best { step, score }), 0);
@@ -173,7 +176,7 @@ impl<'a> Trainer<'a> {
 
     fn save(&mut self, control: &Control<'_>) -> Result<(), TrainError> {
         let step = self.state.step;
-        // A resume point with a NaN in it would fail whatever goes on from it.
+        // A run that resumes from a NaN would fail every time.
         let len = self.model.parameters().map_err(|error| self.unusable(&error))?.len();
         control.check_still_ours(&self.run.record.id)?;
         self.run.folder.log("saving", json!({"step": step}))?;
@@ -184,7 +187,7 @@ impl<'a> Trainer<'a> {
     /// Scores the best weights once more, on the whole dev split, and publishes. None if the run was stopped meanwhile.
     fn finish(&mut self, control: &Control<'_>) -> Result<Option<Scores>, TrainError> {
         let run = self.run;
-        // Kept in case of a stop: the resume point must hold the last weights, not the best ones.
+        // The last weights are kept in case of a stop: the resume point must hold them, not the best ones.
         let last = self.model.parameters().map_err(|error| self.unusable(&error))?;
         self.model.set_parameters(&self.best);
         let Some(logits) = self.dev_logits(run.dev.gold.len(), control.stop)? else {
@@ -203,7 +206,7 @@ impl<'a> Trainer<'a> {
         finished.publish(&self.clock, control).map(Some)
     }
 
-    /// Logs the first step, the last, and some between.
+    /// Logs the first step, the last step, and some steps in between.
     fn log_step(&self, loss: f64) -> Result<(), TrainError> {
         let (recipe, step) = (self.run.recipe(), self.state.step);
         let every = (recipe.schedule.total_steps / LOG_LINES).max(1);
@@ -255,7 +258,7 @@ mod tests {
             let Outcome::Done(done) = train(&run).expect("trains") else { panic!("stopped") };
             let steps = logged(&run, "step");
             let last = steps.last().expect("steps");
-            // 26 examples in batches of 5 are 6 steps an epoch, the last one of a single example.
+            // 26 examples in batches of 5 make 6 steps per epoch; the last step has a single example.
             assert_eq!((&last["step"], &last["epoch"]), (&json!(18), &json!(3.0)), "{parts} parts");
             scores.push(done.scores);
         }
@@ -268,7 +271,7 @@ mod tests {
         }
     }
 
-    /// Recipes whose update leaves weights too large for f32 products, and weights that are not finite themselves.
+    /// Learning rates whose update leaves weights too large for f32 products, and weights that are not finite.
     const TOO_LARGE: [f64; 2] = [1e38, 1e39];
 
     #[test]

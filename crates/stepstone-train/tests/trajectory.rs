@@ -1,5 +1,5 @@
-//! Twenty optimizer steps without dropout, against PyTorch in float64: AdamW, and the BertAdam of 2019.
-//! The fixtures come from tools/golden/make_trajectory.py and make_bert_adam.py; their `made` field names versions, date.
+//! Twenty optimizer steps without dropout, against PyTorch in float64: AdamW, and the BertAdam of 2019. The fixtures
+//! come from tools/golden/make_trajectory.py and make_bert_adam.py; their `made` field names versions and date.
 
 use safetensors::SafeTensors;
 use std::ops::Range;
@@ -36,10 +36,10 @@ impl Step {
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
 
-/// A trajectory of a family.
+/// A recorded trajectory.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Trajectory {
-    /// AdamW, whose clipping at 1 never acts here.
+    /// AdamW with clipping at 1, which never takes effect here.
     AdamW,
     /// AdamW, clipped at 0.35.
     AdamWClipped,
@@ -139,7 +139,7 @@ fn on_disk(name: &str, config: &EncoderConfig) -> String {
 
 fn compare_parameters(device: &CpuDevice, model: &Classifier, config: &EncoderConfig, want: &dyn Fn(&str) -> Vec<f64>) {
     for part in model.layout.parts() {
-        // A key bias moves all scores of a row alike: its gradient is zero but for rounding, which Adam makes large.
+        // A key bias shifts all scores of a row equally, so its gradient is only rounding error, which Adam scales up.
         if part.name.ends_with("attention.self.key.bias") {
             continue;
         }

@@ -51,6 +51,7 @@ impl CrossEntropy {
             let max = row.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b));
             let sum: f64 = row.iter().map(|z| (z - max).exp()).sum();
             probabilities.extend(row.iter().map(|z| (z - max).exp() / sum));
+            // Not the logarithm of the probability, which may have underflowed to 0.
             losses.push(max + sum.ln() - row[*label as usize]);
         }
         run.set(self.probabilities, probabilities);

@@ -69,6 +69,7 @@ impl LayerNorm {
             d_out,
             // Another layer reads the residual too, so it may already have a gradient.
             d_residual: self.residual.map(|r| gradients.target(r)),
+            // The kernel overwrites d_x, so no other op may read x.
             d_x: gradients.sole_target(self.x),
         })
     }

@@ -153,6 +153,7 @@ impl LinearBackward {
 
     pub(crate) fn cpu(&self, run: &mut CpuRun<'_>) {
         let (threads, shape) = (run.threads, shape(run, self.x, self.weight));
+        // The first product after an update overwrites the zeros that the update left.
         let write = if run.first_gradient(self.weight) { Write::Overwrite } else { Write::Accumulate };
         let weight = run.parameter(self.weight);
         let spans = [Some(self.x), Some(self.d_out), Some(self.d_x.0), self.derivative].map(|v| run.optional_span(v));
