@@ -46,6 +46,7 @@ impl MemoryPlan {
     }
 
     fn place(&mut self, free: &mut Vec<Range<usize>>, len: usize) -> Range<usize> {
+        // Padded, so that the next value starts aligned.
         let need = len.next_multiple_of(ALIGNMENT);
         // First fit: the lowest hole that is large enough. Layers repeat the same sizes, so freed holes fit again, and
         // best fit would find the same ones.

@@ -166,6 +166,7 @@ impl Worker<'_> {
             }
             match self.plan.runs[run].parent.map(|parent| self.settled[parent]) {
                 Some(None) => {
+                    // The parent is not settled yet, so this run may become ready later.
                     waiting = true;
                     continue;
                 }

@@ -36,6 +36,7 @@ impl Split {
         (config, folder): (&EncoderConfig, &Path),
     ) -> Result<Self, TrainError> {
         let features = examples.iter().map(|e| tokenizer.encode(&e.text)).collect::<Result<Vec<_>, _>>()?.concat();
+        // The whole split is checked before the first step, so that no run fails halfway.
         let longest = features.iter().map(|feature| feature.ids.len()).max().unwrap_or(0);
         let positions = config.usable_positions();
         if longest > positions {

@@ -170,6 +170,7 @@ fn new_batch(config: &EncoderConfig, number: usize) -> Batch {
     };
     let ids: Vec<Vec<u32>> = lengths.iter().enumerate().map(row).collect();
     let labels: Vec<u32> = (0..lengths.len()).map(|sequence| below(GOLD, sequence, 0, LABELS as u32)).collect();
+    // No length in lengths.txt is above 128.
     let type_ids = vec![0; 128];
     let sequences: Vec<Sequence<'_>> =
         ids.iter().map(|ids| Sequence { ids, type_ids: &type_ids[..ids.len()] }).collect();

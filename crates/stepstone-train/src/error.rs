@@ -146,7 +146,7 @@ impl TrainError {
 
 const NAME_ANOTHER_FOLDER: &str = "name a folder that you may write to";
 
-/// What to do about a write that the system refused.
+/// What to do about a write that the system refused; None if there is no general advice.
 pub fn write_hint(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {

@@ -69,6 +69,7 @@ impl Card {
         // The digest of a run's start names the run before it, so the chain is followed without any index.
         let mut start = record.identity.encoder.clone();
         while let Some(id) = start.strip_prefix("run:") {
+            // Earlier runs may lie elsewhere; the card then begins with the earliest that is found.
             let Ok(found) = finished(&store.join(id)) else { break };
             start.clone_from(&found.0.identity.encoder);
             before.insert(0, found);

@@ -38,6 +38,7 @@ impl SavedModel {
 /// A missing or torn file of a run's model cannot be downloaded again: only training makes it.
 fn damaged(error: TrainError) -> TrainError {
     match error {
+        // A file that cannot be read may be whole, so it does not count as damaged.
         TrainError::Model(ModelError::Read { .. }) | TrainError::Tokenizer(TokenizerError::Read { .. }) => error,
         TrainError::Model(_) | TrainError::Tokenizer(_) => TrainError::DamagedModel(Box::new(error)),
         other => other,
@@ -85,6 +86,7 @@ impl Run {
         match self.keep_model.then(|| folder.check_model()) {
             // Only training makes a model, so a run with a damaged model is not done even if its scores are there.
             Some(Err(TrainError::DamagedModel(_))) => Ok(None),
+            // After any other error the model may be whole, so a finished run is not trained again.
             Some(Err(error)) if scores.is_some() => Err(error),
             Some(_) | None => Ok(scores),
         }

@@ -225,6 +225,7 @@ impl RunFolder {
     /// Creates the folder and `run.json`; a torn `run.json` is written again.
     pub(crate) fn open(&self, record: &RunRecord) -> Result<(), TrainError> {
         match self.record() {
+            // Two runs must not mix their files in one folder.
             Ok(Some(found)) if found.id != record.id => {
                 Err(TrainError::OtherRun { path: self.path.clone(), found: found.id })
             }

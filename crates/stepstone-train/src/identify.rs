@@ -1,5 +1,5 @@
-//! What can be known about a run before it starts: a plan needs ids, lengths and memory of runs whose start points do not
-//! exist yet.
+//! What can be known about a run before it starts. A plan needs ids, lengths and memory of runs whose start points do
+//! not exist yet.
 
 use crate::bridge::{answers, tokenizer_family};
 use crate::error::TrainError;
@@ -80,6 +80,7 @@ impl EncoderIdentity {
     pub fn read(folder: &Path) -> Result<Self, TrainError> {
         let config = EncoderConfig::read(folder)?;
         let digest = Weights::open(folder, &config)?.digest()?;
+        // Loaded with all positions, because `max_length` differs between recipes; `sample` applies it.
         let tokenizer = Tokenizer::load(folder, tokenizer_family(config.family), config.usable_positions())?;
         Ok(Self { config, digest, tokenizer })
     }

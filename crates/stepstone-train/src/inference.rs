@@ -94,6 +94,7 @@ impl DeviceModel {
             if stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
+            // Only dropout depends on the number within a step, so every batch may start at 0.
             let batch = split.pack(part, 0, shape).map_err(Unusable::TooLarge)?;
             // An inference program has neither dropout nor gradients, so its scalars do not matter.
             self.device.run(&self.inference.program, &batch, Scalars { seed: 0, step: 0, loss_scale: 0.0 });

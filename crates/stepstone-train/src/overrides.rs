@@ -28,6 +28,7 @@ pub struct Key {
 impl Key {
     /// The key that a user who wrote `name` meant: spelt differently, or known to other programs by that name.
     pub fn meant_by(name: &str) -> Option<&'static Self> {
+        // Flags have hyphens where keys have underscores.
         let name = name.to_lowercase().replace('-', "_");
         Overrides::KEYS.iter().find(|key| key.name == name || key.also.contains(&name.as_str()))
     }
@@ -131,6 +132,7 @@ values! {
         help: "Dropout before the last linear layer",
         default: "as config.json says",
         example: "0.1",
+        // At 1 nothing would be kept, and the factor 1 / keep probability would be infinite.
         check: |share| (0.0..1.0).contains(&share), "0 to below 1",
         also: ["dropout", "classifier_dropout_prob", "head_dropout"],
     }
@@ -263,6 +265,7 @@ impl Overrides {
     /// # Errors
     /// If a value fails its check, or one layer sets two that exclude each other.
     pub(crate) fn merge(layers: &[Layer]) -> Result<(Self, Sources), TrainError> {
+        // A value that no layer sets comes from the preset.
         let mut sources: Sources = Self::KEYS.iter().map(|key| (key.name, Source::Preset)).collect();
         let mut merged = Self::default();
         for layer in layers {

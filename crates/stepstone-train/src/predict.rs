@@ -62,6 +62,7 @@ pub fn predict(run: &Path, file: &Path, threads: usize) -> Result<Vec<Prediction
     model.load(&config, identity.recipe.head, &weights, Heads::Loaded)?;
     let logits = model.logits(&split, examples.len(), pack_shape(&config), &AtomicBool::new(false));
     let logits = logits.map_err(|unusable| match unusable {
+        // The number of examples in a batch is fixed, so only many choices per row can make it too large.
         Unusable::TooLarge(error) => TrainError::Rows { file: file.into(), found: error.to_string() },
         Unusable::Logit { .. } | Unusable::Parameter { .. } => {
             TrainError::Logits { model: folder.clone(), found: unusable.to_string() }

@@ -133,6 +133,7 @@ impl Recipe {
         let batch_size = set.batch_size.unwrap_or(values.batch_size);
         // An epoch covers the examples in use, not all examples of the task.
         let train = set.max_train.map_or(train, |max| train.min(max));
+        // At least one step per epoch, or a task without examples would divide by 0.
         let length = RunLength::resolve(&set, values.length, train.div_ceil(batch_size).max(1) as u64)?;
         Ok(Self {
             head: set.head.unwrap_or(values.head),
@@ -218,6 +219,7 @@ impl RunLength {
                 Length::Epochs { evaluations } => evaluations,
                 Length::Intervals { steps, .. } => total_steps.div_ceil(steps),
             };
+            // A number of steps is taken as given and not rounded up to whole intervals.
             return Ok(Self { total_steps, evaluations });
         }
         let epochs = set.epochs.unwrap_or_else(|| match preset {

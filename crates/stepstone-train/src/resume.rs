@@ -34,6 +34,7 @@ pub(crate) struct Best {
     pub(crate) score: f64,
 }
 
+// Gradients are left out, because they are zero between steps.
 const ARENAS: [(&str, Arena); 3] =
     [("parameters", Arena::Parameters), ("first_moment", Arena::FirstMoment), ("second_moment", Arena::SecondMoment)];
 /// Path within the run folder.
@@ -64,8 +65,8 @@ pub(crate) fn save(
     Ok(write_safetensors(&path, &tensors, ("state", text))?)
 }
 
-/// Loads the state into the device, if there is one of this run; returns it with the best weights so far. A damaged state
-/// counts as absent: the run starts again, and nothing in the device has changed.
+/// Loads the state into the device, if there is one of this run; returns it with the best weights so far. A damaged
+/// state counts as absent: the run starts again, and nothing in the device has changed.
 pub(crate) fn load(folder: &RunFolder, run_id: &str, model: &mut DeviceModel) -> Option<(State, Vec<f32>)> {
     let bytes = fs::read(folder.file(FILE)).ok()?;
     let (_, header) = SafeTensors::read_metadata(&bytes).ok()?;
@@ -75,6 +76,7 @@ pub(crate) fn load(folder: &RunFolder, run_id: &str, model: &mut DeviceModel) ->
     let values = |name: &str| {
         let view = file.tensor(name).ok()?;
         let values: Vec<f32> = view.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        // A version with another layout of parameters may have written the file.
         (values.len() == len).then_some(values)
     };
     // Everything is read before anything is loaded: half a state would mix two points of the run.

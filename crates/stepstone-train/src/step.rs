@@ -76,6 +76,7 @@ impl<'a> Stepper<'a> {
     /// Computes the gradients of the step's examples and leaves them in the device.
     fn gradients(&mut self, model: &mut DeviceModel, step: u64) -> Result<Step, TrainError> {
         let run = self.run;
+        // The order follows from seed and step alone, so a resumed run sees the same batches.
         let rows = self.order.step(step);
         let scalars = Scalars { seed: run.seed(), step: step as u32, loss_scale: 1.0 / rows.len() as f64 };
         let (mut done, mut first) = (Step { loss: 0.0, tokens: 0 }, 0);

@@ -38,6 +38,7 @@ pub(crate) fn place() -> tempfile::TempDir {
 pub(crate) fn request(place: &Path, out: &str, values: &Value) -> RunRequest {
     let mut overrides = json!({"max_length": 8, "batch_size": 5, "max_steps": 2, "evaluations": 2});
     let set = overrides.as_object_mut().expect("an object");
+    // A recipe takes epochs or steps, not both.
     if values.get("epochs").is_some() {
         set.remove("max_steps");
     }

@@ -64,6 +64,7 @@ impl<'a> Trainer<'a> {
             run,
             stepper: Stepper::new(run, &model),
             state: State { run_id: run.record.id.clone(), ..State::default() },
+            // The first evaluation is always the best so far and replaces these zeros.
             best: vec![0.0; model.classifier.layout.len],
             clock: Timing { format: FORMAT, threads, ..Timing::default() },
             model,
@@ -136,6 +137,7 @@ impl<'a> Trainer<'a> {
     pub(crate) fn dev_logits(&mut self, examples: usize, stop: &AtomicBool) -> Result<Option<Logits>, TrainError> {
         let started = Instant::now();
         let logits = self.model.logits(&self.run.dev, examples, self.run.pack_shape(), stop);
+        // A stopped evaluation is not counted, or the time per evaluation would come out too small.
         let Some(logits) = logits.map_err(|error| self.unusable(&error))? else { return Ok(None) };
         self.clock.evaluation_seconds += started.elapsed().as_secs_f64();
         self.clock.evaluation_tokens += logits.tokens;
@@ -217,6 +219,7 @@ impl<'a> Trainer<'a> {
             "step": step,
             "epoch": self.stepper.order.epochs_after(step),
             "loss": loss,
+            // The recipe counts steps from 0, the log from 1.
             "learning_rate": recipe.learning_rate_at(step - 1),
             "grad_norm": self.stepper.last_norm(),
         });

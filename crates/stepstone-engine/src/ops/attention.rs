@@ -159,6 +159,7 @@ impl Attention {
                 vec![Query { row: sequence, key: run.batch.first_row_keys[sequence], q: cut(q, sequence, width, 0) }]
             }
         };
+        // Each head has a site of its own, so heads do not share masks.
         let dropout = self.dropout.map(|p| DropoutSite { site: p.site.with_head(number), ..p });
         let multipliers = queries.iter().map(|q| run.multipliers(dropout, q.key, keys.len())).collect();
         HeadRun::new(number, queries, keys, multipliers)

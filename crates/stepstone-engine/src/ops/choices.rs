@@ -35,6 +35,7 @@ impl Choices {
 
     pub(crate) fn backward(&self, gradients: &mut Gradients) -> Option<ChoicesBackward> {
         let d_out = gradients.gradient(self.out)?;
+        // Only this op reads the scores, so their gradient is overwritten.
         Some(ChoicesBackward { d_out, d_x: gradients.sole_target(self.x) })
     }
 

@@ -8,8 +8,8 @@ use crate::site::DropoutSite;
 use crate::value::Value;
 use stepstone_kernels::dropout;
 
-/// out = x * multiplier; a multiplier is 0 or 1 / keep probability, keyed by (row key, column, site, step). Values `[R,
-/// h]`. The gradient goes through the same op: d_x = d_out * multiplier.
+/// out = x * multiplier, values `[R, h]`. A multiplier is 0 or 1 / keep probability, keyed by (row key, column, site,
+/// step). The gradient goes through the same op: d_x = d_out * multiplier.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the formula names them")]
 pub struct Dropout {
