@@ -40,7 +40,7 @@ pub struct Update<'a> {
 ///
 /// Nothing is read back inside a step: `run` and `update` only enqueue; `read`, `store` and `gradient_norm` wait.
 pub trait Device {
-    /// Copies `data` into an arena, starting at element `offset`.
+    /// Copies `data` into an arena from element `offset`.
     fn load(&mut self, arena: Arena, offset: usize, data: &[f32]);
 
     /// Copies elements of an arena, starting at `offset`, into `out`; waits for enqueued work.

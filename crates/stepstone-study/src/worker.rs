@@ -159,7 +159,7 @@ impl Worker<'_> {
     /// The first run that is ready and free.
     fn next(&mut self) -> Result<Next, StudyError> {
         let mut waiting = false;
-        // Parents come before the runs that start from them, so one pass passes a failure on to all of those.
+        // Parents come before the runs that start from them, so one pass carries a failure over to all of those.
         for run in 0..self.plan.runs.len() {
             if self.settled[run].is_some() {
                 continue;

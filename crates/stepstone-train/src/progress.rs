@@ -34,6 +34,7 @@ impl Progress {
             0 => dev_tokens as f64 / tokens_per_second * STEPS_PER_FORWARD,
             n => clock.evaluation_seconds / n as f64,
         };
+        // An early end by patience cannot be foreseen, so all planned evaluations count.
         let evaluations_done = step * recipe.selection.evaluations / recipe.schedule.total_steps;
         // One more than planned: the best weights are scored again at the end.
         let evaluations_left = recipe.selection.evaluations - evaluations_done + 1;

@@ -82,6 +82,7 @@ impl<'a> Stepper<'a> {
         let (mut done, mut first) = (Step { loss: 0.0, tokens: 0 }, 0);
         // The loss is scaled by the whole batch, so that gradients of its parts simply add up. `first` numbers the examples
         // within the batch: dropout then does not depend on the number of parts.
+        // A last batch smaller than the number of parts has one example per part.
         for part in rows.chunks(rows.len().div_ceil(run.recipe().schedule.gradient_accumulation_steps)) {
             let batch = run.train.pack(part, first, run.pack_shape());
             let batch = batch.map_err(|error| self.unusable(step, &Unusable::TooLarge(error)))?;

@@ -27,6 +27,7 @@ pub(crate) fn place() -> tempfile::TempDir {
     stepstone_fixtures::copy_encoder(&place.path().join("model"), &words);
     fs::create_dir_all(&data).expect("folder");
     for (file, rows) in [("train.tsv", TRAIN), ("dev.tsv", 10)] {
+        // The first word tells the class, so the task can be learned.
         let row = |i: usize| format!("w{} w{}\t{}\n", 5 + i % 2, 10 + i, i % 2);
         let text: String = (0..rows).map(row).collect();
         fs::write(data.join(file), format!("sentence\tlabel\n{text}")).expect("data");

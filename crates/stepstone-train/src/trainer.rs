@@ -180,6 +180,7 @@ impl<'a> Trainer<'a> {
         let step = self.state.step;
         // A run that resumes from a NaN would fail every time.
         let len = self.model.parameters().map_err(|error| self.unusable(&error))?.len();
+        // Checked right before the write, after the copy of the parameters.
         control.check_still_ours(&self.run.record.id)?;
         self.run.folder.log("saving", json!({"step": step}))?;
         resume::save(&self.run.folder, &self.state, &self.model.device, len, &self.best)?;
