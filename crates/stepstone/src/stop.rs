@@ -36,3 +36,18 @@ pub(crate) fn announce(stop: &Arc<AtomicBool>, say: impl FnOnce(&str) + Send + '
         say("stopping after this step, its state saved; press Ctrl-C again to end at once");
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn the_first_signal_is_answered_while_the_work_goes_on() {
+        let (stop, (sender, answers)) = (Arc::default(), mpsc::channel());
+        announce(&stop, move |answer| sender.send(answer.to_owned()).expect("the test listens"));
+        assert_eq!(answers.try_recv(), Err(mpsc::TryRecvError::Empty), "nobody has asked yet");
+        stop.store(true, Ordering::Relaxed);
+        assert!(answers.recv().expect("an answer").contains("press Ctrl-C again to end at once"));
+    }
+}
