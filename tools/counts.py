@@ -3,8 +3,8 @@
     python tools/counts.py                 this checkout
     python tools/counts.py --at e074b04    a revision, unpacked into a temporary folder
 
-What is counted. Files: `crates/*/{src,tests,benches,examples}/**/*.rs`. Test lines: files under `tests/` and items under
-`#[cfg(test)]`; the rest is code. Lines of either are those that hold more than blanks and comments. A function's length runs
+What is counted. Files: `crates/*/{src,tests,benches,examples}/**/*.rs`. Test lines: files under `tests/`, items and modules
+under `#[cfg(test)]`, and the fixtures crate; the rest is code. Lines of either are those that hold more than blanks and comments. A function's length runs
 from `fn` to its closing brace; functions of tests count, since they are read too. Fields: of structs with named fields.
 """
 
@@ -130,10 +130,24 @@ def comment_lines(source: rust_source.Source) -> tuple[int, int]:
     return comments, docs
 
 
+TEST_MODULE = re.compile(r"#\[cfg\(test\)\]\s*(?:pub(?:\([^)]*\))?\s+)?mod\s+(\w+)\s*;")
+
+
+def test_modules(paths: list[Path]) -> set[Path]:
+    """Files that are modules for tests alone."""
+    found = set()
+    for path in paths:
+        folder = path.parent if path.stem in ("lib", "main") else path.with_suffix("")
+        found |= {folder / f"{name}.rs" for name in TEST_MODULE.findall(path.read_text(encoding="utf-8"))}
+    return found
+
+
 def count(checkout: Path) -> Counts:
     counts = Counts()
     sources = {}
-    for path in sorted(checkout.glob("crates/*/**/*.rs")):
+    paths = sorted(checkout.glob("crates/*/**/*.rs"))
+    tests = test_modules(paths)
+    for path in paths:
         name = path.relative_to(checkout).as_posix()
         crate, folder = name.split("/")[1:3]
         if folder not in ("src", "tests", "benches", "examples"):
@@ -141,7 +155,8 @@ def count(checkout: Path) -> Counts:
         source = sources[name] = rust_source.read(path)
         counts.files.append((source.text.count("\n"), name))
         part = counts.parts.setdefault(crate, Part())
-        code = lines_of(source.body) if folder in ("src", "examples") else 0
+        is_code = folder in ("src", "examples") and path not in tests and crate != "stepstone-fixtures"
+        code = lines_of(source.body) if is_code else 0
         part.code += code
         part.tests += lines_of(source.code) - code
         comments, docs = comment_lines(source)

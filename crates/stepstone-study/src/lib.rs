@@ -18,6 +18,8 @@ mod progress;
 mod slots;
 mod state;
 mod store;
+#[cfg(test)]
+mod testing;
 mod worker;
 
 pub use collapse::too_short;

@@ -210,3 +210,92 @@ impl Builder<'_> {
         Ok(self.runs.len() - 1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{plan, study};
+    use std::collections::BTreeSet;
+
+    fn ids(plan: &Plan) -> Vec<&str> {
+        plan.runs.iter().map(|run| run.record.id.as_str()).collect()
+    }
+
+    #[test]
+    fn parents_come_first_and_every_start_meets_every_target_in_every_restart() {
+        let plan = plan("probe = [\"cola\"]", "");
+        let titles: Vec<String> = plan.runs.iter().map(|run| plan.title(run)).collect();
+        let mut want = Vec::new();
+        want.extend(["sst2", "mnli"].iter().flat_map(|task| (0..2).map(move |seed| format!("{task}, restart {seed}"))));
+        want.extend(
+            ["rte", "cola"].iter().flat_map(|task| (0..3).map(move |seed| format!("none -> {task}, restart {seed}"))),
+        );
+        for start in ["sst2", "mnli"] {
+            want.extend(
+                (0..2).flat_map(|seed| ["rte", "cola"].map(|task| format!("{start} -> {task}, restart {seed}"))),
+            );
+        }
+        assert_eq!(titles, want);
+        for (number, run) in plan.runs.iter().enumerate() {
+            let Some(parent) = run.parent else { continue };
+            assert!(parent < number, "{}", titles[number]);
+            let before = &plan.runs[parent];
+            assert_eq!((&before.intermediate, before.seed), (&run.intermediate, run.seed), "{}", titles[number]);
+            assert_eq!(run.record.identity.encoder, format!("run:{}", before.record.id));
+        }
+        assert_eq!(ids(&plan).into_iter().collect::<BTreeSet<_>>().len(), plan.runs.len(), "no two runs share an id");
+    }
+
+    #[test]
+    fn ids_depend_on_no_path() {
+        let place = tempfile::tempdir().expect("folder");
+        let here = Plan::new(study(&place.path().join("here"), "a.toml", "", "")).expect("plans");
+        let there = Plan::new(study(&place.path().join("there/deep"), "b.toml", "", "")).expect("plans");
+        assert_eq!(ids(&here), ids(&there));
+    }
+
+    #[test]
+    fn a_task_in_two_roles_has_a_recipe_and_runs_of_its_own_in_each() {
+        let plan = plan("probe = [\"mnli\"]", "[task.mnli.probe]\nmax_steps = 3\nmax_dev = 3");
+        let mnli: Vec<&PlannedTask> = plan.tasks.iter().filter(|task| task.task.name == "mnli").collect();
+        let steps: Vec<(Role, u64)> = mnli.iter().map(|task| (task.role, task.recipe.schedule.total_steps)).collect();
+        assert_eq!(steps, [(Role::Intermediate, 7), (Role::Probe, 3)]);
+        assert_eq!((mnli[0].n_dev, mnli[1].n_dev), (4, 3), "dev examples");
+        assert_eq!(ids(&plan).into_iter().collect::<BTreeSet<_>>().len(), plan.runs.len());
+    }
+
+    #[test]
+    fn a_changed_recipe_changes_the_ids_of_its_runs_and_of_those_that_start_from_them() {
+        let (before, after) = (plan("", ""), plan("", "[task.sst2]\nmax_steps = 8"));
+        for (old, new) in before.runs.iter().zip(&after.runs) {
+            let changed = old.record.id != new.record.id;
+            assert_eq!(changed, old.intermediate == "sst2", "{}", before.title(old));
+        }
+    }
+
+    #[test]
+    fn a_request_prepares_to_the_record_that_was_planned() {
+        let place = tempfile::tempdir().expect("folder");
+        let plan = Plan::new(study(place.path(), "study.toml", "", "")).expect("plans");
+        let roots = plan.runs.iter().filter(|run| run.parent.is_none());
+        for run in roots {
+            let prepared = stepstone_train::Run::prepare(&plan.request(run, 1)).expect("prepares");
+            assert_eq!(prepared.record, run.record, "{}", plan.title(run));
+        }
+        let child = plan.runs.iter().find(|run| run.parent == Some(0)).expect("a child");
+        let request = plan.request(child, 1);
+        assert_eq!(request.start.run.as_deref(), Some(ids(&plan)[0]));
+        assert!(request.start.folder.ends_with(format!("{}/model", ids(&plan)[0])), "{:?}", request.start);
+        assert!(!request.keep_model, "nothing starts from a target");
+        assert!(plan.request(&plan.runs[0], 1).keep_model, "targets start from this one");
+    }
+
+    #[test]
+    fn an_impossible_value_names_the_task_and_the_table_it_stands_in() {
+        let place = tempfile::tempdir().expect("folder");
+        let error = Plan::new(study(place.path(), "study.toml", "", "[task.rte.target]\nmax_length = 41"));
+        let error = error.expect_err("40 positions");
+        let StudyError::Recipe { task, table, .. } = &error else { panic!("{error:?}") };
+        assert_eq!((task.as_str(), table.as_str()), ("rte as target", "[task.rte.target]"));
+    }
+}

@@ -66,6 +66,32 @@ fn available_bytes() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::plan;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_run_too_large_for_the_memory_is_named_with_its_role() {
+        let mut plan = plan("", "");
+        plan.tasks[1].peak_bytes = u64::MAX;
+        let error = Slots::choose(&plan, 5, 2, Some(1)).expect_err("all the memory there could be");
+        let StudyError::Memory { task, need_mib, .. } = &error else { panic!("{error:?}") };
+        assert_eq!((task.as_str(), *need_mib), ("mnli as intermediate", u64::MAX >> 20));
+    }
+
+    proptest! {
+        #[test]
+        fn no_machine_is_asked_for_more_than_it_has_and_no_run_for_less_than_a_thread(
+            cores in 1..200usize, open in 0..500usize, fit in 1..500usize, wanted in prop::option::of(1..50usize)
+        ) {
+            let Slots { count, threads } = divide(cores, open, fit, wanted);
+            prop_assert!(count >= 1 && threads >= 1);
+            prop_assert!(count * threads <= cores.max(count));
+            match wanted {
+                Some(wanted) => prop_assert_eq!(count, wanted),
+                None => prop_assert!(count <= cores && count <= fit && count <= open.max(1)),
+            }
+        }
+    }
 
     #[test]
     fn threads_go_to_fewer_runs_when_runs_or_memory_are_short() {
