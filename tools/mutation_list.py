@@ -109,8 +109,9 @@ MUTATIONS = [
     *of(
         "leases", "stepstone-study",
         ("lease.rs", "a process id that was given to another process counts as alive",
-         "self.start != 0 && start != self.start", "false"),
-        ("lease.rs", "a zombie counts as alive", 'state == "Z" || state == "X"', 'state == "X"'),
+         "Some(start) => self.start != 0 && start != 0 && start != self.start,",
+         "Some(start) => !MUTANT && self.start != 0 && start != 0 && start != self.start,"),
+        ("lease.rs", "a zombie counts as alive", 'Some("Z" | "X") => None,', 'Some("Z") if !MUTANT => None,\n        Some("X") => None,'),
         ("lease.rs", "two machines of unknown boot count as one",
          "!self.boot.is_empty() && self.boot == here.boot", "self.boot == here.boot"),
         ("lease.rs", "a heartbeat does not restart the clock of expiry", "*before == content", "true"),
