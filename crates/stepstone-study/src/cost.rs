@@ -76,6 +76,7 @@ impl Cost {
             };
             let open = (0..ends.len()).filter(|run| ends[*run].is_none());
             let next = open.filter_map(|run| Some((run, start(run)?))).min_by(|a, b| a.1.total_cmp(&b.1));
+            // No plan has runs that wait for each other, but if one did, this would be an endless loop.
             let Some((run, start)) = next else { break };
             let end = start + self.seconds(&plan.tasks[plan.runs[run].task]);
             (free[slot], ends[run]) = (end, Some(end));
@@ -88,6 +89,7 @@ impl Cost {
 fn from_timings(folders: impl Iterator<Item = RunFolder>, threads: usize) -> Option<(Rates, usize)> {
     let timings = folders.filter(|folder| matches!(folder.scores(), Ok(Some(_)))).filter_map(|f| f.timing().ok()?);
     let (mut runs, mut training, mut evaluation) = (0, (0.0, 0), (0.0, 0));
+    // A run that was resumed after its last step has timed no step.
     for timing in timings.filter(|timing| timing.threads == threads && timing.tokens > 0) {
         runs += 1;
         // Seconds and tokens are summed, so that a long run counts for more than a short one.

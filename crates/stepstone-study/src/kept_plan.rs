@@ -77,6 +77,8 @@ fn path(study: &Study) -> PathBuf {
 fn key(study: &Study) -> String {
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into());
     let paths = [&study.model, &study.data, &study.store].map(|path| absolute(path));
+    // The version is included, because another one may plan other runs for the same file. The folder of the results is
+    // not: the plan itself lies there.
     let text = format!("{} {} {paths:?}", env!("CARGO_PKG_VERSION"), study.digest);
     blake3::hash(text.as_bytes()).to_hex().to_string()
 }

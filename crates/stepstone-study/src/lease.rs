@@ -27,6 +27,7 @@ pub const EXPIRY: Duration = Duration::from_mins(2);
 /// Heartbeats per expiry of a lease: three may come late before the holder counts as dead.
 pub(crate) const BEATS: u32 = 4;
 /// Looks at the lease of another machine per expiry.
+// At the usual expiry, this is one look per second.
 const LOOKS: u32 = 120;
 
 /// Content of a lease.
@@ -64,6 +65,7 @@ impl Process {
     fn is_gone(self) -> bool {
         match start_of(self.pid) {
             None => true,
+            // The system reuses process ids, and only the start tells an owner from a later process with its id.
             Some(start) => self.start != 0 && start != 0 && start != self.start,
         }
     }
@@ -252,6 +254,7 @@ impl Lease {
                 }
             });
             let result = work(&|| self.is_current());
+            // Closing the channel wakes the heartbeat at once; a flag would make the scope wait for its next beat.
             drop(done);
             result
         })
@@ -281,6 +284,7 @@ impl Lease {
             fs::rename(temporary, &path)
         };
         write().map_err(StudyError::write(&path))?;
+        // A run taken over during the write is lost. The write did no harm, because only the highest number counts.
         Ok(self.is_current())
     }
 
@@ -290,6 +294,7 @@ impl Lease {
         use std::os::unix::fs::MetadataExt;
         let temporary = self.temporary()?;
         let linked = fs::hard_link(&temporary, self.path());
+        // Counted before the temporary name is removed, which lowers the count again.
         let links = fs::metadata(&temporary).map(|metadata| metadata.nlink());
         let removed = fs::remove_file(&temporary);
         match linked {
@@ -304,6 +309,7 @@ impl Lease {
         static WRITTEN: AtomicU64 = AtomicU64::new(0);
         let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
         let Holder { host, worker, .. } = &self.holder;
+        // `current` skips this name, because what follows `lease.` is not a number.
         let name = format!("lease.{}.{host}.{}.{}.{number}.tmp", self.fence, worker.pid, worker.start);
         let path = self.folder.join(name);
         let text = serde_json::to_vec(&self.holder).map_err(io::Error::other)?;

@@ -60,6 +60,7 @@ pub fn watch_workers(
     loop {
         match receiver.recv_timeout(TICK) {
             Ok(WorkerReport::Event(event)) => report(Some(event)),
+            // All workers meet the same full disk or edited file, so the first error speaks for all.
             Ok(WorkerReport::Error(found)) => error = error.or(Some(found)),
             Err(RecvTimeoutError::Timeout) => report(None),
             Err(RecvTimeoutError::Disconnected) => break,
@@ -81,6 +82,7 @@ fn start(command: &[PathBuf], sender: Sender<WorkerReport>) -> Result<(Child, Ch
     let failed = |source| StudyError::Spawn { id: "worker".into(), source };
     let missing = || failed(std::io::Error::other("its pipes are missing"));
     let (program, arguments) = command.split_first().ok_or_else(missing)?;
+    // Standard error is inherited, so that the message of a worker that panics reaches the user.
     let child = Command::new(program).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut child = child.map_err(failed)?;
     let input = child.stdin.take().ok_or_else(missing)?;

@@ -88,6 +88,8 @@ impl Plan {
             }
         }
         for parent in parents {
+            // Restart r of an intermediate feeds restart r of every task, so that scores are paired across start
+            // points.
             let PlannedRun { intermediate, seed, .. } = builder.runs[parent].clone();
             for task in tasks(false) {
                 builder.run(task, &intermediate, Some(parent), seed)?;
@@ -169,6 +171,7 @@ impl Builder<'_> {
     fn task(&mut self, name: &str, role: Role) -> Result<(), StudyError> {
         let task = stepstone_tasks::find(name).map_err(|error| StudyError::Train(error.into()))?;
         // A task may have two roles; its data are loaded once.
+        // Taken out and put back below, so that the map is not borrowed while `self.tasks` changes.
         let data = match self.data.remove(name) {
             Some(data) => data,
             None => stepstone_tasks::load(task, &self.study.data, &self.study.files_of(name))

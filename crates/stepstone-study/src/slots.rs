@@ -6,6 +6,7 @@ use crate::plan::Plan;
 use std::fs;
 
 /// Share of the free memory that runs may take.
+// The rest is for other programs that grow while a study runs for hours.
 const MEMORY_SHARE: f64 = 0.9;
 
 /// Number of runs at once, and threads of each.
@@ -44,6 +45,7 @@ impl Slots {
 }
 
 fn divide(cores: usize, open: usize, fit: usize, wanted: Option<usize>) -> Slots {
+    // The user's own number is not limited by memory, because the estimate errs on the high side.
     let count = wanted.unwrap_or_else(|| cores.min(open).min(fit)).max(1);
     Slots { count, threads: (cores / count).max(1) }
 }
@@ -56,6 +58,8 @@ fn available_bytes() -> u64 {
         Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
     });
     let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    // A group without a limit holds the word `max`, which is not a number; version 1 of control groups has no such
+    // file.
     let group = number("/sys/fs/cgroup/memory.max")
         .map(|max| max.saturating_sub(number("/sys/fs/cgroup/memory.current").unwrap_or(0)));
     let process = rustix::process::getrlimit(rustix::process::Resource::As).current;

@@ -48,6 +48,7 @@ impl Store {
         fs::create_dir_all(&self.path).map_err(failed)?;
         // Workers may start at the same time, so each process has a file name of its own.
         let probe = self.path.join(format!("writable.{}.tmp", std::process::id()));
+        // Only a real write tells: permissions know nothing of read-only mounts and quotas.
         fs::write(&probe, b"").and_then(|()| fs::remove_file(&probe)).map_err(failed)
     }
 

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 /// How often a worker checks its process and its signals.
 const TICK: Duration = Duration::from_millis(100);
 /// How often a worker that waits for others checks the store.
+// Each check reads a folder per open run, perhaps over a network.
 const POLL: Duration = Duration::from_secs(1);
 /// Bytes of a process's standard error that its failure may quote.
 const QUOTED: usize = 2000;
@@ -161,6 +162,7 @@ impl Worker<'_> {
         let mut waiting = false;
         // Parents come before the runs that start from them, so one pass carries a failure over to all of those.
         for run in 0..self.plan.runs.len() {
+            // Settled runs do not change any more, so their folders are not read again.
             if self.settled[run].is_some() {
                 continue;
             }
@@ -255,6 +257,7 @@ impl Worker<'_> {
             fence: lease.fence(),
             resume_seconds: self.settings.resume_seconds,
         };
+        // The process waits for this line, so it writes nothing before its id is in the lease.
         let line = serde_json::to_string(&job).map_err(|error| failed(error.into()))?;
         let (program, arguments) = self.settings.command.split_first().ok_or_else(|| failed(no_program()))?;
         let mut child = Command::new(program)
@@ -327,6 +330,8 @@ impl Process {
                 if !matches!(beat, Ok(true)) {
                     let _ = self.child.kill(); // it may have ended by itself
                     self.child.wait().map_err(failed)?;
+                    // If the heartbeat cannot be written, others will take over every run of this worker, so it ends
+                    // with that error.
                     return beat.map(|_| End::Lost);
                 }
             }
@@ -338,6 +343,7 @@ impl Process {
         match (status.code(), self.error.take()) {
             (Some(0), _) => End::Done,
             (Some(EXIT_WORK_LEFT), _) if self.lease.is_current() => End::Stopped,
+            // A process that notices the loss of its lease ends with this code, too.
             (Some(EXIT_WORK_LEFT), _) => End::Lost,
             (Some(code), Some((reason, hint))) if EXIT_CANNOT_WRITE.contains(&code) => {
                 End::CannotWrite { code, reason, hint }

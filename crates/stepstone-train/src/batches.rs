@@ -193,6 +193,7 @@ mod tests {
 
     #[test]
     fn an_epoch_shows_every_example_once_whatever_the_sizes() {
+        // Batches that divide the examples, that leave a rest, and that are larger than the data.
         for (examples, batch_size) in [(1, 1), (1, 5), (7, 7), (8, 3), (10, 4), (13, 16), (26, 5), (97, 10)] {
             let what = format!("{examples} examples in batches of {batch_size}");
             let mut order = Order::new(3, examples, batch_size);

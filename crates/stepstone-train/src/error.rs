@@ -66,6 +66,7 @@ impl TrainError {
         match self {
             Self::Recipe { key, .. } => Some(key),
             Self::Tokenizer(TokenizerError::TooShort { .. }) => Some("max_length"),
+            // A loss that is not finite has several causes; a learning rate that is too large is the commonest.
             Self::NotFinite { .. } => Some("learning_rate"),
             Self::Model(_)
             | Self::Data(_)

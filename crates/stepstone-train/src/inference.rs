@@ -9,6 +9,7 @@ use stepstone_engine::{Arena, CpuDevice, Device, PackError, Scalars, Threads};
 use stepstone_models::{Answers, Classifier, EncoderConfig, HeadKind, InferencePass, Weights};
 
 /// Examples per batch.
+// Not the batch size of the recipe: without a backward pass there is memory for more.
 const BATCH: usize = 64;
 
 /// A classifier with its parameters in a device.

@@ -10,6 +10,7 @@ use stepstone_models::{
 };
 
 /// Counter stream of new tensors; the tensor's place in the layout is added.
+// Far above the streams of the shuffles, which are numbered by epoch.
 const INITIAL_STREAM: u32 = 1 << 20;
 
 /// File beside `model.safetensors` that holds a head for which transformers has no class.

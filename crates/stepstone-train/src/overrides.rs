@@ -184,6 +184,7 @@ values! {
         help: "Tokens of an input; longer ones are cut",
         default: "256",
         example: "256",
+        // The special tokens at both ends and one token of text.
         check: |tokens| tokens >= 3, "3 to the positions of the encoder",
         also: ["max_seq_length", "max_seq_len", "max_sequence_length", "max_len", "seq_len", "sequence_length"],
     }

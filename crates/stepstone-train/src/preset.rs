@@ -161,6 +161,7 @@ fn acl2020(task: &str, role: Role) -> Option<Values> {
         head: HeadKind::Linear,
         optimizer: Optimizer::BertAdam,
         learning_rate,
+        // 1e-6 and the norm of 1 for each tensor are BertAdam's own defaults; 5 is the global limit that the study set.
         adam_epsilon: 1e-6,
         max_grad_norm: 5.0,
         max_tensor_norm: 1.0,

@@ -10,6 +10,7 @@ use stepstone_engine::{AdamW, Device, Scalars, Update};
 use stepstone_models::TrainingPass;
 
 /// Number of recent gradient norms that an error reports.
+// Enough to show whether the norm grew step by step or jumped.
 const NORMS_KEPT: usize = 8;
 
 /// State that all steps of a run share.

@@ -16,6 +16,7 @@ use stepstone_tasks::Files;
 /// Rows of the encoder's embedding table.
 pub(crate) const TABLE: usize = 61;
 /// Training examples of the made-up task.
+// In batches of 5 the last batch of an epoch has a single example.
 pub(crate) const TRAIN: usize = 26;
 
 /// A folder with an encoder in `model` and sst2-like data in `data`. The vocabulary has words `w5` to `w69`, named by

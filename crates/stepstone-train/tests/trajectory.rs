@@ -170,6 +170,7 @@ fn twenty_steps_follow_pytorch_with_and_without_clipping() {
 
 #[test]
 fn gradient_accumulation_does_not_change_the_update() {
+    // Parts of 3, 3 and 2 of the eight examples, then one example at a time.
     follow("bert", Trajectory::AdamWClipped, 3);
     follow("roberta", Trajectory::AdamW, 1);
 }

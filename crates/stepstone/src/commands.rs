@@ -25,11 +25,13 @@ const STORE: &str = "runs";
 
 /// Number of threads: one per core.
 fn all_cores() -> usize {
+    // Unlike a count of processors, this heeds affinity masks and the quotas of control groups.
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Path of this program, to start it again.
 fn this_program() -> io::Result<PathBuf> {
+    // The binary itself, not `stepstone` from PATH: another version could give the planned runs other ids.
     std::env::current_exe()
 }
 

@@ -17,6 +17,7 @@ const NOUNS: [&str; 8] = ["film", "song", "river", "garden", "letter", "story", 
 const VERBS: [&str; 6] = ["finds", "keeps", "opens", "follows", "paints", "remembers"];
 const OTHERS: [&str; 4] = ["the", "a", "is", "and"];
 
+// `vocab_size` is the length of `vocabulary()`, 5 special tokens and 30 words; the positions are the max_length below.
 const CONFIG: &str = r#"{
   "architectures": ["BertModel"],
   "model_type": "bert",
@@ -97,6 +98,7 @@ type MadeTask = (&'static str, &'static str, fn(usize, &mut Draw) -> String);
 const TASKS: [MadeTask; 3] = [
     ("sst2", "sentence\tlabel\n", mood),
     ("rte", "index\tsentence1\tsentence2\tlabel\n", entailment),
+    // The official files of CoLA have no header.
     ("cola", "", word_order),
 ];
 
@@ -104,6 +106,7 @@ const TASKS: [MadeTask; 3] = [
 fn mood(_: usize, draw: &mut Draw) -> String {
     let label = draw.below(2);
     let (noun, other) = (draw.word(&NOUNS), draw.word(&NOUNS));
+    // As in SST-2, label 1 is the positive one.
     let adjective = draw.word([&BAD, &GOOD][label]);
     format!("the {noun} is {adjective} and a {other}\t{label}\n")
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 /// Whether this entry shows that its folder holds a run.
 pub(crate) fn of_run(entry: &Path) -> bool {
+    // The lease is the first file of a run, so a run killed at its start may have left nothing else.
     let is_lease = entry.file_name().is_some_and(|name| name.to_string_lossy().starts_with("lease."));
     is_lease || is_named(entry, &["run.json", "log.jsonl", "failure.json"])
 }

@@ -11,6 +11,8 @@ use stepstone_study::{StudyError, WorkerError};
 use stepstone_tasks::{DataError, TokenizerError};
 use stepstone_train::{Layer, TrainError};
 
+// From 64 on, the codes are those of sysexits.h, so that a script can tell a full disk from a typo. 1 stays for runs
+// that failed although the command worked.
 pub(crate) const OK: u8 = 0;
 pub(crate) const FAILED: u8 = 1;
 pub(crate) const USAGE: u8 = 64;
@@ -223,6 +225,7 @@ fn code(error: &TrainError) -> u8 {
         TrainError::Read { source, .. } | TrainError::Tokenizer(TokenizerError::Read { source, .. }) => {
             read_code(source)
         }
+        // Nothing is wrong: the other worker finishes this run, and more work may be left.
         TrainError::Lost { .. } => WORK_LEFT,
         TrainError::Recipe { .. } | TrainError::Tokenizer(TokenizerError::TooShort { .. }) => CONFIG,
         TrainError::NotFinite { .. } => FAILED,
@@ -271,6 +274,7 @@ fn observations_code(problem: &Problem) -> u8 {
 }
 
 fn read_code(error: &io::Error) -> u8 {
+    // A missing file has an error of its own, so what is left besides permissions is a disk or network that fails.
     if error.kind() == io::ErrorKind::PermissionDenied { PERMISSION } else { IO }
 }
 

@@ -43,6 +43,7 @@ pub(crate) fn with_negative_numbers(command: Command) -> Command {
 pub(crate) fn in_our_words(words: &[OsString], command: &Command) -> Vec<OsString> {
     let (mut command, mut flags_end) = (command, false);
     let our_word = |word: &OsString| {
+        // A value that equals the name of a subcommand does no harm: no command has both values and subcommands.
         command = command.find_subcommand(word).unwrap_or(command);
         // After `--` every word is a value, even if it looks like a flag.
         flags_end |= word == "--";
@@ -55,6 +56,7 @@ pub(crate) fn in_our_words(words: &[OsString], command: &Command) -> Vec<OsStrin
 /// Renames `--lr=1e-5` to `--learning-rate=1e-5` if the command has that flag.
 fn renamed(word: &str, command: &Command) -> Option<String> {
     let flag = word.strip_prefix("--")?;
+    // Split before renaming, because an underscore in the value is part of what the user means.
     let (name, value) = flag.split_at(flag.find('=').unwrap_or(flag.len()));
     let name = name.replace('_', "-");
     let ours = NAMES.iter().find(|(_, others)| others.contains(&name.as_str())).map_or(name.as_str(), |(ours, _)| ours);
@@ -103,6 +105,7 @@ pub(crate) fn index() -> ValueParser {
 }
 
 fn whole(word: &str, least: u64, most: u64) -> Result<u64, String> {
+    // Too large for a u64, negative and out of range all get the message that states the range.
     let number = word.parse().ok().filter(|number| (least..=most).contains(number));
     number.ok_or_else(|| format!("expected a whole number from {least} to {most}"))
 }

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 
 /// Find out which intermediate task an encoder should be fine-tuned on before a target task.
 #[derive(Parser)]
+// A fixed width, so that the help is the same on every terminal and a test can check that it fits.
 #[command(name = "stepstone", version, about, term_width = 80, after_long_help = exit::table())]
 struct Arguments {
     #[command(subcommand)]
@@ -26,6 +27,7 @@ struct Arguments {
 #[derive(Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "one value exists, for the length of the program")]
 enum Command {
+    // Help lists the commands in this order, which is the one in which a new user needs them.
     Demo(commands::demo::Args),
     Init(commands::init::Args),
     Plan(commands::plan::Args),

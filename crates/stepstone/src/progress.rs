@@ -53,6 +53,7 @@ impl Board {
     pub(crate) fn start_run(&mut self, id: &str, title: &str) {
         match self.screen {
             Some(_) => self.show_run(id, &format!("  starts  {title}")),
+            // The id names the folder of the run, for whoever reads the log later; a live line has no room for it.
             None => self.say(&format!("{title}: started ({id})")),
         }
     }
@@ -200,6 +201,7 @@ mod tests {
     #[test]
     fn long_names_are_cut_to_the_width_and_many_runs_to_the_height() {
         let (mut board, screen) = terminal();
+        // More runs than the terminal has rows, and titles of 160 characters for its 80 columns.
         for run in 0..40 {
             board.show_run(&format!("{run}"), &of_job(&"long".repeat(40), &job(run)));
         }

@@ -39,6 +39,7 @@ pub(crate) fn of_run(error: &TrainError, setting: &Setting) -> Option<String> {
 /// Advice on an error of a study, or of a run whose recipe is built from `layers`.
 pub(crate) fn of_study(error: &StudyError, layers: &[Layer]) -> Option<String> {
     match error {
+        // An error without a key names no place, so the table of the empty key is never shown.
         StudyError::Train(error) => of_run(error, &Setting::Table(table_of(error.key().unwrap_or_default(), layers))),
         StudyError::Recipe { source, table, .. } => of_run(source, &Setting::Table(table.clone())),
         other => other.hint(),

@@ -48,6 +48,11 @@ mod tests {
         announce(&stop, move |answer| sender.send(answer.to_owned()).expect("the test listens"));
         assert_eq!(answers.try_recv(), Err(mpsc::TryRecvError::Empty), "nobody has asked yet");
         stop.store(true, Ordering::Relaxed);
-        assert!(answers.recv().expect("an answer").contains("press Ctrl-C again to end at once"));
+        assert!(
+            answers
+                .recv_timeout(Duration::from_secs(30))
+                .expect("an answer")
+                .contains("press Ctrl-C again to end at once")
+        );
     }
 }

@@ -49,6 +49,7 @@ pub(crate) struct Args {
     baseline: Option<String>,
 }
 
+// Parsed by hand, because the enums belong to a library that does not depend on clap.
 fn method(word: &str) -> Result<Method, String> {
     [Method::Moderated, Method::Welch]
         .into_iter()
@@ -92,6 +93,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
 
 fn options(args: &Args, observations: &ObservationsFile) -> Result<Options, Failure> {
     let defaults = Options::default();
+    // Only a name that the user typed must occur: without runs of `none`, the analysis says that it has no baseline.
     if let Some(baseline) = &args.baseline {
         let names = || observations.studies.iter().flat_map(|study| &study.intermediates);
         if !names().any(|name| name == baseline) {
@@ -135,6 +137,7 @@ fn other_analyses(file: &Path, options: &Options) -> Result<Vec<Analysis>, Failu
     })?;
     // The header of a CSV file never begins with a brace, so the format does not depend on the file's name.
     if bytes.first() == Some(&b'{') {
+        // Such a file keeps no observations, so its analysis is compared with the options that it was made with.
         let analysis = serde_json::from_slice(&bytes).map_err(|error| Failure::data(what(), error.to_string()))?;
         return Ok(vec![analysis]);
     }

@@ -85,6 +85,7 @@ struct Speed {
 }
 
 /// Minimum number of batches per measurement.
+// With three, the median already ignores one disturbed batch.
 const FEWEST: usize = 3;
 /// Unmeasured batches at the start, because the first ones touch fresh memory.
 const WARMUP: usize = 2;
@@ -97,6 +98,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
         Size::B => Shape::B,
     };
     let failed = |error: TrainError| Failure::new("cannot measure".into(), &error, &Setting::Nowhere);
+    // Also refuses NaN, infinity and numbers too large for a duration.
     let time = Duration::try_from_secs_f64(args.seconds).map_err(|_| {
         Failure::usage(format!("--seconds {} is not a duration", args.seconds), "give 0 or more seconds".into())
     })?;
@@ -167,6 +169,7 @@ fn measure(benchmark: &mut Benchmark, work: Work, time: Duration) -> Result<Spee
         let started = Instant::now();
         work_on(benchmark, work, number)?;
         seconds.push(started.elapsed().as_secs_f64());
+        // Batches differ in length, and the last pass over them may be incomplete, so tokens are summed batch by batch.
         done += tokens[number];
     }
     let (total, times, batches) = (seconds.iter().sum::<f64>(), benchmark.take_times(), seconds.len());
@@ -209,6 +212,7 @@ fn table(report: &Report) -> String {
     line("ms a batch, median", each(&|speed| format!("{:.1}", speed.median_ms)));
     for phase in Phase::ALL {
         let of = |speed: &Speed| {
+            // Shares of the sum of all phases, so that the column adds up to 100 %.
             let (ms, total) = (speed.phases_ms[phase.name()], speed.phases_ms.values().sum::<f64>());
             if ms == 0.0 { "-".to_owned() } else { format!("{ms:.1} {:>3.0} %", 100.0 * ms / total) }
         };
@@ -248,6 +252,7 @@ fn serve(benchmark: &mut Benchmark, work: Work, out: &mut impl Write) -> Result<
         let start = Instant::now();
         work_on(benchmark, work, number).map_err(failed)?;
         let milliseconds = 1e3 * start.elapsed().as_secs_f64();
+        // Flushed, because the other side sends its next line only after it has read this one.
         writeln!(out, "{milliseconds:.3}").and_then(|()| out.flush()).map_err(Failure::output)?;
     }
     writeln!(out, "rss {}", peak_memory_mib().unwrap_or(0)).map_err(Failure::output)?;
@@ -256,6 +261,7 @@ fn serve(benchmark: &mut Benchmark, work: Work, out: &mut impl Write) -> Result<
 
 /// Peak memory of this process: `VmHWM` on Linux.
 fn peak_memory_mib() -> Option<u64> {
+    // The kernel keeps this high-water mark itself, so memory need not be sampled while the work runs.
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? / 1024)

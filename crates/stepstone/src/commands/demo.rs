@@ -26,6 +26,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let folder = &args.out;
     let failure = |error: StudyError| Failure::study("cannot make the demo".into(), &error);
+    // `run` only checks the folder of the results, but encoder, data and study file are written beside it.
     let free = demo::is_free(folder).map_err(|source| failure(StudyError::Create { path: folder.clone(), source }))?;
     if !free {
         return Err(failure(StudyError::Exists { path: folder.clone() }));
@@ -39,6 +40,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
         study.display()
     ));
     let study = StudyArgs { study, model: None, data: None, out: None };
+    // The same function as for a study of the user, so the demo cannot show anything that `run` does not do.
     let arguments = run::Args { study, slots: None, resume_seconds: 60, lease_seconds: EXPIRY.as_secs() };
     let code = run::run(&arguments, out)?;
     out.flush().map_err(Failure::output)?; // the report must appear before the remarks on it

@@ -12,6 +12,7 @@ const TEMPLATE: &str = include_str!("study.toml");
 /// Placeholder in the template for the values of a recipe.
 const VALUES: &str = "# {values}\n";
 /// Column in which the comments of all values start.
+// The longest example, `# gradient_accumulation_steps = 1`, has 33 characters.
 const COMMENT_COLUMN: usize = 35;
 
 /// Write a commented study.toml to start from.
@@ -74,6 +75,7 @@ mod tests {
         let template = template();
         let text: Vec<&str> = template.lines().map(|line| example(line).unwrap_or(line)).collect();
         fs::write(&path, text.join("\n")).expect("file");
+        // Only keys and types are checked here, so epochs and max_steps may both be uncommented.
         let study = Study::read(&path, &StudyPaths::default()).expect("a study");
         let layers = study.layers("rte", stepstone_train::Role::Target);
         let serde_json::Value::Object(values) = serde_json::json!(layers[0].overrides) else { panic!("an object") };

@@ -37,6 +37,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let counts = tally.counts();
     let slots = Slots::choose(&plan, counts.total - counts.done, all_cores(), args.slots).map_err(failure)?;
     let cost = Cost::measure(&plan, &store, slots.threads).map_err(failure)?;
+    // Failed runs count as work that is left, because `stepstone run` tries them again.
     let done: Vec<bool> = tally.states.iter().map(|state| matches!(state, RunState::Done(_))).collect();
     let seconds = cost.wall_seconds(&plan, &done, slots);
     let written = if args.json {
@@ -115,13 +116,16 @@ fn write_resolved(plan: &Plan, out: &mut impl Write) -> io::Result<()> {
 
 /// Key, value and source of every setting, and of the values derived from them.
 fn resolved(task: &PlannedTask) -> Vec<(String, String, String)> {
+    // Listed from its JSON, so that a value added to the recipe appears here without further code.
     let Value::Object(recipe) = json!(task.recipe) else { return Vec::new() };
     let text = |key: &str, value: &Value| match value {
         Value::Null => match key {
+            // `null` would say nothing: an absent value means something else for each of these keys.
             "patience" => "none".to_owned(),
             "classifier_dropout" => "config.json".to_owned(),
             _ => "all".to_owned(),
         },
+        // The warm-up is an enum, and the key column already says which of its cases this is.
         Value::Object(one) => one.values().next().map(ToString::to_string).unwrap_or_default(),
         Value::String(text) => text.clone(),
         other => other.to_string(),

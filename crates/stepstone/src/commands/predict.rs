@@ -29,6 +29,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let predictions = find_run(&args.run, Path::new(super::STORE))
         .and_then(|run| stepstone_train::predict(&run, &args.file, threads))
         .map_err(|error| Failure::new(format!("cannot label {}", args.file.display()), &error, &Setting::Nowhere))?;
+    // All rows are predicted before the first is printed, so a bad last row leaves no partial output.
     for prediction in predictions {
         let line = serde_json::to_string(&prediction).map_err(|error| Failure::output(error.into()))?;
         writeln!(out, "{line}").map_err(Failure::output)?;

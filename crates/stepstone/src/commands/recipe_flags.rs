@@ -15,6 +15,7 @@ pub(crate) struct RecipeFlags {
     pub(crate) overrides: Overrides,
 }
 
+// Not derived: a struct with one field per flag would list all keys of a recipe a second time.
 impl clap::Args for RecipeFlags {
     fn augment_args(command: Command) -> Command {
         let preset = Arg::new("preset")
@@ -45,6 +46,7 @@ fn flag(key: &'static Key) -> Arg {
 
 /// Parses a value by the type of its key. Whether it is allowed depends on the whole recipe, which checks it later.
 fn value(key: &Key, text: &str) -> Result<Value, String> {
+    // Tried first, because a key with whole numbers refuses a float, but a key with floats accepts a whole number.
     let whole = text.parse::<u64>().map(Value::from);
     let number = || text.parse::<f64>().map(Value::from);
     let value = whole.or_else(|_| number()).unwrap_or_else(|_| Value::from(text));

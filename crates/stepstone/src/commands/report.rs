@@ -41,6 +41,7 @@ pub(crate) fn write_results(plan: &Plan, out: &mut impl Write) -> Result<(), Fai
         let (runs, file) = (plan.runs.len(), path.display());
         return writeln!(out, "none of {runs} runs is done yet; {file} lists them").map_err(Failure::output);
     }
+    // Parsed back from the text, so that the report shows what `stepstone analyze` would find in the file.
     let observed = parse(&path, text.as_bytes())
         .map_err(|error| Failure::observations(format!("cannot report {}", plan.study.name), &error))?;
     let options = Options { method: Method::Welch, ..Options::default() };
@@ -58,6 +59,7 @@ pub(crate) fn write_results(plan: &Plan, out: &mut impl Write) -> Result<(), Fai
 /// Records which study file the results belong to, and warns if they belonged to another one until now. Runs cannot be
 /// mixed up, because their ids differ, but tables and figures are replaced.
 fn claim_folder(plan: &Plan) -> Result<(), Failure> {
+    // Absolute, because the next command may be started in another folder.
     let file = std::path::absolute(&plan.study.path).unwrap_or_else(|_| plan.study.path.clone());
     let noted = fs::read(plan.study.out.join("study.json")).unwrap_or_default();
     let before = serde_json::from_slice::<Value>(&noted).unwrap_or_default();
@@ -81,6 +83,7 @@ fn write(plan: &Plan, name: &str, text: &str) -> Result<PathBuf, Failure> {
 
 /// Whether to use colour: only if standard output is a terminal and NO_COLOR is not set.
 pub(crate) fn color() -> Color {
+    // By the convention of no-color.org, an empty NO_COLOR counts as not set.
     let set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
     // A `dumb` terminal would show the escape codes as text.
     let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");

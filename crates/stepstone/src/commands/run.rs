@@ -44,7 +44,9 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let (store, mut leases) = (plan.store(), Leases::new(EXPIRY));
     // Created here, so that a folder that cannot be created is one error of `run` and not one of every worker.
     store.create().map_err(failure)?;
+    // Only `run` does this: workers that retried what failed would repeat it without end.
     try_failed_again(&plan, &mut leases).map_err(failure)?;
+    // Read after that, so that runs to be tried again count as waiting.
     let mut tally = Tally::read(&plan, &store, &mut leases);
     let Counts { total, done, .. } = tally.counts();
     let mut error = None;
@@ -58,6 +60,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
         let command = worker_command(args, slots).map_err(Failure::system)?;
         error = watch(&plan, &mut tally, &cost, slots, &command, &stop).map_err(failure)?;
     }
+    // The report is written even if a worker failed, because the finished runs are still worth showing.
     let stopped = stop.load(Ordering::Relaxed);
     if stopped {
         write_results(&plan, &mut io::sink())?; // the matrix of a stopped study would be half empty

@@ -65,6 +65,7 @@ impl StudyArgs {
 
     /// These arguments for another process.
     pub(crate) fn to_arguments(&self) -> Vec<PathBuf> {
+        // Only what the user typed is passed on; the worker reads the rest from the same study file.
         let flags = [("--model", &self.model), ("--data", &self.data), ("--out", &self.out)];
         let given = flags.into_iter().filter_map(|(flag, path)| Some([PathBuf::from(flag), path.clone()?]));
         std::iter::once(self.study.clone()).chain(given.flatten()).collect()

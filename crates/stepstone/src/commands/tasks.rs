@@ -94,6 +94,7 @@ fn write_list(out: &mut impl Write) -> io::Result<()> {
         TaskHead::MultipleChoice => format!("{} choices", task.labels.len()),
     };
     writeln!(out, "{:<13}  {:<20}  LABELS", "TASK", "METRIC")?;
+    // The catalogue is ordered by benchmark, but a reader looks for a name.
     let mut sorted: Vec<&Task> = tasks().collect();
     sorted.sort_by_key(|task| task.name);
     for task in sorted {
@@ -112,6 +113,7 @@ fn show(args: &ShowArgs, out: &mut impl Write) -> Result<u8, Failure> {
     let data = load(task, &args.data, &Files::default()).map_err(|error| failure(error.into()))?;
     let examples = if args.split == "dev" { &data.dev } else { &data.train };
     let Some(example) = examples.get(args.example) else {
+        // No underflow, because loading refuses a split without rows.
         let (number, split, last) = (args.example, &args.split, examples.len() - 1);
         let found = format!("there is no example {number} in the {split} split of {}", task.name);
         return Err(Failure::usage(found, format!("give a number from 0 to {last}")));

@@ -57,6 +57,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let request = RunRequest {
         start: StartPoint::encoder(&args.model),
         task: args.task.clone(),
+        // The role is part of the id, so this is the same run as a baseline run of a study with this recipe and seed.
         role: Role::Target,
         data: args.data.clone(),
         files: Files::default(),
@@ -76,6 +77,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
         say(&format!("{:.1} % of the training inputs are cut at max_length", 100.0 * run.truncated));
     }
     run.notes.iter().for_each(|note| say(note));
+    // A finished run is reported without a lease, so its folder may be read-only.
     let outcome = match run.finished().map_err(failure)? {
         Some(scores) => Outcome::Done(scores),
         None => train(args, &run)?,

@@ -80,6 +80,7 @@ fn train(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     drop(board);
     let ended =
         ended.map_err(|error| Failure::study(format!("cannot go on with {}", args.study.study.display()), &error))?;
+    // Counted in the store, because runs of other workers may have failed as well.
     let counts = Tally::read(&plan, &plan.store(), &mut Leases::new(lease_expiry)).counts();
     if counts.failed > 0 && !args.watched {
         say(&format!("{} runs have failed; `stepstone run` tries them again", counts.failed));
@@ -118,6 +119,8 @@ fn report(out: &mut impl Write, report: &WorkerReport) {
 /// Sets `stop` when the watcher asks for it or is gone.
 fn follow(stop: Arc<AtomicBool>) {
     std::thread::spawn(move || {
+        // Unlike a training process, a worker without its watcher may take its time: its lease keeps other workers
+        // away.
         // The end of the input means that the watcher is gone, so leaving the loop stops the worker in both cases.
         for line in io::stdin().lock().lines().map_while(Result::ok) {
             if line == STOP {

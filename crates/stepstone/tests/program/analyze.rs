@@ -29,6 +29,7 @@ fn study() -> String {
     for (start, gain) in [("none", 0.0), ("mnli", 0.05), ("qqp", -0.03), ("sst2", 0.01)] {
         for (task, role, base) in [("rte", "target", 0.7), ("cb", "target", 0.8), ("cola", "probe", 0.5)] {
             for seed in 0..3 {
+                // Restarts differ a little, or no cell would have a variance.
                 let score = base + gain + 0.004 * f64::from(seed) + 0.001 * task.len() as f64;
                 writeln!(text, "{start},{seed},{task},{role},{score:.4}").expect("a string takes every write");
             }
@@ -67,6 +68,7 @@ fn a_study_is_summarized_and_written_to_files() {
 fn the_summary_of_a_collapsed_study_begins_with_a_warning() {
     let mut text = "intermediate,seed,task,role,score,n_distinct_pred\n".to_owned();
     for start in ["none", "mnli"] {
+        // Two of three runs of each row: the warning needs more than half of all runs and of the baseline.
         for (seed, labels) in [1, 1, 2].into_iter().enumerate() {
             writeln!(text, "{start},{seed},rte,target,0.53,{labels}").expect("a string takes every write");
         }

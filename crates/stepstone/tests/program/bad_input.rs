@@ -47,6 +47,7 @@ fn bad_data_files_are_answered_with_place_finding_expectation_and_remedy() {
         show(&mut report, name, &train_with(place.path(), "data/sst2/train.tsv", bytes));
     }
     let row = |label| format!("wa\t{label}\n");
+    // Labels 0 and 1 are valid, so 13 of these rows are bad, three more than a message shows.
     let many: String = (0..15).map(row).collect();
     let many = train_with(place.path(), "data/sst2/dev.tsv", format!("sentence\tlabel\n{many}").as_bytes());
     show(&mut report, "more bad rows than are shown", &many);

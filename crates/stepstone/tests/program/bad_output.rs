@@ -100,6 +100,8 @@ fn a_disk_that_fills_up_during_a_run_loses_nothing_already_written() {
     let place = workplace();
     let at = place.path();
     fs::create_dir(at.join("disk")).expect("folder");
+    // 99 is no exit code of the program, so it marks a refused mount. The files are copied out, because the mount ends
+    // with the process.
     let script = "mount -t tmpfs -o size=900k none disk || exit 99; \"$@\"; code=$?; cp -r disk kept; exit $code";
     let arguments = [&TRAIN[..], &["--out", "disk/run", "--resume-seconds", "0", "--threads", "1"]].concat();
     let output = Command::new("unshare")

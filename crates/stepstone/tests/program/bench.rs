@@ -43,6 +43,7 @@ fn a_server_answers_each_batch_and_says_its_memory_at_the_end() {
         .stdout(Stdio::piped())
         .spawn()
         .expect("starts");
+    // S has 20 batches, so number 21 wraps round to the second one.
     server.stdin.take().expect("a pipe").write_all(b"0\n21\n").expect("writes");
     let output = server.wait_with_output().expect("ends");
     let text = String::from_utf8(output.stdout).expect("text");

@@ -93,6 +93,7 @@ fn results_are_not_written_into_a_folder_that_holds_something_else() {
 fn flags(text: &str, at_hand: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (number, part) in text.split('`').enumerate() {
+        // Split at backquotes, every second part lies inside a pair of them.
         let quoted = (number % 2 == 1).then(|| part.strip_prefix("stepstone ")).flatten();
         let command = quoted.and_then(|part| part.split_whitespace().next()).unwrap_or(at_hand);
         for word in part.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').filter(|word| word.starts_with("--")) {

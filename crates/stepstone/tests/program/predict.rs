@@ -77,6 +77,7 @@ fn a_run_is_named_by_its_folder_or_the_beginning_of_its_id() {
     let mut ids: Vec<String> = runs.map(|id| id.to_string_lossy().into_owned()).collect();
     ids.sort();
     let common = ids[0].bytes().zip(ids[1].bytes()).take_while(|(a, b)| a == b).count();
+    // One character more than both ids share is the shortest prefix that names one run.
     let unique = &ids[0][..=common];
     let whole = predictions(at, &format!("runs/{}", ids[0]), "data/sst2/dev.tsv");
     assert_eq!(predictions(at, unique, "data/sst2/dev.tsv"), whole, "{ids:?}");

@@ -34,6 +34,7 @@ pub(crate) fn study_place(recipe: &str) -> tempfile::TempDir {
     place
 }
 
+// Short, because most of these tests train all twelve runs.
 pub(crate) const QUICK: &str = "max_steps = 30\nevaluations = 3";
 /// Number of runs in the study: 2 intermediates, 3 baseline restarts on 2 tasks, 2 restarts on 2 tasks after sst2.
 const RUNS: usize = 12;
@@ -209,6 +210,8 @@ fn a_study_killed_again_and_again_ends_with_the_bytes_of_an_uninterrupted_one() 
                 let (started, mut ended) = (Instant::now(), None);
                 while started.elapsed() < Duration::from_mins(1) {
                     ended = study.try_wait().expect("child");
+                    // Workers and their processes need time to start. The wait varies, so that kills hit different
+                    // points of a run.
                     let busy = started.elapsed() > Duration::from_millis(400 + 37 * (kills as u64 % 5));
                     if ended.is_some() || (busy && phases(&out, &before).iter().any(|phase| Some(*phase) == wanted)) {
                         break;
@@ -232,6 +235,7 @@ fn a_study_killed_again_and_again_ends_with_the_bytes_of_an_uninterrupted_one() 
                 _ => kill_group(&mut study),
             }
             phases(&out, &before).into_iter().for_each(|phase| *fell.entry(phase).or_default() += 1);
+            // Whichever process was killed first, none of them may live on into the next round.
             kill_group(&mut study);
         }
         assert_same(&want, &results(&out));
@@ -245,6 +249,7 @@ fn a_study_killed_again_and_again_ends_with_the_bytes_of_an_uninterrupted_one() 
 
 #[test]
 fn a_failed_intermediate_blocks_only_runs_that_start_from_it_and_is_tried_again_by_the_next_run() {
+    // At this learning rate an update soon overflows, so both intermediates fail on any machine.
     let place = study_place(&format!("{QUICK}\n[recipe.intermediate]\nlearning_rate = 1e38"));
     let output = stepstone(place.path(), &["run", "study.toml"]);
     let message = String::from_utf8_lossy(&output.stderr);
@@ -264,6 +269,7 @@ fn a_failed_intermediate_blocks_only_runs_that_start_from_it_and_is_tried_again_
 fn a_run_whose_worker_goes_silent_is_taken_over_and_its_late_results_are_refused() {
     let place = study_place("max_steps = 3000\nevaluations = 30");
     let out = place.path().join("shared");
+    // A lease expires after 2 seconds instead of 120, or the test would wait that long for the take-over.
     let arguments = ["worker", "study.toml", "--out", "shared", "--threads", "1", "--lease-seconds", "2"];
     let start = || {
         let mut command = command(place.path(), &[&arguments[..], &["--resume-seconds", "0"]].concat());
@@ -306,6 +312,7 @@ fn a_run_whose_worker_goes_silent_is_taken_over_and_its_late_results_are_refused
 
 #[test]
 fn ctrl_c_saves_every_run_and_the_same_command_goes_on() {
+    // Long enough that the signal arrives while runs are training.
     let place = study_place("max_steps = 2000\nevaluations = 2");
     let out = place.path().join("small");
     let mut study = command(place.path(), &["run", "study.toml"]);
@@ -389,6 +396,7 @@ fn damaged_or_missing_files_are_made_again_and_a_newer_format_is_left_alone() {
     let plan: serde_json::Value = serde_json::from_slice(&plan.stdout).expect("JSON");
     let id = |number: usize| plan["runs"][number]["id"].as_str().expect("id").to_owned();
     let scores = |number: usize| out.join("runs").join(id(number)).join("scores.json");
+    // Runs 3 to 5 belong to the baseline, so nothing starts from them.
     let newer = fs::read(scores(4)).expect("scores");
     fs::write(scores(3), "{\"format\": 1, \"run_id").expect("file");
     fs::write(scores(4), "{\"format\": 2}").expect("file");

@@ -36,6 +36,7 @@ fn eight_examples_of_every_task_are_learnt_by_heart_and_predicted() {
         assert!(output.status.success(), "{}: {message}", task.name);
         let result: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         let loss = result["scores"]["final_train_loss"].as_f64().expect("a loss");
+        // A constant answer cannot go below ln 2 = 0.69 on two classes of equal size, so 0.2 takes learning.
         assert!(loss < 0.2, "{}: loss {loss} after 300 steps on eight examples", task.name);
         let scores: Vec<&str> =
             result["scores"]["scores"].as_array().expect("scores").iter().filter_map(|s| s["name"].as_str()).collect();

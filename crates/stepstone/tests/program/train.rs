@@ -59,6 +59,7 @@ fn a_run_killed_after_its_second_resume_point_ends_with_the_bytes_of_an_uninterr
     child.wait().expect("child");
     assert!(!place.path().join("killed/scores.json").exists(), "the kill fell inside the run");
     assert!(run("killed").output().expect("runs").status.success());
+    // An evaluation every 10 steps puts the second resume point at step 20 at the earliest.
     let resumed = events(place.path(), "resume");
     assert!(resumed.len() == 1 && resumed[0] >= 20, "resumed at {resumed:?}");
     for file in ["scores.json", "predictions.jsonl", "model/model.safetensors", "run.json"] {
@@ -95,6 +96,7 @@ fn a_second_process_is_told_that_another_one_trains_in_the_folder() {
 fn a_limit_on_file_sizes_is_named_with_the_file_that_met_it() {
     let place = workplace();
     let program = env!("CARGO_BIN_EXE_stepstone");
+    // At most 20 KiB, whichever block size the shell counts in; the weights alone have 52.
     let script = format!("ulimit -f 20; exec {program} {} --out run", TRAIN.join(" "));
     let output = Command::new("sh").args(["-c", &script]).current_dir(place.path()).output().expect("runs");
     let message = String::from_utf8_lossy(&output.stderr);

@@ -10,6 +10,7 @@ pub(crate) fn workplace() -> tempfile::TempDir {
     let data = place.path().join("data/sst2");
     fs::create_dir_all(&data).expect("folder");
     let word = |i: u8| format!("w{}", char::from(b'a' + i % 26).to_string().repeat(1 + usize::from(i) / 26));
+    // The encoder has 61 rows of embeddings, 5 of them for special tokens.
     stepstone_fixtures::copy_encoder(&place.path().join("model"), &(0..56).map(word).collect::<Vec<_>>());
     for (name, rows) in [("train.tsv", 64), ("dev.tsv", 24)] {
         let row = |i: usize| format!("w{} w{}\t{}\n", ["a", "b"][i % 2], char::from(b'c' + (i % 20) as u8), i % 2);

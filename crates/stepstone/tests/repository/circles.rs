@@ -31,6 +31,7 @@ impl Module {
         let mut at = 0;
         while at < tokens.len() {
             match tokens[at..] {
+                // Only this form names another file; a module with a body is part of this one.
                 ["mod", name, ";", ..] => module.children.push(name.into()),
                 ["use", ..] => at = module.read_use(&tokens, at + 1, &[]),
                 [first, "::", ..] if at == 0 || tokens[at - 1] != "::" => module.paths.push(path(first, &tokens[at..])),
@@ -64,6 +65,7 @@ impl Module {
             }
             at += 1;
         }
+        // A tree that ends in `self` or `*` imports its prefix, which then has no segment of its own.
         if path.len() > prefix.len() || alias.is_some() || ["self", "*"].contains(&tokens[at - 1]) {
             let name = alias.or_else(|| path.last().cloned()).unwrap_or_default();
             self.imports.insert(name, path.clone());
@@ -121,6 +123,7 @@ impl Crate {
                 continue;
             }
             // Names in the crate root and imports of this module are followed to their definition.
+            // An import that stands for itself, such as `use serde;`, would be followed for ever.
             let target = self.0[&at].imports.get(segment).filter(|target| *target != path);
             return match target {
                 Some(target) if at.is_empty() || at == *module => self.resolve(&at, &[&target[..], after].concat()),
@@ -148,6 +151,7 @@ impl Crate {
         let of = |module: &ModulePath| -> Vec<String> {
             uses[module].iter().filter(|other| in_circle(module, other)).map(name).collect()
         };
+        // Only a module that can reach itself lies in a circle.
         let inside = self.0.keys().filter(|module| reach[module].contains(*module));
         inside.map(|module| format!("{} uses {}", self.0[module].file.display(), of(module).join(", "))).collect()
     }

@@ -2,6 +2,7 @@
 
 /// `text` with comments and literals blanked; lines and columns are preserved.
 pub(crate) fn blanked(text: &str) -> String {
+    // Bytes suffice: all marks are ASCII, and no byte of a longer UTF-8 character is.
     let bytes = text.as_bytes();
     let mut out = bytes.to_vec();
     let mut at = 0;
@@ -21,6 +22,7 @@ fn end_of_hidden(text: &str, at: usize) -> Option<usize> {
         [b'/', b'/', ..] => end(rest.iter().position(|byte| *byte == b'\n')),
         [b'/', b'*', ..] => Some(at + block_comment(rest)),
         [b'"', ..] => end(string(rest)),
+        // The escaped character may itself be a quote, so the search starts behind it.
         [b'\'', b'\\', ..] => end(rest.iter().skip(3).position(|byte| *byte == b'\'').map(|length| length + 4)),
         // A lifetime has no closing quote after its first character.
         [b'\'', ..] => {
@@ -99,6 +101,7 @@ pub(crate) fn without_tests(code: &str) -> String {
     while let Some(start) = rest.find(MARK) {
         kept += &rest[..start];
         let item = &rest[start + MARK.len()..];
+        // `mod tests;` ends at its semicolon, an item with a body at its closing brace.
         let first = item.find(['{', ';']).unwrap_or(item.len() - 1);
         rest = &item[closing(item, first).max(first) + 1..];
     }

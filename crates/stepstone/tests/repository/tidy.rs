@@ -57,6 +57,7 @@ fn problems(path: &str, text: &str) -> Vec<String> {
                 "{number}: names a flag, which the command at hand may lack; name the key of the recipe"
             ));
         }
+        // Comments count as well: such a path is wrong in any text.
         if let Some(folder) = machine_folder(line) {
             found
                 .push(format!("{number}: names {folder} of one machine; take the path from an argument or a variable"));
@@ -198,6 +199,7 @@ fn every_page_that_a_file_names_exists() {
 
 #[test]
 fn each_rule_finds_its_breach() {
+    // Put together at run time, or this file would break the rules that it tests.
     let print = "println";
     let long = format!("//! Long.\n{}", "\n".repeat(LONGEST));
     let home = format!("let path = \"{}/me/data\";", "/home");
