@@ -16,6 +16,7 @@ use crate::special::f_sf;
 const FEWEST: usize = 3;
 
 /// Sums of squares up to this are rounding.
+// Deltas are points, so sums of squares that mean something are larger by many orders.
 const NOTHING: f64 = 1e-12;
 
 /// The additive model of a map of deltas. Sums of squares in points squared; `None` is undefined.
@@ -232,6 +233,7 @@ fn squares_about_mean(values: &[f64]) -> f64 {
 
 /// Solves a symmetric positive definite system by Cholesky's method; `None` if a pivot vanishes.
 fn solve(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Option<Vec<f64>> {
+    // A few dozen unknowns do not justify a linear-algebra crate.
     let size = right.len();
     for j in 0..size {
         let before = |a: &[f64], b: &[f64]| a[..j].iter().zip(&b[..j]).map(|(x, y)| x * y).sum::<f64>();

@@ -157,6 +157,7 @@ fn common_cells<'a>(first: &'a Analysis, second: &Analysis) -> Vec<CommonCell<'a
 fn delta_agreement(cells: &[CommonCell]) -> DeltaAgreement {
     let (x, y): (Vec<f64>, Vec<f64>) = cells.iter().map(|cell| (cell.first, cell.second)).unzip();
     let (rho, r) = (spearman(&x, &y).ok(), pearson(&x, &y).ok());
+    // A comparison with 0, because `signum` gives even a delta of exactly 0 a sign.
     let same_sign = x.iter().zip(&y).filter(|(x, y)| x.partial_cmp(&&0.0) == y.partial_cmp(&&0.0)).count();
     DeltaAgreement {
         n: x.len(),

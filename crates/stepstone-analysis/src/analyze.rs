@@ -60,6 +60,7 @@ pub fn analyze(study: &Observations, options: &Options) -> Analysis {
         modes,
         findings: Vec::new(),
     };
+    // Last, because findings read everything else.
     analysis.findings = findings(&analysis);
     analysis
 }

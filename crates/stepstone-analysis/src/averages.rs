@@ -234,6 +234,7 @@ fn from_cells(map: &Map, common: &[usize], intermediate: usize) -> Option<Precis
 
 impl Average {
     fn new(intermediate: &str, deltas: &[Option<f64>], common: &[usize]) -> Self {
+        // Two means: rows can only be compared over the common targets, but those leave out what a single row lacks.
         let defined: Vec<f64> = deltas.iter().flatten().copied().collect();
         let shared: Vec<f64> = common.iter().filter_map(|&place| deltas[place]).collect();
         let mean_of = |values: &[f64]| (!values.is_empty()).then(|| mean(values));

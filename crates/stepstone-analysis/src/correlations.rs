@@ -204,6 +204,7 @@ fn permute_all(frames: &[Frame], pairs: &mut [Pair], options: &Options) {
 
 /// Cluster bootstrap intervals.
 fn resample_all(frames: &[Frame], pairs: &mut [Pair], options: &Options) {
+    // Another seed than that of the permutations, so that the two draws are unrelated.
     let weights = by_k(frames, |k| rng::resample_weights(options.rng_seed.wrapping_add(1), options.bootstraps, k));
     for frame in frames {
         let intervals = cluster_bootstrap::intervals(frame, &weights[&frame.k()], options.alpha.value());

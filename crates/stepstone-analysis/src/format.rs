@@ -23,6 +23,7 @@ fn is_zero(text: &str) -> bool {
 /// A p-value: two digits that count, never 0.
 pub(crate) fn p_value(p: f64) -> String {
     match p {
+        // Beyond this, p depends on how well the tail of an approximation holds.
         _ if p < 0.0001 => "< 0.0001".to_owned(),
         _ if p < 0.001 => format!("{p:.4}"),
         _ if p < 0.1 => format!("{p:.3}"),

@@ -103,6 +103,7 @@ fn two_groups(mut points: Vec<f64>) -> Option<(Option<f64>, Group, Group)> {
     points.sort_unstable_by(f64::total_cmp);
     let n = points.len();
     let (first, last) = (*points.first()?, *points.last()?);
+    // Two groups of two runs are the fewest.
     if n < 4 || first == last {
         return None;
     }

@@ -46,6 +46,7 @@ pub(crate) fn seeds_needed(sd: f64, difference: f64, alpha: f64, power: f64) -> 
         *n as f64 >= scale * (t_quantile(1.0 - alpha / 2.0, df) + t_quantile(power, df)).powi(2)
     };
     let fewest = (normal.floor() as u64).max(2);
+    // The t quantiles add a few restarts to the normal bound; the end of the range only stops the search.
     (fewest..2 * fewest + 1_000).find(enough)
 }
 

@@ -180,7 +180,9 @@ fn upper_quantile(tail: f64, upper: impl Fn(f64) -> f64, density: impl Fn(f64) -
             high = t;
         }
         let step = (found / tail).ln() * found / (t * density(t));
+        // Far in a heavy tail the start may be off by many orders; the clamp keeps the factor finite.
         let mut next = t * step.clamp(-40.0, 40.0).exp();
+        // A step that leaves the bracket, or is NaN, is replaced by doubling or halving.
         if !(next > low && next < high) {
             next = if high.is_infinite() { 2.0 * t } else { 0.5 * (low + high) };
         }
@@ -207,6 +209,7 @@ fn beta_with_complement(a: f64, b: f64, x: f64, y: f64) -> f64 {
     let ln_x = if x > 0.5 { (-y).ln_1p() } else { x.ln() };
     let ln_y = if y > 0.5 { (-x).ln_1p() } else { y.ln() };
     let front = (a * ln_x + b * ln_y - ln_beta(a, b)).exp();
+    // Beyond the mean, x > a/(a + b), the fraction of the other tail converges faster.
     if a * y > b * x { front / beta_fraction(a, b, x, y) } else { 1.0 - front / beta_fraction(b, a, y, x) }
 }
 

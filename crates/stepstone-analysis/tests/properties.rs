@@ -8,6 +8,7 @@ use stepstone_analysis::{
 };
 
 fn options() -> Options {
+    // No property depends on how finely p-values are resolved.
     Options { permutations: 19, bootstraps: 5, ..Options::default() }
 }
 
@@ -57,6 +58,7 @@ fn study(draws: &[Draw]) -> Vec<Observation> {
 }
 
 proptest! {
+    // Few cases, because each one analyses whole studies and writes every form of the report.
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]

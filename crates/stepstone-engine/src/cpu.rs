@@ -85,6 +85,8 @@ impl CpuDevice {
         batch: &Batch,
         scalars: Scalars,
     ) {
+        // Planned for every run: batches differ in shape, and planning a few hundred ops is cheap compared with running
+        // them.
         let plan = MemoryPlan::new(program, batch.shape());
         // The arena only grows and is never cleared: an op reads only what an earlier op wrote, and fresh pages cost
         // time.
@@ -118,6 +120,7 @@ impl CpuDevice {
                 run.stopwatch.lap(run.threads, op.phase());
             }
         });
+        // The plan is kept, because only it knows where the outputs lie.
         self.last = Some((plan, program.outputs.clone()));
     }
 }

@@ -196,6 +196,7 @@ mod tests {
     }
 
     proptest! {
+        // Fewer cases than proptest's 256, because each one records and runs whole models.
         #![proptest_config(ProptestConfig::with_cases(48))]
 
         /// Each op alone is accurate to 1e-5 of its largest number (see `gradient_check`). A chain of up to thirty ops,
@@ -240,6 +241,7 @@ mod tests {
         let fresh = results(&mut cpu(model.layout.len, 1), &model, &sketch);
         let mut used = cpu(other.training(0.0).layout.len.max(model.layout.len), 1);
         results(&mut used, &other.training(0.0), &other);
+        // Gradients accumulate over runs by design, so only they are reset.
         used.load(Arena::Gradients, 0, &vec![0.0; model.layout.len]);
         assert!(results(&mut used, &model, &sketch) == fresh, "memory of the last run shows");
     }

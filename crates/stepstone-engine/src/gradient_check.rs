@@ -25,6 +25,7 @@ pub(crate) const ENTRIES: usize = 40;
 /// Labels of [`batch`] are below this.
 pub(crate) const CLASSES: usize = 3;
 
+// The loss scale is not 1, so that a forgotten factor shows.
 const SCALARS: Scalars = Scalars { seed: 5, step: 2, loss_scale: 0.25 };
 
 /// A batch with ids and types spread over their tables.

@@ -174,6 +174,7 @@ mod tests {
             rows,
             columns,
         });
+        // Up to 1,500 elements, so that some vectors need more than one chunk.
         let vector = (1usize..4, 1usize..1500).prop_map(|(parts, len)| Entry::Vector { parts, len });
         prop::collection::vec(prop_oneof![matrix, vector], 0..12)
     }

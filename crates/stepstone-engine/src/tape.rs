@@ -70,6 +70,7 @@ impl Tape {
     /// `gelu(x weight^T + bias)`, the erf form.
     pub fn linear_gelu(&mut self, x: Value, weight: Param, bias: Param) -> Value {
         let rows = self.info(x).rows;
+        // The derivative is kept instead of z: it needs the same memory and saves an exponential in the backward pass.
         let derivative = self.training.then(|| self.value(rows, weight.rows));
         self.push_linear(x, weight, bias, ops::Activation::Gelu { derivative })
     }

@@ -123,6 +123,7 @@ impl Sketch {
                     let norm = (vector(layout, width), vector(layout, width));
                     tape.layer_norm(inner, Some(x), Some(dropout), norm, 1e-5)
                 }
+                // Attention overwrites the gradient of its projection, so no other op may read that value.
                 Step::Attention => {
                     let qkv = linear(tape, layout, x, width, 3 * width);
                     tape.attention(Qkv::All(qkv), heads, Some(dropout))

@@ -108,6 +108,7 @@ mod heads {
         let mut cu_seqlens = vec![0];
         let (mut keys, mut pairs) = (vec![], 0);
         for s in 0..32u32 {
+            // The lengths vary as in a real batch, so that work items differ in size.
             let len = 24 + 7 * s % 31;
             keys.extend((0..len).map(|i| 65_536 * s + i));
             pairs += (len * len) as usize;

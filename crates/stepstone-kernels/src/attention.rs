@@ -37,6 +37,7 @@ pub fn forward(threads: &Threads, inputs: Inputs<'_>, out: &mut [f32], lse: Opti
     let Inputs { shape, cu_seqlens, qkv, dropout } = inputs;
     let sequences = Sequences::new(shape, cu_seqlens, qkv);
     assert_eq!(out.len(), sequences.queries() * shape.width(), "attention: out");
+    // Whole sequences are the work items: each row of `out` belongs to one sequence, but its columns to all heads.
     let outs = sequences.split(out, shape.width());
     let lses: Vec<Option<&mut [f32]>> = match lse {
         Some(lse) => sequences.split(lse, shape.heads).into_iter().map(Some).collect(),

@@ -101,6 +101,7 @@ mod tests {
 
     #[test]
     fn sums_rows_and_scatters_in_token_order() {
+        // Up to 200 tokens, which are several work items of 64, and widths that no vector divides.
         for (tokens, hidden) in [(0, 8), (1, 7), (97, 9), (200, 31)] {
             let index = |step: usize, rows: usize| (0..tokens).map(|t| (t * step % rows) as u32).collect::<Vec<_>>();
             let (ids, positions, types) = (index(5, 11), index(1, 13), index(3, 2));

@@ -331,6 +331,7 @@ mod tests {
         }
     }
 
+    // Up to 200 rows, which are several blocks of 64, and widths below, at and above whole vectors.
     const CASES: [(usize, usize); 9] =
         [(0, 8), (1, 1), (1, 7), (7, 8), (8, 9), (9, 31), (31, 97), (97, 33), (200, 384)];
 

@@ -153,6 +153,7 @@ mod tests {
     use super::*;
     use crate::testing::{close_each, random, same_bits, wide};
 
+    // Learning rate and decay are larger than in practice, so that an error in either shows within five steps.
     const OPTIONS: AdamW = AdamW {
         learning_rate: 1e-2,
         beta1: 0.9,
@@ -163,6 +164,7 @@ mod tests {
         bias_correction: true,
         gradient_scale: 0.5,
     };
+    // Around one vector, one element above a chunk, exactly one block, and part of a third block.
     const SIZES: [usize; 10] = [0, 1, 7, 8, 9, 31, 97, 1025, 16_384, 40_000];
 
     #[test]

@@ -176,6 +176,7 @@ impl Dropout {
 
 /// A number in 0..1 with 53 random bits: draw `index` of `stream`.
 pub fn uniform(seed: u64, stream: u32, index: u64) -> f64 {
+    // The top 53 bits are as many as f64 holds exactly.
     (draw(seed, stream, index) >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
 }
 

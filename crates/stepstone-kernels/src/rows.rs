@@ -6,6 +6,7 @@
 /// If a row lies outside `x` or the lengths do not fit.
 pub fn gather(columns: usize, x: &[f32], rows: &[u32], out: &mut [f32]) {
     assert_eq!(out.len(), rows.len() * columns, "gather: lengths");
+    // One thread: these are one row per sequence, too little work to hand out.
     for (out, row) in out.chunks_exact_mut(columns).zip(rows) {
         out.copy_from_slice(&x[*row as usize * columns..][..columns]);
     }

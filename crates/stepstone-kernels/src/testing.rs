@@ -23,6 +23,7 @@ pub(crate) fn same_bits(work: impl Fn(&Threads) -> Vec<f32>) -> Vec<f32> {
     let best = run(InstructionSet::best(), 1);
     for set in InstructionSet::available() {
         let one = if set.lanes() > 1 { best.clone() } else { run(set, 1) };
+        // Eight threads are more than some cases have work items.
         for count in [1, 2, 8] {
             let other = run(set, count);
             let differs = one.iter().zip(&other).position(|(a, b)| a.to_bits() != b.to_bits());
@@ -51,6 +52,7 @@ pub(crate) fn close_each(what: &str, got: &[f32], want: &[f64], bound: impl Fn(u
 
 /// Central difference quotients of `function` by every element of `at`; good to roughly 1e-9 for smooth functions near 1.
 pub(crate) fn difference_quotients(at: &[f64], function: impl Fn(&[f64]) -> f64) -> Vec<f64> {
+    // Near the cube root of f64's epsilon, where rounding and truncation errors balance.
     let h = 1e-5;
     let mut point = at.to_vec();
     let mut quotients = Vec::with_capacity(at.len());

@@ -51,6 +51,7 @@ impl Threads {
     }
 
     pub(crate) fn add_packing_time(&self, time: Duration) {
+        // Relaxed is enough: the sum guards no other memory.
         self.packing_nanoseconds.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
     }
 

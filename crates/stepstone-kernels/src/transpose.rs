@@ -220,6 +220,7 @@ mod tests {
         for set in InstructionSet::available() {
             for rows in [0, 1, 7, 8, 9, 16, 31, 47, 48] {
                 for depth in [1, 7, 8, 15, 16, 33] {
+                    // Larger than needed, so that a value written beyond its row shows.
                     let (stride, width) = (depth + 3, rows + 2);
                     let data = random(1, rows * stride);
                     let mut out = vec![-1.0; depth * width];

@@ -27,6 +27,7 @@ const ENCODER_KEYS: [&str; 19] = [
     "pad_token_id",
     "bos_token_id",
     "eos_token_id",
+    // `AutoTokenizer` reads it if tokenizer_config.json names no class.
     "tokenizer_class",
 ];
 
@@ -147,6 +148,7 @@ impl EncoderConfig {
         keys.only_supported()?;
         let config = Self {
             family,
+            // The vocabularies of roberta-base and bert-base-uncased, which are the defaults of transformers.
             vocab_size: keys.size("vocab_size", if roberta { 50265 } else { 30522 })?,
             hidden_size: keys.size("hidden_size", 768)?,
             num_hidden_layers: keys.size("num_hidden_layers", 12)?,
@@ -156,6 +158,7 @@ impl EncoderConfig {
             type_vocab_size: keys.size("type_vocab_size", 2)?,
             // The default of transformers for both families; published RoBERTa files set 1e-5 themselves.
             layer_norm_eps: keys.number("layer_norm_eps", 1e-12, 0.0..1.0)?,
+            // Dropout multiplies what it keeps by 1 / (1 - p), so 1 itself is refused.
             hidden_dropout_prob: keys.number("hidden_dropout_prob", 0.1, 0.0..1.0)? as f32,
             attention_probs_dropout_prob: keys.number("attention_probs_dropout_prob", 0.1, 0.0..1.0)? as f32,
             classifier_dropout: match keys.json.get("classifier_dropout") {
@@ -210,6 +213,7 @@ impl Keys {
     fn only_supported(&self) -> Result<(), ModelError> {
         self.one_of("hidden_act", "gelu")?;
         self.one_of("position_embedding_type", "absolute")?;
+        // A decoder's weights would load, but its attention is causal, so its states would be wrong.
         if self.json.get("is_decoder").is_some_and(|v| v != &Value::Bool(false)) {
             return Err(self.wrong("is_decoder", "false: decoders are not supported"));
         }

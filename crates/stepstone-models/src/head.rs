@@ -72,6 +72,7 @@ impl Head {
             Answers::Choices(_) => 1,
         };
         let classifier = Linear::declare(layout, classifier_name(kind, config.family, answers), outputs, hidden_size);
+        // transformers also falls back to the encoder's dropout.
         let dropout = config.classifier_dropout.unwrap_or(config.hidden_dropout_prob);
         Self { hidden, classifier, dropout, answers }
     }
@@ -113,6 +114,8 @@ pub(crate) fn architecture(kind: HeadKind, family: Family, answers: Answers) -> 
 fn hidden_layer(kind: HeadKind, family: Family, answers: Answers) -> Option<(&'static str, bool)> {
     match (kind, family, answers) {
         (HeadKind::Linear, _, _) => None,
+        // RoBERTa's sequence classifier has its own tanh layer; its multiple-choice class uses the pooler, as BERT
+        // does.
         (HeadKind::Hf, Family::Roberta, Answers::Classes(_)) => Some(("classifier.dense", true)),
         (HeadKind::Hf, Family::Bert, _) | (HeadKind::Hf, Family::Roberta, Answers::Choices(_)) => {
             Some(("pooler.dense", false))

@@ -31,6 +31,7 @@ impl View for &NamedTensor<'_> {
         &self.shape
     }
     fn data(&self) -> Cow<'_, [u8]> {
+        // safetensors is little-endian on every machine, so the values are not written as they lie in memory.
         self.data.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>().into()
     }
     fn data_len(&self) -> usize {
@@ -91,6 +92,7 @@ impl Folder<'_> {
         let _ = fs::remove_dir_all(&temporary); // left by an interrupted save
         let failed = |path: &Path, source| ModelError::Write { path: path.into(), source };
         fs::create_dir_all(&temporary).map_err(|source| failed(&temporary, source))?;
+        // Versions of transformers before 5 refuse a file without this entry.
         write_safetensors(&temporary.join("model.safetensors"), self.tensors, ("format", "pt".into()))?;
         let config = temporary.join("config.json");
         let text = serde_json::to_string_pretty(&self.json()).map_err(|e| failed(&config, io::Error::other(e)))?;

@@ -141,6 +141,8 @@ impl Weights {
             ("embeddings.word_embeddings.weight", config.vocab_size),
             ("embeddings.position_embeddings.weight", config.max_position_embeddings),
             ("embeddings.token_type_embeddings.weight", config.type_vocab_size),
+            // The last layer stands for all: a config with too many layers fails here, and every tensor is checked when
+            // it is read.
             (&last, config.intermediate_size),
         ] {
             self.entry(name, &[rows, hidden])?;

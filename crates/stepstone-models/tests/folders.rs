@@ -102,6 +102,7 @@ fn half_precision_is_read_with_its_exact_values() {
     let bits: [(Dtype, [(u16, f32); 5]); 2] = [
         (
             Dtype::F16,
+            // One, a negative number, a rounded one, the smallest subnormal and the largest finite number.
             [(0x3c00, 1.0), (0xc000, -2.0), (0x3555, 0.333_251_95), (0x0001, 5.960_464_5e-8), (0x7bff, 65_504.0)],
         ),
         (
@@ -303,6 +304,7 @@ fn a_file_cut_anywhere_is_corrupt() {
     let (whole, header) = whole_file();
     let folder = folder(&[]);
     let path = folder.path().join("model.safetensors");
+    // All lengths within the header are tried. Cuts within the data are alike, so every 37th is enough.
     for length in (0..whole.len()).filter(|length| *length < header + 8 || length % 37 == 0) {
         fs::write(&path, &whole[..length]).expect("writes");
         let error = open(&folder).expect_err("cut");
@@ -321,6 +323,7 @@ fn a_damaged_header_is_an_error_or_harmless() {
     let (whole, header) = whole_file();
     let folder = folder(&[]);
     for at in 0..header {
+        // A digit changes sizes and offsets but often leaves valid JSON; 0xff is never valid UTF-8.
         for damage in [b'9', 0xff] {
             let mut bytes = whole.clone();
             bytes[at] = damage;

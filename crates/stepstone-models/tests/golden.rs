@@ -198,6 +198,7 @@ fn the_two_devices_agree_under_dropout_and_packing_order_moves_no_logit() {
     golden.inputs.type_ids.reverse();
     cpu.run(&inference.program, &golden.batch(), scalars);
     let backward: Vec<f64> = cpu.read(inference.logits).chunks(3).rev().flatten().copied().collect();
+    // Equal to the bit: the operations on a sequence do not depend on its place in the batch.
     assert_eq!(forward, backward);
 }
 
@@ -205,6 +206,7 @@ fn the_two_devices_agree_under_dropout_and_packing_order_moves_no_logit() {
 fn evaluation_needs_the_same_memory_for_two_and_for_twelve_layers() {
     let mut golden = Golden::open("bert", CLASSES);
     let mut bytes = Vec::new();
+    // A layer's values are dead once the next layer has run, so their memory is used again.
     for layers in [2, 12] {
         golden.config.num_hidden_layers = layers;
         let model = Classifier::new(&golden.config, HeadKind::Hf, CLASSES);

@@ -28,6 +28,7 @@ impl UnknownTask {
     /// What to type instead.
     pub fn hint(&self) -> String {
         let mut all: Vec<&str> = tasks().map(|task| task.name).collect();
+        // The catalogue groups tasks by family; readers of a message look for a name.
         all.sort_unstable();
         let all = all.join(", ");
         match self.nearest {
@@ -50,6 +51,7 @@ pub fn find(name: &str) -> Result<&'static Task, UnknownTask> {
     let only = by_folder.next().filter(|_| by_folder.next().is_none());
     // Names come first, so that a folder of another task can never hide a task's own name.
     named().or(only).ok_or_else(|| {
+        // Jaro-Winkler gives weight to a shared beginning, such as that of `rte2` and `rte`.
         let similarity = |task: &Task| strsim::jaro_winkler(&wanted, &plain(task.name));
         let nearest = tasks().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
         // Below 0.7 the names have little in common; a suggestion would mislead, so only the list is shown.

@@ -56,6 +56,7 @@ impl Files {
         #[serde(deny_unknown_fields)]
         struct Settings {
             #[serde(default)]
+            // The spans let an error about a task's name show its line.
             task: BTreeMap<Spanned<String>, TaskSettings>,
         }
         #[derive(Deserialize)]
@@ -71,6 +72,7 @@ impl Files {
             Err(source) => return Err(DataError::Read { path, source }),
         };
         let refused = |at: usize, problem: String| {
+            // Lines and columns count from 1, and columns count characters, as in editors.
             let before = &text[..at.min(text.len())];
             let line = before.matches('\n').count() + 1;
             let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;

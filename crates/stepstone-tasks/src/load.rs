@@ -62,6 +62,7 @@ fn subset(examples: &[Example], split: &str, max: usize) -> Option<Vec<usize>> {
         return None;
     }
     // The hash covers the split, so that the ids 0, 1, 2 ... of two splits do not select the same rows.
+    // Files are often sorted, by label or by source, so their first rows would not be a fair sample.
     let hash = |row: usize| *blake3::hash(format!("{split} {}", examples[row].id).as_bytes()).as_bytes();
     let mut rows: Vec<([u8; 32], usize)> = (0..examples.len()).map(|row| (hash(row), row)).collect();
     rows.sort_unstable();
@@ -163,6 +164,7 @@ impl Reading {
     fn split(&mut self, path: &Path, split: &str) -> Result<Vec<Example>, DataError> {
         let task = self.task;
         let text = read_file(path, &mut self.hasher)?;
+        // The companion is hashed right after its file, so the order within the digest is fixed.
         let beside = self.companion(path)?;
         let companion = beside.as_ref().map(|(path, text)| Source { path, text });
         let source = Source { path, text: &text };
@@ -199,6 +201,7 @@ impl Reading {
 pub fn load_prediction_file(task: &'static Task, path: &Path) -> Result<Vec<Example>, DataError> {
     let text = read_file(path, &mut blake3::Hasher::new())?;
     let source = Source { path, text: &text };
+    // A companion file holds labels or splits, which predictions do not need.
     Ok(read_rows(task, layout_of(task, path, &text), source, None, "row", Labels::Optional)?.examples)
 }
 
@@ -222,7 +225,9 @@ fn plain_name(path: &Path) -> String {
 fn layout_of(task: &'static Task, path: &Path, text: &str) -> &'static Columns {
     let first_line = text.lines().next().unwrap_or_default();
     let name = plain_name(path);
+    // The first line is stronger evidence than the extension, which users may change.
     let shown = task.files.layouts.iter().find(|layout| layout.columns.shows_in(first_line));
+    // Of two layouts with one extension, the last is the one that no first line can show (CoLA's, without a header).
     let named = || task.files.layouts.iter().rfind(|layout| name.ends_with(&format!(".{}", layout.extension)));
     &shown.or_else(named).unwrap_or(&task.files.layouts[task.files.layouts.len() - 1]).columns
 }

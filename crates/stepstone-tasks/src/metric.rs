@@ -43,6 +43,8 @@ impl Metric {
         match self {
             Self::Accuracy => vec![accuracy],
             Self::AccuracyF1 => {
+                // Class 1 is the positive class of every task with this metric: a duplicate, a true answer, an
+                // acceptable text.
                 let positive = ClassScores::of(1, predicted, gold);
                 let both = named(self.name(), f64::midpoint(accuracy.value, positive.f1()));
                 let parts = [("f1", positive.f1()), ("precision", positive.precision), ("recall", positive.recall)];
@@ -109,6 +111,7 @@ fn matthews(predicted: &[u32], gold: &[u32], classes: usize) -> f64 {
     let products: i128 = p.iter().zip(&t).map(|(p, t)| p * t).sum();
     let squares = |counts: &[i128]| n * n - counts.iter().map(|c| c * c).sum::<i128>();
     let denominator = (squares(&t) as f64).sqrt() * (squares(&p) as f64).sqrt();
+    // The denominator is zero if all predictions or all labels are one class; scikit-learn gives 0 then as well.
     if denominator == 0.0 { 0.0 } else { (n * trace - products) as f64 / denominator }
 }
 

@@ -73,6 +73,7 @@ pub(crate) fn read_rows(
 
 /// Splits at `\n`, without a `\r` before it. An empty last line does not count.
 fn split_lines(text: &str) -> Vec<&str> {
+    // Only `\n` ends a row: texts may contain other line separators, such as U+2028.
     let mut lines: Vec<&str> = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).collect();
     // The text after the last newline is not a line. One empty line before it is ignored; more are bad rows.
     for _ in 0..2 {
@@ -87,6 +88,7 @@ fn split_lines(text: &str) -> Vec<&str> {
 fn unique_ids(examples: &mut [Example], split: &str) {
     let mut seen = HashSet::new();
     if !examples.iter().all(|example| !example.id.is_empty() && seen.insert(example.id.clone())) {
+        // All ids are replaced, not only the repeated ones, so that no new id can equal an old one.
         for (row, example) in examples.iter_mut().enumerate() {
             example.id = format!("{split}-{row}");
         }
@@ -188,6 +190,7 @@ impl Reader<'_> {
                 }
                 continue;
             }
+            // Cells are not trimmed: SST-2's sentences end with a space, which byte-level tokenizers see.
             let cell = |column: Option<usize>| column.map(|c| cells[c].to_owned());
             let first = cells[fields.text].to_owned();
             let text = match cell(fields.pair) {
@@ -240,10 +243,12 @@ impl Reader<'_> {
             (Some(_), None) => return self.refuse(line, "no field `pair-id`".into()),
             (None, _) => None,
         };
+        // Rows of other splits end here, so their defects are reported only when that split is read.
         if fold.is_some_and(|fold| fold != self.split) {
             return;
         }
         let labels = self.task.labels;
+        // A model groups the scores of sequences by a fixed number; one choice too many would shift all later examples.
         if let (TaskHead::MultipleChoice, Text::Choices(choices)) = (self.task.head, &row.text)
             && choices.len() != labels.len()
         {

@@ -56,6 +56,7 @@ impl Object<'_> {
 
 /// A string without its quotes; any other value as JSON.
 pub(crate) fn text_of(value: &Value) -> String {
+    // Files write labels and ids as strings, numbers or booleans; the catalogue lists labels as text.
     match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),

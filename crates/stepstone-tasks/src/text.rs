@@ -32,6 +32,8 @@ fn unpack(compression: Compression, bytes: &[u8]) -> io::Result<Vec<u8>> {
     match compression {
         Compression::Gzip => {
             let mut plain = Vec::new();
+            // A file may have several members (RFC 1952, section 2.2); a decoder of one would silently stop after the
+            // first.
             flate2::read::MultiGzDecoder::new(bytes).read_to_end(&mut plain)?;
             Ok(plain)
         }
@@ -74,6 +76,7 @@ fn ends_early(error: &io::Error) -> bool {
 }
 
 fn decode(path: &Path, bytes: Vec<u8>) -> Result<String, DataError> {
+    // Checked before UTF-8: that a zip archive is not valid UTF-8 at some offset would help nobody.
     if let Some(found) = Foreign::of(&bytes) {
         return Err(DataError::NotText { path: path.into(), found });
     }
@@ -83,5 +86,6 @@ fn decode(path: &Path, bytes: Vec<u8>) -> Result<String, DataError> {
         let line = error.as_bytes()[..offset].split(|byte| *byte == b'\n').count();
         DataError::NotUtf8 { path: path.into(), line, offset, byte: error.as_bytes()[offset] }
     })?;
+    // A byte-order mark would become part of the first column's name.
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }

@@ -111,6 +111,7 @@ impl Tokenizer {
     /// If the tokenizer's model fails, for example on an unknown token without an `unk_token`.
     pub fn encode(&self, text: &Text) -> Result<Vec<Feature>, TokenizerError> {
         let feature = |input: EncodeInput<'_>| {
+            // `encode_fast` skips the offsets, which only `offsets` needs.
             let encoding = self.inner.encode_fast(input, true).map_err(|error| self.failed(text, &*error))?;
             // The whole text is tokenized first and truncated afterwards; `longest_first` needs the full lengths.
             let kept = self.kept(&encoding);
@@ -155,6 +156,7 @@ impl Tokenizer {
             left[text] -= usize::from(stays);
             stays
         };
+        // Special tokens belong to no text and always stay, because heads read the first of them.
         (0..texts.len()).filter(|token| texts[*token].is_none_or(&mut stays)).collect()
     }
 

@@ -18,6 +18,7 @@ pub(super) struct Posterior {
 }
 
 /// Points of the integral over one distribution.
+// Adaptive quadrature gives the same to 1e-6, as the test below says.
 const POINTS: usize = 1_000;
 /// Products of distribution functions below this change no printed digit of a probability, so the rest is skipped.
 const NEGLIGIBLE: f64 = 1e-15;
@@ -73,6 +74,7 @@ struct TailTable {
     quantiles: Vec<f64>,
 }
 
+// The error of the cubic falls with the fourth power of the step.
 const STEP: f64 = 0.01;
 /// asinh of the last x, where the tail of any t distribution with half a degree of freedom is below 1e-3.
 const LAST: f64 = 15.0;

@@ -81,6 +81,7 @@ fn inversions(values: &mut [f64]) -> u64 {
             let (left, right) = from.split_at(width.min(from.len()));
             let (mut l, mut r) = (0, 0);
             for slot in to {
+                // Strictly less, so that equal values do not count as an inversion.
                 let take_right = r < right.len() && (l == left.len() || right[r] < left[l]);
                 if take_right {
                     count += (left.len() - l) as u64;

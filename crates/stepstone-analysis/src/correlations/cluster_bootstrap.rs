@@ -25,6 +25,7 @@ const BLOCK: usize = 512;
 /// `[resamples, k]`; `None` where fewer than 100 resamples have a correlation. With 11 clusters such intervals are too
 /// narrow (Cameron, Gelbach and Miller 2008): they are shown as a picture and used for no test.
 pub(super) fn intervals(frame: &Frame, weights: &[u32], alpha: f64) -> Vec<Option<(f64, f64)>> {
+    // A frame without rows has no intermediates, and division by 0 would panic.
     let resamples = weights.len() / frame.k().max(1);
     let rhos = if cubic::pays(frame, resamples) { cubic::rhos } else { direct::rhos };
     let blocks = frame.pairs.chunks(BLOCK);

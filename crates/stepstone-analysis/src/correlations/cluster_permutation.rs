@@ -19,6 +19,7 @@ const FEWEST: usize = 4;
 const LANES: usize = 8;
 
 /// A permuted correlation is at least as large as another if it is not smaller by more than this.
+// The sums are exact; only the division by the perfect value rounds, by far less than this.
 const TIE: f64 = 1e-9;
 
 /// The units that are permuted.

@@ -122,6 +122,7 @@ type Mask = Vec<u64>;
 /// Groups pairs of table columns by their pairwise complete rows.
 pub(super) fn group(table: &ScoreTable, pairs: &[(usize, usize)]) -> Vec<Frame> {
     let masks: Vec<Mask> = table.columns.iter().map(mask).collect();
+    // Ordered, so that frames come in the same order in every run.
     let mut groups: BTreeMap<Mask, Vec<TablePair>> = BTreeMap::new();
     for (index, &(x, y)) in pairs.iter().enumerate() {
         let both: Mask = masks[x].iter().zip(&masks[y]).map(|(x, y)| x & y).collect();

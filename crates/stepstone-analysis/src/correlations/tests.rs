@@ -157,6 +157,7 @@ fn tables() -> impl Strategy<Value = ScoreTable> {
 }
 
 fn quick() -> Options {
+    // An interval needs 100 resamples with a correlation, and some resamples are constant.
     Options { permutations: 99, bootstraps: 120, ..Options::default() }
 }
 

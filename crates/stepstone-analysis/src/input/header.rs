@@ -73,6 +73,7 @@ fn columns(names: Vec<String>, lines: u64) -> Result<Header, Box<Problem>> {
 }
 
 /// Jaro-Winkler likeness from which a name is worth suggesting; equal names have 1.
+// Below this two names share little, and a suggestion would mislead.
 const LIKE: f64 = 0.7;
 
 /// The name of the file that is most like `wanted`, among those that the schema does not use for something else.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[expect(clippy::ref_option, reason = "serde hands over a reference to the field")]
 pub(crate) fn serialize<S: Serializer>(df: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
     match df {
+        // JSON has no infinity, and null already means undefined.
         Some(df) if df.is_infinite() => serializer.serialize_str("inf"),
         df => df.serialize(serializer),
     }

@@ -18,6 +18,7 @@ pub(crate) fn diverging(delta: f64, limit: f64) -> Rgb {
     // Eleven stops: five on each side of the middle one.
     let place = (delta / limit).clamp(-1.0, 1.0).mul_add(5.0, 5.0);
     let lower = (place.floor() as usize).min(RD_BU.len() - 2);
+    // In OKLab equal steps look equally large, which they do not in sRGB.
     let (a, b) = (oklab(rgb(RD_BU[lower])), oklab(rgb(RD_BU[lower + 1])));
     let share = place - lower as f64;
     from_oklab(std::array::from_fn(|i| a[i] + share * (b[i] - a[i])))
@@ -66,6 +67,7 @@ impl Rgb {
     }
 }
 
+// The transfer curve of sRGB (IEC 61966-2-1); `gamma` is its inverse.
 fn linear(value: u8) -> f64 {
     let value = f64::from(value) / 255.0;
     if value <= 0.040_45 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }

@@ -7,6 +7,7 @@ use crate::analysis::Analysis;
 use crate::observation::push_field;
 use crate::options::Mode;
 
+// The columns are listed by hand, so that a new field of the JSON enters a file only on purpose.
 const CELLS: &str = "mode,intermediate,task,role,status,n_failed,n_degenerate,n_degenerate_base,n,n_base,mean,sd,base_mean,\
     base_sd,delta,se,df,lo,hi,t,p,p_holm,p_bh,p_perm,welch_se,welch_df,welch_lo,welch_hi,welch_p,degenerate_part,\
     degenerate_fraction";

@@ -289,10 +289,12 @@ mod tests {
     use crate::site::{DropoutSite, Site};
     use crate::value::Rows;
 
+    // Head widths of one element, of part of a vector, and of whole vectors and a remainder.
     const HEADS: [(usize, usize); 4] = [(1, 1), (2, 7), (3, 4), (1, 31)];
 
     #[test]
     fn gradients_are_slopes_and_kernels_follow() {
+        // Empty sequences have no query, and their neighbours must not be affected.
         for lengths in LENGTHS.into_iter().chain([&[0, 3, 0][..]]) {
             for (heads, head_dim) in HEADS {
                 for (first_token, probability) in [(false, 0.0), (false, 0.3), (true, 0.0), (true, 0.3)] {

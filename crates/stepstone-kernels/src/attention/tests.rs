@@ -175,10 +175,12 @@ impl<'a> Query<'a> {
     }
 }
 
+// Empty sequences first and in between, lengths around 8 and 16 lanes, and one of several vectors.
 const LENGTHS: &[usize] = &[0, 1, 7, 8, 9, 0, 31, 16, 97];
 
 fn cases() -> Vec<Case> {
     let mut cases = vec![Case::new(2, 8, &[], 0.1, false), Case::new(2, 8, &[0, 0], 0.1, false)];
+    // Head widths below the 16 lanes, of one, two and four whole lane arrays, and one that leaves a remainder.
     for (heads, head_dim) in [(1, 1), (3, 7), (2, 16), (2, 32), (1, 33), (2, 64)] {
         for probability in [0.0, 0.3] {
             cases.push(Case::new(heads, head_dim, LENGTHS, probability, false));

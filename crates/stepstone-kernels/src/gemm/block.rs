@@ -187,6 +187,7 @@ mod tests {
 
     fn check(threads: &Threads) {
         for rows in [1, 2, 3, 5, 6, 7, 11, 12, 13, 31, 48] {
+            // A depth of 600 is above `DEPTH`, so that its sums go through memory once.
             for (columns, depth) in [(1, 1), (7, 31), (8, 7), (15, 2), (16, 256), (17, 257), (33, 600), (97, 64)] {
                 let (a, b, start) = (random(1, rows * depth), random(2, depth * columns), random(3, rows * columns));
                 let transposed: Vec<f32> = (0..rows * depth).map(|i| a[i % rows * depth + i / rows]).collect();

@@ -3,6 +3,7 @@
 use super::*;
 use crate::testing::random;
 
+// Nothing, one row, rows that six does not divide, and more rows than one block (96) holds.
 const SIZES: [usize; 7] = [0, 1, 7, 31, 64, 97, 131];
 
 /// Both sums may be off by depth * epsilon / 2 of the sum of absolute products.

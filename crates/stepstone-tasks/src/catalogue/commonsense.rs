@@ -51,6 +51,7 @@ pub(super) const TASKS: &[Task] = &[
             train: &["train.jsonl", "socialIQa_v1.4_trn.jsonl"],
             dev: &[("", &["dev.jsonl", "socialIQa_v1.4_dev.jsonl"])],
             layouts: &[Layout { extension: "jsonl", columns: Columns::JsonBy(socialiqa) }],
+            // The companion file numbers the answers; rows of version 1.4 name the answer by its letter instead.
             companion: Some(Companion::Labels(&["1", "2", "3"])),
             known_bad: None,
         },
@@ -65,6 +66,7 @@ fn commonsenseqa(object: &Object<'_>) -> Result<Row, String> {
     let Some(question) = object.0.get("question").and_then(serde_json::Value::as_object).map(Object) else {
         return Err("no field `question`, expected an object with `stem` and `choices`".into());
     };
+    // No space follows the colons, as in the code of the ACL 2020 study: a space would change the tokens.
     let stem = format!("Q:{}", question.text("stem")?);
     let mut choices = Vec::new();
     for choice in question.list("choices")? {
@@ -74,6 +76,7 @@ fn commonsenseqa(object: &Object<'_>) -> Result<Row, String> {
     // Choices are sorted by label, so that the class id of a label does not depend on their order in the file.
     choices.sort();
     let labels: Vec<&str> = choices.iter().map(|(label, _)| label.as_str()).collect();
+    // With a gap in the letters, later choices would get the class id of another label.
     if !labels.iter().zip('A'..).all(|(label, letter)| *label == letter.to_string()) {
         return Err(format!("choices labelled `{}`, expected `A` and the letters after it", labels.join("`, `")));
     }
@@ -96,6 +99,7 @@ fn hellaswag(object: &Object<'_>) -> Result<Row, String> {
         let remark = "have no `ctx_a` and `ctx_b`: the context is `ctx`, each choice an ending alone";
         (object.text("ctx")?, String::new(), Some(remark))
     };
+    // `ctx_b` is empty if the context ends with a whole sentence; without `trim` the ending would begin with a space.
     let pair = |ending: String| (context.clone(), format!("{beginning} {ending}").trim().to_owned());
     let text = Text::Choices(endings.into_iter().map(pair).collect());
     Ok(Row { id: object.optional("ind"), text, label: object.optional("label"), remark })

@@ -30,6 +30,7 @@ pub(super) const TASKS: &[Task] = &[
                 },
                 Layout {
                     extension: "tsv",
+                    // The columns are source, label, the author's own mark, and sentence.
                     columns: Columns::Numbered { width: 4, fields: Fields { id: None, text: 3, pair: None, label: 1 } },
                 },
             ],
@@ -55,6 +56,7 @@ pub(super) const TASKS: &[Task] = &[
                     id: Some("index"),
                     text: "sentence1",
                     pair: Some("sentence2"),
+                    // The columns `label1` to `label5` hold single annotators' answers; this one holds their majority.
                     label: "gold_label",
                 }),
             }],

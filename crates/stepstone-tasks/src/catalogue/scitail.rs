@@ -10,6 +10,7 @@ pub(super) const TASKS: &[Task] = &[Task {
     licence: "Apache-2.0",
     hub: Some(Hub { dataset: "allenai/scitail", config: "tsv_format" }),
     files: TaskFiles {
+        // The last name is the path inside the official archive.
         folders: &["scitail", "SciTail", "SciTailV1.1/tsv_format"],
         train: &["scitail_1.0_train.tsv"],
         dev: &[("", &["scitail_1.0_dev.tsv"])],

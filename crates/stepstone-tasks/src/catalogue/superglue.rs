@@ -6,6 +6,7 @@ use crate::row::{Object, Row};
 use crate::task::{Columns, Fields, Hub, Layout, Task, TaskFiles, TaskHead};
 
 const TRAIN: &[&str] = &["train.jsonl"];
+// SuperGLUE itself names the dev split `val`, so that name is tried first.
 const DEV: &[(&str, &[&str])] = &[("", &["val.jsonl", "dev.jsonl"])];
 
 const fn json(fields: Fields<&'static str>) -> Layout {
@@ -29,6 +30,7 @@ pub(super) const TASKS: &[Task] = &[
             known_bad: None,
         },
         head: TaskHead::Classification,
+        // The files hold JSON booleans, which are read as their text.
         labels: &["false", "true"],
         metric: Metric::AccuracyF1,
     },
@@ -46,6 +48,7 @@ pub(super) const TASKS: &[Task] = &[
             known_bad: None,
         },
         head: TaskHead::Classification,
+        // The class ids of the ACL 2020 study's code; the hub's copy of the data numbers them differently.
         labels: &["neutral", "entailment", "contradiction"],
         metric: Metric::MacroF1,
     },

@@ -60,6 +60,7 @@ pub(super) fn build(folder: &Path, family: TokenizerFamily) -> Result<Built, Tok
     let byte_level = match kind.class {
         Class::Bert => false,
         Class::Roberta => true,
+        // A complete tokenizer.json can contain any pre-tokenizer; those of RoBERTa encoders are byte-level.
         Class::Whole => family == TokenizerFamily::Roberta,
     };
     Ok(Built { tokenizer, kind, byte_level, special })
@@ -106,6 +107,7 @@ impl Source<'_> {
         let unk = self.needed("unk_token")?;
         let model = if let Some(vocab) = self.vocabulary("WordPiece", "vocab")? {
             let model = json!({
+                // These are the defaults of WordPiece, which `BertTokenizer` uses whatever tokenizer.json says.
                 "type": "WordPiece", "unk_token": unk, "continuing_subword_prefix": "##",
                 "max_input_chars_per_word": 100, "vocab": vocab,
             });
@@ -119,6 +121,7 @@ impl Source<'_> {
             true,
             settings.flag("tokenize_chinese_chars", true)?,
             match settings.get("strip_accents") {
+                // None leaves it to the normalizer, which then strips accents exactly if it lower-cases.
                 None => None,
                 Some(_) => Some(settings.flag("strip_accents", false)?),
             },

@@ -195,6 +195,7 @@ impl NamedTokens {
             return Err(file.wrong(KEY, value, "an object of tokens by id"));
         };
         for (id, value) in tokens {
+            // Python's `int` also ignores spaces around the digits.
             let Ok(id) = id.trim().parse() else {
                 return Err(file.wrong(KEY, &Value::from(id.as_str()), "token ids"));
             };

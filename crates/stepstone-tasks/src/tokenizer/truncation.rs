@@ -11,6 +11,7 @@ pub(super) fn longest_first(lengths: [usize; 2], room: usize) -> [usize; 2] {
         return lengths;
     }
     let (shorter, longer) = (first.min(second), first.max(second));
+    // The longer text is cut to what the shorter one leaves, but never below the shorter one's length.
     let longer = longer.min(shorter.max(room.saturating_sub(shorter)));
     let (shorter, longer) = if shorter + longer <= room { (shorter, longer) } else { (room / 2, room / 2 + room % 2) };
     if first > second { [longer, shorter] } else { [shorter, longer] }

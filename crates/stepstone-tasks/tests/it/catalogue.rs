@@ -45,6 +45,7 @@ fn the_head_fits_the_gold_and_the_metric_fits_the_head() {
 fn each_split_has_all_its_examples_several_classes_and_unique_ids() {
     for task in tasks() {
         let data = data_of(task);
+        // The made-up data has 8 training and 4 dev rows for every task.
         assert_eq!((data.train.len(), data.dev.len()), (8, 4), "{}", task.name);
         for (split, examples) in [("train", &data.train), ("dev", &data.dev)] {
             let different = |of: fn(&Example) -> String| examples.iter().map(of).collect::<BTreeSet<_>>().len();

@@ -79,6 +79,7 @@ fn a_compressed_file_that_is_cut_off_or_damaged_never_gives_other_rows() {
         }
         for place in 4..whole.len() {
             let mut damaged = whole.clone();
+            // One flipped bit is the smallest damage that a checksum must find.
             damaged[place] ^= 0x10;
             match read(&damaged) {
                 Ok(rows) => assert_eq!(rows, plain, "{name} damaged at {place}"), // for example in the time stamp

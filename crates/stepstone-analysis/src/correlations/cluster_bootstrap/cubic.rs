@@ -83,6 +83,7 @@ impl Form {
         let k = self.k;
         let at_block = |block: &[f64]| {
             let lanes: Vec<[f64; LANES]> =
+                // The last block may have fewer than eight resamples; its other lanes are zero and dropped below.
                 (0..k).map(|c| std::array::from_fn(|lane| block.get(lane * k + c).copied().unwrap_or(0.0))).collect();
             let values = pulp::Arch::new().dispatch(
                 #[inline(always)]
@@ -141,6 +142,7 @@ fn sorted(mut indices: [usize; 3]) -> [usize; 3] {
 /// Rows whose products of counts are summed in 32 bits.
 fn strip(frame: &Frame) -> usize {
     let largest = frame.clusters.iter().map(ExactSizeIterator::len).max().unwrap_or(0).max(1);
+    // A count is at most the size of its cluster, so the sum of this many products fits.
     i32::MAX as usize / (largest * largest)
 }
 

@@ -52,6 +52,7 @@ impl Geometry {
         }
         columns.extend((0..matrix.columns.len() - targets).map(|i| right + i as f64 * TILE.0));
         let last = columns.last().map_or(left, |edge| edge + TILE.0).max(average.map_or(left, |edge| edge + TILE.0));
+        // The first 30 pixels are for the title.
         let label_line = MARGIN + 30.0 + LEAN * labels;
         let baseline = label_line + 8.0;
         let first_row = baseline + TILE.1 + GAP;

@@ -38,6 +38,7 @@ pub(super) fn draw_delta(body: &mut String, delta: f64, limit: f64) {
             "<rect width=\"{width}\" height=\"{height}\" fill=\"{}\"/><text class=\"t {ink}\" x=\"{}\" y=\"{}\">{}</text>",
             color.hex(),
             width / 2.0,
+            // The base line is 4 pixels below the middle, half the height of a digit of 12 px.
             height / 2.0 + 4.0,
             signed(delta, 1)
         ),
