@@ -53,21 +53,36 @@ pub enum Family {
     Roberta,
 }
 
+/// Rows of the embedding tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of config.json")]
+pub struct EmbeddingSizes {
+    pub vocab_size: usize,
+    pub max_position_embeddings: usize,
+    pub type_vocab_size: usize,
+}
+
+/// The dropout probabilities of an encoder's own layers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rates {
+    /// After embeddings, attention output and feed-forward output: `hidden_dropout_prob`.
+    pub hidden: f32,
+    /// On attention probabilities: `attention_probs_dropout_prob`.
+    pub attention: f32,
+}
+
 /// Checked sizes and settings of an encoder. Names and defaults are those of `BertConfig` and `RobertaConfig`.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the names are those of config.json")]
 pub struct EncoderConfig {
     pub family: Family,
-    pub vocab_size: usize,
     pub hidden_size: usize,
     pub num_hidden_layers: usize,
     pub num_attention_heads: usize,
     pub intermediate_size: usize,
-    pub max_position_embeddings: usize,
-    pub type_vocab_size: usize,
+    pub embeddings: EmbeddingSizes,
     pub layer_norm_eps: f64,
-    pub hidden_dropout_prob: f32,
-    pub attention_probs_dropout_prob: f32,
+    pub dropout: Rates,
     pub classifier_dropout: Option<f32>,
     pub initializer_range: f32,
     pub pad_token_id: u32,
@@ -131,7 +146,7 @@ impl EncoderConfig {
 
     /// Length of the longest sequence with a position embedding for every token.
     pub fn usable_positions(&self) -> usize {
-        self.max_position_embeddings - self.position_offset() as usize
+        self.embeddings.max_position_embeddings - self.position_offset() as usize
     }
 
     /// Position index of the first token. RoBERTa counts from the padding index + 1.
@@ -148,19 +163,23 @@ impl EncoderConfig {
         keys.only_supported()?;
         let config = Self {
             family,
-            // The vocabularies of roberta-base and bert-base-uncased, which are the defaults of transformers.
-            vocab_size: keys.size("vocab_size", if roberta { 50265 } else { 30522 })?,
             hidden_size: keys.size("hidden_size", 768)?,
             num_hidden_layers: keys.size("num_hidden_layers", 12)?,
             num_attention_heads: keys.size("num_attention_heads", 12)?,
             intermediate_size: keys.size("intermediate_size", 3072)?,
-            max_position_embeddings: keys.size("max_position_embeddings", 512)?,
-            type_vocab_size: keys.size("type_vocab_size", 2)?,
+            embeddings: EmbeddingSizes {
+                // The vocabularies of roberta-base and bert-base-uncased, which are the defaults of transformers.
+                vocab_size: keys.size("vocab_size", if roberta { 50265 } else { 30522 })?,
+                max_position_embeddings: keys.size("max_position_embeddings", 512)?,
+                type_vocab_size: keys.size("type_vocab_size", 2)?,
+            },
             // The default of transformers for both families; published RoBERTa files set 1e-5 themselves.
             layer_norm_eps: keys.number("layer_norm_eps", 1e-12, 0.0..1.0)?,
             // Dropout multiplies what it keeps by 1 / (1 - p), so 1 itself is refused.
-            hidden_dropout_prob: keys.number("hidden_dropout_prob", 0.1, 0.0..1.0)? as f32,
-            attention_probs_dropout_prob: keys.number("attention_probs_dropout_prob", 0.1, 0.0..1.0)? as f32,
+            dropout: Rates {
+                hidden: keys.number("hidden_dropout_prob", 0.1, 0.0..1.0)? as f32,
+                attention: keys.number("attention_probs_dropout_prob", 0.1, 0.0..1.0)? as f32,
+            },
             classifier_dropout: match keys.json.get("classifier_dropout") {
                 // As in transformers, null and absent both mean that `hidden_dropout_prob` applies.
                 None | Some(Value::Null) => None,
@@ -178,7 +197,7 @@ impl EncoderConfig {
             return Err(keys.wrong("num_attention_heads", "at most 64"));
         }
         // Otherwise `usable_positions` would underflow.
-        if config.max_position_embeddings <= config.position_offset() as usize {
+        if config.embeddings.max_position_embeddings <= config.position_offset() as usize {
             return Err(keys.wrong("max_position_embeddings", "more than pad_token_id + 1"));
         }
         // The keys move last, because the checks above quote them in their errors.

@@ -3,7 +3,7 @@
 //! Source: `BertModel` and `RobertaModel` of transformers 5.23. They differ in position indices, segments and the
 //! layer-norm epsilon; all three are values of the config here.
 
-use crate::config::EncoderConfig;
+use crate::config::{EncoderConfig, Rates};
 use stepstone_engine::ops::Qkv;
 use stepstone_engine::{DropoutSite, Layout, Param, Site, Tape, Value};
 
@@ -41,15 +41,6 @@ pub struct Encoder {
     dropout: Rates,
 }
 
-/// The dropout probabilities of an encoder's own layers.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rates {
-    /// After embeddings, attention output and feed-forward output.
-    pub hidden: f32,
-    /// On attention probabilities.
-    pub attention: f32,
-}
-
 #[derive(Debug, Clone)]
 struct Layer {
     qkv: Linear,
@@ -67,16 +58,16 @@ impl Encoder {
         let mut table =
             |name: &str, rows| layout.matrix(&[format!("embeddings.{name}_embeddings.weight")], rows, hidden);
         Self {
-            word: table("word", config.vocab_size),
-            position: table("position", config.max_position_embeddings),
-            token_type: table("token_type", config.type_vocab_size),
+            word: table("word", config.embeddings.vocab_size),
+            position: table("position", config.embeddings.max_position_embeddings),
+            token_type: table("token_type", config.embeddings.type_vocab_size),
             embedding_norm: norm(layout, "embeddings.LayerNorm", hidden),
             layers: (0..config.num_hidden_layers).map(|i| Layer::declare(config, layout, i)).collect(),
             padding_index: config.pad_token_id,
             heads: config.num_attention_heads,
             hidden,
             epsilon: config.layer_norm_eps,
-            dropout: Rates { hidden: config.hidden_dropout_prob, attention: config.attention_probs_dropout_prob },
+            dropout: config.dropout,
         }
     }
 

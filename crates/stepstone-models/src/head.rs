@@ -73,7 +73,7 @@ impl Head {
         };
         let classifier = Linear::declare(layout, classifier_name(kind, config.family, answers), outputs, hidden_size);
         // transformers also falls back to the encoder's dropout.
-        let dropout = config.classifier_dropout.unwrap_or(config.hidden_dropout_prob);
+        let dropout = config.classifier_dropout.unwrap_or(config.dropout.hidden);
         Self { hidden, classifier, dropout, answers }
     }
 

@@ -10,8 +10,8 @@ mod save;
 mod weights;
 
 pub use classifier::{Classifier, InferencePass, TrainingPass};
-pub use config::{EncoderConfig, Family};
-pub use encoder::{Encoder, Rates};
+pub use config::{EmbeddingSizes, EncoderConfig, Family, Rates};
+pub use encoder::Encoder;
 pub use error::ModelError;
 pub use head::{Answers, Head, HeadKind, is_head_tensor};
 pub use random::{new_values, write_random_encoder};

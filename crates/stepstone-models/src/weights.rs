@@ -138,9 +138,9 @@ impl Weights {
         let (hidden, layers) = (config.hidden_size, config.num_hidden_layers);
         let last = format!("encoder.layer.{}.intermediate.dense.weight", layers.saturating_sub(1));
         for (name, rows) in [
-            ("embeddings.word_embeddings.weight", config.vocab_size),
-            ("embeddings.position_embeddings.weight", config.max_position_embeddings),
-            ("embeddings.token_type_embeddings.weight", config.type_vocab_size),
+            ("embeddings.word_embeddings.weight", config.embeddings.vocab_size),
+            ("embeddings.position_embeddings.weight", config.embeddings.max_position_embeddings),
+            ("embeddings.token_type_embeddings.weight", config.embeddings.type_vocab_size),
             // The last layer stands for all: a config with too many layers fails here, and every tensor is checked when
             // it is read.
             (&last, config.intermediate_size),

@@ -26,8 +26,8 @@ impl Golden {
     fn open(family: &str, answers: Answers) -> Self {
         let folder = stepstone_fixtures::encoder(family);
         let mut config = EncoderConfig::read(&folder).expect("config");
-        config.hidden_dropout_prob = 0.0; // the golden numbers were computed without dropout
-        config.attention_probs_dropout_prob = 0.0;
+        config.dropout.hidden = 0.0; // the golden numbers were computed without dropout
+        config.dropout.attention = 0.0;
         let weights = Weights::open(&folder, &config).expect("weights");
         let (inputs, golden) = match answers {
             Answers::Classes(_) => ("inputs.json", "golden.safetensors"),
@@ -169,8 +169,8 @@ fn the_cpu_device_equals_transformers_to_f32_precision() {
 #[test]
 fn the_two_devices_agree_under_dropout_and_packing_order_moves_no_logit() {
     let mut golden = Golden::open("bert", CLASSES);
-    golden.config.hidden_dropout_prob = 0.1;
-    golden.config.attention_probs_dropout_prob = 0.1;
+    golden.config.dropout.hidden = 0.1;
+    golden.config.dropout.attention = 0.1;
     let model = Classifier::new(&golden.config, HeadKind::Hf, CLASSES);
     let mut cpu = CpuDevice::new(model.layout.len, Threads::new(2).expect("threads start"));
     let mut reference = ReferenceDevice::new(model.layout.len);

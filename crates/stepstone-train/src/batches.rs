@@ -48,9 +48,15 @@ impl Split {
         }
         for (example, features) in examples.iter().zip(features.chunks(choices)) {
             let mut ids = features.iter().flat_map(|feature| &feature.ids);
-            if let Some(id) = ids.find(|id| **id as usize >= config.vocab_size) {
+            if let Some(id) = ids.find(|id| **id as usize >= config.embeddings.vocab_size) {
                 let (folder, example, token) = (folder.into(), example.id.clone(), tokenizer.tokens(&[*id]).concat());
-                return Err(TrainError::Vocabulary { folder, example, id: *id, token, vocab_size: config.vocab_size });
+                return Err(TrainError::Vocabulary {
+                    folder,
+                    example,
+                    id: *id,
+                    token,
+                    vocab_size: config.embeddings.vocab_size,
+                });
             }
         }
         let cut = features.iter().filter(|feature| feature.truncated).count();

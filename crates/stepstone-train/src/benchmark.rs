@@ -165,7 +165,7 @@ fn new_batch(config: &EncoderConfig, number: usize) -> Batch {
         let index = ((number * SEQUENCES_PER_BATCH + sequence) << 16 | i) as u64;
         (rng::uniform(SEED, stream, index) * f64::from(bound)) as u32
     };
-    let ordinary = config.vocab_size as u32 - FIRST_ORDINARY_ID;
+    let ordinary = config.embeddings.vocab_size as u32 - FIRST_ORDINARY_ID;
     let row = |(sequence, length): (usize, &usize)| -> Vec<u32> {
         (0..*length).map(|i| FIRST_ORDINARY_ID + below(IDS, sequence, i, ordinary)).collect()
     };

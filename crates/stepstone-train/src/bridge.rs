@@ -23,7 +23,7 @@ pub fn tokenizer_family(family: Family) -> TokenizerFamily {
 /// How the inputs of this encoder are packed.
 pub(crate) fn pack_shape(config: &EncoderConfig) -> PackShape {
     // RoBERTa's tokenizer marks no second segment even if the table of a converted model has two rows.
-    let one_segment = config.family == Family::Roberta || config.type_vocab_size == 1;
+    let one_segment = config.family == Family::Roberta || config.embeddings.type_vocab_size == 1;
     PackShape { position_offset: config.position_offset(), one_segment }
 }
 
@@ -37,7 +37,8 @@ mod tests {
         for (family, segments, want) in
             [(Family::Bert, 2, false), (Family::Bert, 1, true), (Family::Roberta, 1, true), (Family::Roberta, 2, true)]
         {
-            let config = EncoderConfig { family, type_vocab_size: segments, ..bert.clone() };
+            let mut config = EncoderConfig { family, ..bert.clone() };
+            config.embeddings.type_vocab_size = segments;
             assert_eq!(pack_shape(&config).one_segment, want, "{family:?} with {segments} segments");
         }
     }

@@ -204,7 +204,9 @@ mod tests {
 
     fn config() -> EncoderConfig {
         let golden = stepstone_fixtures::encoder("bert");
-        EncoderConfig { max_position_embeddings: 512, ..EncoderConfig::read(&golden).expect("a config") }
+        let mut config = EncoderConfig::read(&golden).expect("a config");
+        config.embeddings.max_position_embeddings = 512;
+        config
     }
 
     fn resolve(name: &str, role: Role, train: usize) -> Recipe {

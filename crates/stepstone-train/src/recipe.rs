@@ -344,7 +344,8 @@ mod tests {
 
     #[test]
     fn the_defaults_that_the_table_names_are_those_of_the_preset() {
-        let wide = EncoderConfig { max_position_embeddings: 512, ..config() };
+        let mut wide = config();
+        wide.embeddings.max_position_embeddings = 512;
         let rte = stepstone_tasks::find("rte").expect("a task");
         let recipe = Recipe::resolve(Preset::Default, &wide, (rte, Role::Target), 100, &[]).expect("resolves");
         let mut values = serde_json::json!(recipe);

@@ -93,8 +93,8 @@ fn follow(family: &str, trajectory: Trajectory, micro_batch: usize) {
     };
 
     let mut config = EncoderConfig::read(&stepstone_fixtures::encoder(family)).expect("config");
-    config.hidden_dropout_prob = 0.0; // the golden numbers were made without dropout
-    config.attention_probs_dropout_prob = 0.0;
+    config.dropout.hidden = 0.0; // the golden numbers were made without dropout
+    config.dropout.attention = 0.0;
     let model = Classifier::new(&config, HeadKind::Hf, Answers::Classes(3));
     let mut device = device(&model, &config, family);
 
