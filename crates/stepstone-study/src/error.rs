@@ -51,7 +51,7 @@ impl StudyError {
                 Some(format!("name the file in it, such as {}", path.join("study.toml").display()))
             }
             Self::File { hint, .. } | Self::Process { hint, .. } => hint.clone(),
-            Self::Edited { .. } => Some("start it again to work by the edited file; finished runs are kept".into()),
+            Self::Edited { .. } => Some("start it again to use the edited file; finished runs are kept".into()),
             Self::Changed { .. } => Some("start it again to plan the study with the files that are there now".into()),
             Self::Busy { .. } => Some("wait until it has ended, or name another folder".into()),
             Self::Exists { .. } => Some("name another folder, or remove it".into()),

@@ -1,7 +1,7 @@
 //! The study file: `study.toml` as typed values, every key checked.
 
 use crate::error::StudyError;
-use serde::Deserialize;
+use crate::reader::{Reader, wrong_type};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use stepstone_tasks::Files;
-use stepstone_train::{Key, Layer, Overrides, Preset, Role, Source};
+use stepstone_train::{Layer, Overrides, Preset, Role, Source};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
@@ -28,21 +28,15 @@ pub struct Study {
     pub digest: String,
     /// Name of the study, as in observations.csv.
     pub name: String,
-    /// Hugging Face folder of the pretrained encoder.
-    pub model: PathBuf,
-    /// Folder that holds one folder per task.
-    pub data: PathBuf,
-    /// Folder of the results.
-    pub out: PathBuf,
-    /// Folder of the runs.
-    pub store: PathBuf,
+    /// What the study reads and where it writes.
+    pub folders: StudyFolders,
     /// Restarts of every run.
     pub restarts: u64,
     /// Restarts of the runs that start from the pretrained encoder.
     pub baseline_restarts: u64,
     /// Preset of every recipe, before overrides.
     pub preset: Preset,
-    /// Whether targets and probes keep their models, too.
+    /// Whether targets and probes keep their models as well.
     pub keep_models: bool,
     /// Tasks with their roles, in the order of the file.
     pub tasks: Vec<(String, Role)>,
@@ -52,12 +46,25 @@ pub struct Study {
     recipe: Recipes,
 }
 
+/// What a study reads and where it writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StudyFolders {
+    /// Hugging Face folder of the pretrained encoder.
+    pub model: PathBuf,
+    /// Folder that holds one folder per task.
+    pub data: PathBuf,
+    /// Folder of the results.
+    pub out: PathBuf,
+    /// Folder of the runs.
+    pub store: PathBuf,
+}
+
 /// Overrides by table of the file: for one task or all tasks, in one role or all roles.
 type Recipes = BTreeMap<(Option<String>, Option<Role>), Overrides>;
 
 /// Paths of the command line that replace those of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are those of Study")]
+#[expect(missing_docs, reason = "the names are those of StudyFolders")]
 pub struct StudyPaths {
     pub model: Option<PathBuf>,
     pub data: Option<PathBuf>,
@@ -68,8 +75,8 @@ impl Study {
     /// Reads a study file.
     ///
     /// # Errors
-    /// If it is missing, unreadable or not TOML, or has an unknown key, a value of the wrong type, an unknown task, or
-    /// a task twice.
+    /// If it is missing, unreadable or not TOML, or has an unknown key, a value of the wrong type or out of range, an
+    /// unknown task, or a task twice.
     pub fn read(path: &Path, paths: &StudyPaths) -> Result<Self, StudyError> {
         let text = fs::read_to_string(path).map_err(|source| match source.kind() {
             ErrorKind::NotFound => StudyError::Missing { path: path.into() },
@@ -91,25 +98,12 @@ impl Study {
         let tasks = reader.tasks(&mut root)?;
         let name = reader.name(&mut study, at.clone())?;
         let preset = reader.preset(&mut study)?;
-        let beside = path.parent().unwrap_or(Path::new(""));
-        let folder =
-            |flag: &Option<PathBuf>, key: &str, study: &mut DeTable<'_>| -> Result<Option<PathBuf>, StudyError> {
-                let written: Option<PathBuf> = reader.value(study, key)?;
-                Ok(flag.clone().or_else(|| written.map(|written| beside.join(written))))
-            };
-        let needed = |key: &str| reader.missing(at.clone(), key, "[study]");
-        let model = folder(&paths.model, "model", &mut study)?.ok_or_else(|| needed("model"))?;
-        let data = folder(&paths.data, "data", &mut study)?.ok_or_else(|| needed("data"))?;
-        let out = folder(&paths.out, "out", &mut study)?.unwrap_or_else(|| beside.join(&name));
-        let store = folder(&None, "store", &mut study)?.unwrap_or_else(|| out.join("runs"));
+        let folders = reader.folders(&mut study, &name, (paths, at))?;
         let restarts = reader.count(&mut study, "restarts")?.unwrap_or(3);
         Ok(Self {
             path: path.into(),
             digest: blake3::hash(text.as_bytes()).to_hex().to_string(),
-            model,
-            data,
-            out,
-            store,
+            folders,
             restarts,
             baseline_restarts: reader.count(&mut study, "baseline_restarts")?.unwrap_or(restarts),
             preset,
@@ -156,46 +150,7 @@ fn table_name(task: Option<&str>, role: Option<Role>) -> String {
     role.map_or_else(|| format!("[{head}]"), |role| format!("[{head}.{role}]"))
 }
 
-struct Reader<'a> {
-    path: &'a Path,
-    text: &'a str,
-}
-
 impl Reader<'_> {
-    fn error(&self, span: Range<usize>, problem: String, hint: Option<String>) -> StudyError {
-        let before = &self.text[..span.start.min(self.text.len())];
-        let line = before.matches('\n').count() + 1;
-        // Columns count characters, as editors do, not bytes.
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        StudyError::File { path: self.path.into(), line, column, problem, hint }
-    }
-
-    fn toml(&self, error: &toml::de::Error, place: Range<usize>) -> StudyError {
-        self.error(error.span().unwrap_or(place), error.message().trim().replace('\n', ", "), None)
-    }
-
-    fn missing(&self, place: Range<usize>, key: &str, table: &str) -> StudyError {
-        let hint = "`stepstone init` writes a study file with every key".to_owned();
-        self.error(place, format!("`{key}` is missing in {table}"), Some(hint))
-    }
-
-    /// Refuses keys that are not among `keys`.
-    fn known(&self, table: &DeTable<'_>, name: &str, keys: &[&str]) -> Result<(), StudyError> {
-        let Some(unknown) = table.keys().find(|key| !keys.contains(&key.get_ref().as_ref())) else { return Ok(()) };
-        let found = unknown.get_ref();
-        // A name that other programs use has an exact answer; only without one is the spelling compared.
-        let meant = Key::meant_by(found).map(|key| key.name).filter(|meant| keys.contains(meant));
-        let hint = did_you_mean(meant.or_else(|| nearest(found, keys)), keys);
-        Err(self.error(unknown.span(), format!("unknown key `{found}` in {name}"), Some(hint)))
-    }
-
-    fn value<T: for<'d> Deserialize<'d>>(&self, table: &mut DeTable<'_>, key: &str) -> Result<Option<T>, StudyError> {
-        let Some(value) = table.remove(key) else { return Ok(None) };
-        let span = value.span();
-        let wrong = |error: toml::de::Error| self.error(error.span().unwrap_or(span), wrong_type(key, &error), None);
-        T::deserialize(ValueDeserializer::from(value)).map(Some).map_err(wrong)
-    }
-
     /// The study's name. The results go into a folder of this name beside the file, so it must not lead elsewhere.
     fn name(&self, study: &mut DeTable<'_>, place: Range<usize>) -> Result<String, StudyError> {
         let span = study.get("name").map_or(0..0, Spanned::span);
@@ -206,6 +161,26 @@ impl Reader<'_> {
             return Err(self.error(span, problem, Some(hint)));
         }
         Ok(name)
+    }
+
+    /// The study's folders. Those of the file are relative to the file; those of the command line replace them.
+    fn folders(
+        &self,
+        study: &mut DeTable<'_>,
+        name: &str,
+        (paths, place): (&StudyPaths, Range<usize>),
+    ) -> Result<StudyFolders, StudyError> {
+        let beside = self.path.parent().unwrap_or(Path::new(""));
+        let mut folder = |flag: &Option<PathBuf>, key: &str| -> Result<Option<PathBuf>, StudyError> {
+            let written: Option<PathBuf> = self.value(study, key)?;
+            Ok(flag.clone().or_else(|| written.map(|written| beside.join(written))))
+        };
+        let needed = |key: &str| self.missing(place.clone(), key, "[study]");
+        let model = folder(&paths.model, "model")?.ok_or_else(|| needed("model"))?;
+        let data = folder(&paths.data, "data")?.ok_or_else(|| needed("data"))?;
+        let out = folder(&paths.out, "out")?.unwrap_or_else(|| beside.join(name));
+        let store = folder(&None, "store")?.unwrap_or_else(|| out.join("runs"));
+        Ok(StudyFolders { model, data, out, store })
     }
 
     /// A number of restarts.
@@ -224,19 +199,6 @@ impl Reader<'_> {
         let Some(name) = self.value::<String>(study, "preset")? else { return Ok(Preset::Default) };
         let names = Preset::NAMES.join("\" or \"");
         Preset::of(&name).ok_or_else(|| self.error(span, format!("`preset` is \"{name}\", expected \"{names}\""), None))
-    }
-
-    fn table<'i>(
-        &self,
-        parent: &mut DeTable<'i>,
-        key: &str,
-    ) -> Result<Option<(DeTable<'i>, Range<usize>)>, StudyError> {
-        let Some(value) = parent.remove(key) else { return Ok(None) };
-        let span = value.span();
-        match value.into_inner() {
-            DeValue::Table(table) => Ok(Some((table, span))),
-            other => Err(self.error(span, format!("`{key}` is a {}, expected a table", other.type_str()), None)),
-        }
     }
 
     fn tasks(&self, root: &mut DeTable<'_>) -> Result<Vec<(String, Role)>, StudyError> {
@@ -353,19 +315,15 @@ impl Reader<'_> {
         let mut overrides = Overrides::default();
         for (key, value) in std::mem::take(table) {
             let (key, span) = (key.into_inner(), value.span());
-            let wrong =
-                |error: toml::de::Error| self.error(error.span().unwrap_or(span), wrong_type(&key, &error), None);
+            let wrong = |error: toml::de::Error| {
+                self.error(error.span().unwrap_or_else(|| span.clone()), wrong_type(&key, &error), None)
+            };
             overrides.set(&key, ValueDeserializer::from(value)).map_err(wrong)?;
+            // After each value, so that what is wrong is the value at hand: those before it have passed.
+            overrides.check().map_err(|error| self.error(span, error.to_string(), None))?;
         }
         Ok(overrides)
     }
-}
-
-/// Says what a value is and what it should be, in words that need no knowledge of Rust.
-fn wrong_type(key: &str, error: &toml::de::Error) -> String {
-    let message = error.message().trim().replace("expected u64", "expected a whole number, 0 or more");
-    let message = message.replace("expected f64", "expected a number");
-    format!("`{key}`: {message}")
 }
 
 /// Why a task cannot be listed again: twice in one role, or as both target and probe.
@@ -376,18 +334,6 @@ fn clash(tasks: &[(String, Role)], name: &str, role: Role) -> Option<String> {
         return Some(format!("task `{name}` is named twice as {role}"));
     }
     Some(format!("task `{name}` is {other} and {role}, expected one of the two"))
-}
-
-/// The known key most similar to `found`, if any is similar enough.
-fn nearest<'k>(found: &str, keys: &[&'k str]) -> Option<&'k str> {
-    let similarity = |key: &str| strsim::jaro_winkler(found, key);
-    let best = keys.iter().copied().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
-    best.filter(|key| similarity(key) > 0.7)
-}
-
-fn did_you_mean(meant: Option<&str>, keys: &[&str]) -> String {
-    let keys = keys.join(", ");
-    meant.map_or_else(|| format!("keys: {keys}"), |meant| format!("did you mean `{meant}`? keys: {keys}"))
 }
 
 #[cfg(test)]
@@ -410,13 +356,16 @@ mod tests {
         let path = folder.path().join("study.toml");
         fs::write(&path, STUDY).expect("file");
         let study = Study::read(&path, &StudyPaths::default()).expect("reads");
-        assert_eq!(study.model, folder.path().join("m"));
-        assert_eq!(study.data, Path::new("/d"));
-        assert_eq!(study.store, folder.path().join("tiny/runs"));
+        assert_eq!(study.folders.model, folder.path().join("m"));
+        assert_eq!(study.folders.data, Path::new("/d"));
+        assert_eq!(study.folders.store, folder.path().join("tiny/runs"));
         assert_eq!((study.restarts, study.baseline_restarts), (3, 3));
         let paths = StudyPaths { model: Some("x".into()), out: Some("o".into()), ..StudyPaths::default() };
         let study = Study::read(&path, &paths).expect("reads");
-        assert_eq!((study.model.as_path(), study.store.as_path()), (Path::new("x"), Path::new("o/runs")));
+        assert_eq!(
+            (study.folders.model.as_path(), study.folders.store.as_path()),
+            (Path::new("x"), Path::new("o/runs"))
+        );
         assert!(study.is_unedited());
         fs::write(&path, format!("{STUDY}\n")).expect("file");
         assert!(!study.is_unedited());
@@ -486,6 +435,12 @@ mod tests {
                 "10:13: `max_steps`: invalid type: floating point `1.5`, expected a whole",
                 "",
             ),
+            (
+                "[recipe]\nepochs = 2\nlearning_rate = -1",
+                "11:17: `learning_rate` is -1.0, expected a positive number",
+                "",
+            ),
+            ("[recipe.target]\nepochs = 2\nmax_steps = 1", "11:13: `max_steps` is set beside epochs, expected one", ""),
             ("[task.rte.probe]\nepochs = 1", "9:1: task `rte` is not listed as probe in [tasks]", ""),
         ];
         for (text, problem, hint) in more {

@@ -39,7 +39,7 @@ impl Plan {
         let written = Written { format: FORMAT, key: key(&self.study), tasks: &self.tasks, runs: &self.runs };
         let text = serde_json::to_string(&written).map_err(io::Error::other);
         let write = |text: String| {
-            fs::create_dir_all(&self.study.out)?;
+            fs::create_dir_all(&self.study.folders.out)?;
             write_atomically(&path, format!("{text}\n").as_bytes())
         };
         text.and_then(write).map_err(StudyError::write(&path))
@@ -70,13 +70,13 @@ impl Plan {
 }
 
 fn path(study: &Study) -> PathBuf {
-    study.out.join("plan.json")
+    study.folders.out.join("plan.json")
 }
 
 /// Digest of what a plan depends on, except the contents of encoder and data.
 fn key(study: &Study) -> String {
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into());
-    let paths = [&study.model, &study.data, &study.store].map(|path| absolute(path));
+    let paths = [&study.folders.model, &study.folders.data, &study.folders.store].map(|path| absolute(path));
     // The version is included, because another one may plan other runs for the same file. The folder of the results is
     // not: the plan itself lies there.
     let text = format!("{} {} {paths:?}", env!("CARGO_PKG_VERSION"), study.digest);

@@ -65,7 +65,7 @@ impl Plan {
     /// # Errors
     /// If an input is missing or corrupt, or a value of a recipe is impossible.
     pub fn new(study: Study) -> Result<Self, StudyError> {
-        let encoder = EncoderIdentity::read(&study.model)?;
+        let encoder = EncoderIdentity::read(&study.folders.model)?;
         let mut builder =
             Builder { encoder, data: BTreeMap::new(), tasks: Vec::new(), runs: Vec::new(), study: &study };
         for (name, role) in &study.tasks {
@@ -101,7 +101,7 @@ impl Plan {
 
     /// The store of its runs.
     pub fn store(&self) -> Store {
-        Store::new(&self.study.store)
+        Store::new(&self.study.folders.store)
     }
 
     /// The name of a run for people: `sst2 -> rte, restart 0`.
@@ -115,16 +115,16 @@ impl Plan {
 
     /// What a process needs to know to train a run.
     pub fn request(&self, run: &PlannedRun, threads: usize) -> RunRequest {
-        let (store, task) = (&self.study.store, &self.tasks[run.task]);
+        let (store, task) = (&self.study.folders.store, &self.tasks[run.task]);
         let start = match run.parent.map(|parent| &self.runs[parent].record.id) {
-            None => StartPoint::encoder(&self.study.model),
+            None => StartPoint::encoder(&self.study.folders.model),
             Some(id) => StartPoint { folder: store.join(id).join("model"), run: Some(id.clone()) },
         };
         RunRequest {
             start,
             task: task.task.name.into(),
             role: task.role,
-            data: self.study.data.clone(),
+            data: self.study.folders.data.clone(),
             files: self.study.files_of(task.task.name),
             seed: run.seed,
             preset: self.study.preset,
@@ -138,7 +138,7 @@ impl Plan {
 
     /// Name of the encoder, as in observations.csv: the last part of its folder.
     pub fn encoder_name(&self) -> String {
-        let path = &self.study.model;
+        let path = &self.study.folders.model;
         // A path such as `.` has no last part until it is absolute.
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
         absolute.file_name().map_or_else(|| "encoder".into(), |name| name.to_string_lossy().into())
@@ -174,7 +174,7 @@ impl Builder<'_> {
         // Taken out and put back below, so that the map is not borrowed while `self.tasks` changes.
         let data = match self.data.remove(name) {
             Some(data) => data,
-            None => stepstone_tasks::load(task, &self.study.data, &self.study.files_of(name))
+            None => stepstone_tasks::load(task, &self.study.folders.data, &self.study.files_of(name))
                 .map_err(|error| StudyError::Train(error.into()))?,
         };
         let layers = self.study.layers(name, role);

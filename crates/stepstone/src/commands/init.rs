@@ -59,6 +59,7 @@ fn write(path: &std::path::Path) -> Result<(), StudyError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
     use stepstone_study::{Study, StudyPaths};
 
     /// The example in a line `# key = value`; it must be valid as well.
@@ -73,13 +74,19 @@ mod tests {
         write(&path).expect("writes");
         Study::read(&path, &StudyPaths::default()).expect("a study");
         let template = template();
-        let text: Vec<&str> = template.lines().map(|line| example(line).unwrap_or(line)).collect();
-        fs::write(&path, text.join("\n")).expect("file");
-        // Only keys and types are checked here, so epochs and max_steps may both be uncommented.
-        let study = Study::read(&path, &StudyPaths::default()).expect("a study");
-        let layers = study.layers("rte", stepstone_train::Role::Target);
-        let serde_json::Value::Object(values) = serde_json::json!(layers[0].overrides) else { panic!("an object") };
-        assert!(values.values().all(|value| !value.is_null()), "an example of every value: {values:?}");
+        let mut set = BTreeSet::new();
+        // The values of a pair exclude each other, so each is tried without the other.
+        for left_out in [["epochs", "warmup_ratio"], ["max_steps", "warmup_steps"]] {
+            let lines = template.lines().map(|line| example(line).unwrap_or(line));
+            let kept = |line: &&str| !left_out.iter().any(|key| line.starts_with(&format!("{key} =")));
+            fs::write(&path, lines.filter(kept).collect::<Vec<_>>().join("\n")).expect("file");
+            let study = Study::read(&path, &StudyPaths::default()).expect("a study");
+            let layers = study.layers("rte", stepstone_train::Role::Target);
+            let serde_json::Value::Object(values) = serde_json::json!(layers[0].overrides) else { panic!("an object") };
+            set.extend(values.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, _)| key));
+        }
+        let all = stepstone_train::Overrides::KEYS.iter().map(|key| key.name.to_owned());
+        assert_eq!(set, all.collect::<BTreeSet<_>>(), "an example of every value");
         assert!(matches!(write(&path), Err(StudyError::Exists { .. })), "nothing is overwritten");
         let below = write(&path.join("study.toml")).expect_err("a file in the way").to_string();
         assert_eq!(below, format!("cannot create {}", path.display()));

@@ -52,7 +52,7 @@ pub(crate) fn write_results(plan: &Plan, out: &mut impl Write) -> Result<(), Fai
         let layout = Layout { color: color(), ..Layout::default() };
         write!(out, "{}", report::summary(&analysis, layout)).map_err(Failure::output)?;
     }
-    writeln!(out, "\nobservations.csv, report.md and transfer.svg are in {}", plan.study.out.display())
+    writeln!(out, "\nobservations.csv, report.md and transfer.svg are in {}", plan.study.folders.out.display())
         .map_err(Failure::output)
 }
 
@@ -61,11 +61,11 @@ pub(crate) fn write_results(plan: &Plan, out: &mut impl Write) -> Result<(), Fai
 fn claim_folder(plan: &Plan) -> Result<(), Failure> {
     // Absolute, because the next command may be started in another folder.
     let file = std::path::absolute(&plan.study.path).unwrap_or_else(|_| plan.study.path.clone());
-    let noted = fs::read(plan.study.out.join("study.json")).unwrap_or_default();
+    let noted = fs::read(plan.study.folders.out.join("study.json")).unwrap_or_default();
     let before = serde_json::from_slice::<Value>(&noted).unwrap_or_default();
     // A missing or damaged note counts as no earlier study: it must not keep the results from being written.
     if let Some(before) = before["file"].as_str().filter(|before| Path::new(before) != file) {
-        let (out, file) = (plan.study.out.display(), file.display());
+        let (out, file) = (plan.study.folders.out.display(), file.display());
         say(&format!(
             "warning: {out} held the results of {before}; observations.csv, report.md and transfer.svg there are now \
              those of {file}; give one of the studies another name or --out to keep both"
@@ -75,8 +75,8 @@ fn claim_folder(plan: &Plan) -> Result<(), Failure> {
 }
 
 fn write(plan: &Plan, name: &str, text: &str) -> Result<PathBuf, Failure> {
-    let path = plan.study.out.join(name);
-    fs::create_dir_all(&plan.study.out).map_err(|error| Failure::write(&plan.study.out, &error))?;
+    let path = plan.study.folders.out.join(name);
+    fs::create_dir_all(&plan.study.folders.out).map_err(|error| Failure::write(&plan.study.folders.out, &error))?;
     write_atomically(&path, text.as_bytes()).map_err(|error| Failure::write(&path, &error))?;
     Ok(path)
 }

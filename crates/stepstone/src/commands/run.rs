@@ -135,7 +135,7 @@ fn outcome(plan: &Plan, stopped: bool) -> u8 {
         if let RunState::Failed(failure) | RunState::Foreign(failure) = state {
             say(&format!("{} failed: {}", plan.title(run), failure.reason));
             failure.hint.iter().for_each(|hint| say(&format!("  hint: {hint}")));
-            say(&format!("  folder: {}", plan.study.store.join(&run.record.id).display()));
+            say(&format!("  folder: {}", plan.study.folders.store.join(&run.record.id).display()));
         }
     }
     if counts.failed > 0 {

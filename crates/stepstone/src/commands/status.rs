@@ -32,7 +32,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
 
 fn write_text(plan: &Plan, tally: &Tally<'_>, counts: Counts, out: &mut impl Write) -> io::Result<()> {
     let Counts { total, done, running, failed, blocked, waiting } = counts;
-    writeln!(out, "study {} in {}", plan.study.name, plan.study.out.display())?;
+    writeln!(out, "study {} in {}", plan.study.name, plan.study.folders.out.display())?;
     writeln!(
         out,
         "{total} runs: {done} done, {running} running, {waiting} waiting, {failed} failed, {blocked} blocked"

@@ -50,7 +50,7 @@ impl StudyArgs {
     }
 
     fn check_destination(&self, what: &str, plan: &Plan) -> Result<(), Failure> {
-        destination::check(&format!("{what} {}", self.study.display()), &plan.study.out, destination::of_study)
+        destination::check(&format!("{what} {}", self.study.display()), &plan.study.folders.out, destination::of_study)
     }
 
     fn read(&self) -> Result<Study, StudyError> {
@@ -94,7 +94,7 @@ pub(crate) fn warning(plan: &Plan) -> Option<String> {
     (!short.is_empty()).then(|| {
         format!(
             "warning: too few steps; runs this short mostly give every example the same label: {}\n  hint: raise epochs, \
-             max_train or learning_rate; the numbers come from docs/results/collapse.md",
+             max_train or learning_rate; docs/results/collapse.md says where the numbers come from",
             list.join(", ")
         )
     })

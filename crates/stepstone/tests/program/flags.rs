@@ -136,9 +136,13 @@ fn no_message_names_a_flag_that_its_command_lacks() {
     for command in ["plan", "run", "status", "report", "worker"] {
         for study in ["long", "short", "rate", "both", "data", "model"] {
             let text = check(&[command, &format!("{study}.toml")]);
-            if ["long", "short", "rate", "both"].contains(&study) {
-                assert!(text.contains("in [recipe] of the study file"), "{command} {study}: {text}");
-            }
+            // A value that is impossible in itself has its place; one that the encoder rules out has its table.
+            let place = match study {
+                "short" | "rate" | "both" => format!("{study}.toml:"),
+                "long" => "in [recipe] of the study file".to_owned(),
+                _ => continue,
+            };
+            assert!(text.contains(&place), "{command} {study}: {text}");
         }
     }
     for (more, hint) in [
