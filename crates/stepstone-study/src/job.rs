@@ -34,6 +34,8 @@ pub struct Job {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Report {
+    /// What the user should know about the run's encoder or data.
+    Note(String),
     /// A step or an evaluation is done.
     Progress(JobProgress),
     /// The run failed.
@@ -64,16 +66,29 @@ impl From<&Progress> for JobProgress {
 }
 
 impl Job {
-    /// Trains the run in this process.
+    /// Reads what the run needs.
     ///
     /// # Errors
-    /// If the run cannot be trained, or is not the run that was planned.
-    pub fn train(&self, stop: &AtomicBool, report: &mut dyn FnMut(&Progress)) -> Result<Outcome, StudyError> {
+    /// If something is missing or corrupt, or the run is not the run that was planned.
+    pub fn prepare(&self) -> Result<Run, StudyError> {
         let run = Run::prepare(&self.request)?;
         // Data or encoder may have changed since the plan was made; their scores must not get the planned id.
         if run.record.id != self.id {
             return Err(StudyError::Changed { planned: self.id.clone(), found: run.record.id });
         }
+        Ok(run)
+    }
+
+    /// Trains the prepared run in this process.
+    ///
+    /// # Errors
+    /// If the run fails, or another worker has taken it over.
+    pub fn train(
+        &self,
+        run: &Run,
+        stop: &AtomicBool,
+        report: &mut dyn FnMut(&Progress),
+    ) -> Result<Outcome, StudyError> {
         let still_ours = || is_current(&self.lease_folder, self.fence);
         let resume_interval = Duration::from_secs(self.resume_seconds);
         let control = Control { stop, resume_interval, still_ours: &still_ours };

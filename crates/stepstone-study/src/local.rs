@@ -98,7 +98,7 @@ fn hand_on(output: impl BufRead, sender: &Sender<WorkerReport>) {
         // Other lines come from libraries that print.
         let Ok(report) = serde_json::from_str(&line) else { continue };
         if let WorkerReport::Event(event) = &report {
-            let goes_on = matches!(event, Event::Started { .. } | Event::Progress { .. });
+            let goes_on = matches!(event, Event::Started { .. } | Event::Note { .. } | Event::Progress { .. });
             in_hand = goes_on.then(|| event.id().to_owned());
         }
         // A worker that can still explain itself was not killed.

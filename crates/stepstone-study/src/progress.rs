@@ -70,11 +70,20 @@ impl<'a> Tally<'a> {
     /// Applies an event; returns the index of its run.
     pub fn apply(&mut self, event: &Event, store: &Store, leases: &mut Leases) -> Option<usize> {
         let run = *self.index.get(event.id())?;
-        if let Event::Progress { progress, .. } = event {
-            self.left.insert(run, progress.seconds_left);
-        } else {
-            self.left.remove(&run);
-            self.states[run] = state(self.plan, store, run, leases);
+        match event {
+            Event::Progress { progress, .. } => {
+                self.left.insert(run, progress.seconds_left);
+            }
+            Event::Note { .. } => {}
+            Event::Started { .. }
+            | Event::Done { .. }
+            | Event::Failed { .. }
+            | Event::Stopped { .. }
+            | Event::Lost { .. }
+            | Event::Orphaned { .. } => {
+                self.left.remove(&run);
+                self.states[run] = state(self.plan, store, run, leases);
+            }
         }
         Some(run)
     }

@@ -52,6 +52,11 @@ pub enum Event {
     Started {
         id: String,
     },
+    /// What the user should know about the run's encoder or data.
+    Note {
+        id: String,
+        text: String,
+    },
     Progress {
         id: String,
         progress: JobProgress,
@@ -82,6 +87,7 @@ impl Event {
     pub fn id(&self) -> &str {
         match self {
             Self::Started { id }
+            | Self::Note { id, .. }
             | Self::Progress { id, .. }
             | Self::Done { id }
             | Self::Failed { id, .. }
@@ -173,7 +179,7 @@ impl Worker<'_> {
                     continue;
                 }
                 Some(Some(Settled::Failed)) => {
-                    self.settled[run] = Some(Settled::Failed); // what hangs on a failed run cannot start
+                    self.settled[run] = Some(Settled::Failed); // it has no model to start from
                     continue;
                 }
                 Some(Some(Settled::Done)) | None => {}
@@ -308,6 +314,7 @@ impl Process {
         let (mut last_beat, mut told, mut open) = (Instant::now(), false, true);
         loop {
             match self.reports.recv_timeout(TICK) {
+                Ok(Report::Note(text)) => report(Event::Note { id: id.into(), text }),
                 Ok(Report::Progress(progress)) => report(Event::Progress { id: id.into(), progress }),
                 Ok(Report::Error { reason, hint }) => self.error = Some((reason, hint)),
                 Err(RecvTimeoutError::Timeout) => {}

@@ -111,6 +111,7 @@ fn a_worker_whose_lease_was_taken_over_kills_its_process_and_goes_on() {
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
         }
         Event::Started { .. }
+        | Event::Note { .. }
         | Event::Progress { .. }
         | Event::Done { .. }
         | Event::Failed { .. }

@@ -1,7 +1,7 @@
 //! Progress on standard error: live lines on a terminal, otherwise a plain line every 30 seconds.
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 use stepstone_study::{Counts, JobProgress};
@@ -21,6 +21,8 @@ pub(crate) struct Board {
     screen: Option<MultiProgress>,
     runs: BTreeMap<String, ProgressBar>,
     whole: Option<ProgressBar>,
+    /// Notes that have been said.
+    notes: BTreeSet<String>,
     /// When the last plain line was written.
     last: Option<Instant>,
 }
@@ -35,12 +37,19 @@ impl Board {
 
     fn on(target: Option<ProgressDrawTarget>) -> Self {
         let screen = target.map(MultiProgress::with_draw_target);
-        Self { screen, runs: BTreeMap::new(), whole: None, last: None }
+        Self { screen, runs: BTreeMap::new(), whole: None, notes: BTreeSet::new(), last: None }
     }
 
     /// Writes a permanent line above the live ones.
     pub(crate) fn say(&self, line: &str) {
         say_above(self.screen.as_ref(), line);
+    }
+
+    /// Writes a note about a run. Each text appears once, because most notes hold for every run of an encoder or task.
+    pub(crate) fn note(&mut self, title: &str, text: &str) {
+        if self.notes.insert(text.to_owned()) {
+            self.say(&format!("{title}: {text}"));
+        }
     }
 
     /// A function that does the same from another thread.
@@ -186,8 +195,11 @@ mod tests {
         board.show_run("a", &of_job("sst2 -> rte, restart 0", &job(7)));
         board.show_run("b", &of_job("none -> rte, restart 1", &job(120)));
         board.say("sst2, restart 0: done");
+        board.note("cb, restart 0", "the encoder has no pooler");
+        board.note("cb, restart 1", "the encoder has no pooler");
         insta::assert_snapshot!(screen.contents(), @r"
         sst2, restart 0: done
+        cb, restart 0: the encoder has no pooler
           step   7/300    1 min 15 s left  sst2 -> rte, restart 0
           step 120/300    1 min 15 s left  none -> rte, restart 1
         1 of 12 runs done, 2 running, 1 failed; about 3 min 20 s left
@@ -195,7 +207,8 @@ mod tests {
         board.end_run("a");
         assert!(!screen.contents().contains("restart 0\n  step"), "{}", screen.contents());
         drop(board);
-        assert_eq!(screen.contents(), "sst2, restart 0: done", "what stays is what was said");
+        let said = "sst2, restart 0: done\ncb, restart 0: the encoder has no pooler";
+        assert_eq!(screen.contents(), said, "what stays is what was said");
     }
 
     #[test]

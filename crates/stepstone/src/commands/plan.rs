@@ -7,7 +7,7 @@ use crate::flags;
 use crate::progress::{duration, say};
 use serde_json::{Value, json};
 use std::io::{self, Write};
-use stepstone_study::{Cost, CostSource, Counts, EXPIRY, Leases, Plan, PlannedTask, RunState, Slots, Tally};
+use stepstone_study::{Cost, CostSource, Counts, EXPIRY, Leases, Plan, PlannedTask, RunState, Slots, Tally, too_short};
 use stepstone_train::Role;
 
 /// Show every run of a study, what is already done, and what the rest will take.
@@ -173,6 +173,7 @@ fn as_json(plan: &Plan, tally: &Tally<'_>, cost: &Cost, slots: Slots, seconds: f
             "peak_bytes": task.peak_bytes, "recipe": recipe,
         })
     };
+    let short = |(task, steps, needed): (&PlannedTask, u64, u64)| json!({"task": task.task.name, "role": task.role, "steps": steps, "steps_needed": needed});
     json!({
         "schema": "stepstone.plan/1",
         "study": plan.study.name,
@@ -180,6 +181,7 @@ fn as_json(plan: &Plan, tally: &Tally<'_>, cost: &Cost, slots: Slots, seconds: f
         "slots": slots.count,
         "threads": slots.threads,
         "seconds_left": seconds,
+        "too_few_steps": too_short(plan).into_iter().map(short).collect::<Vec<_>>(),
         "tasks": plan.tasks.iter().map(task).collect::<Vec<_>>(),
         "runs": plan.runs.iter().enumerate().map(run).collect::<Vec<_>>(),
         "intermediates": plan.tasks.iter().filter(|t| t.role == Role::Intermediate).map(|t| t.task.name).collect::<Vec<_>>(),

@@ -23,12 +23,15 @@ pub(crate) fn run(out: &mut impl Write) -> Result<u8, Failure> {
     // Started after the first line is read. Both go through the buffer of `io::stdin`, so no line is lost in between.
     follow(Arc::clone(&stop));
     let mut last: Option<Instant> = None;
-    let outcome = job.train(&stop, &mut |progress| {
-        if last.is_none_or(|last| last.elapsed() >= PAUSE) || progress.score.is_some() {
-            // Progress with a score is never skipped, because the score is not reported again.
-            last = Some(Instant::now());
-            write(out, &Report::Progress(JobProgress::from(progress)));
-        }
+    let outcome = job.prepare().and_then(|run| {
+        run.notes.iter().for_each(|note| write(out, &Report::Note(note.clone())));
+        job.train(&run, &stop, &mut |progress| {
+            if last.is_none_or(|last| last.elapsed() >= PAUSE) || progress.score.is_some() {
+                // Progress with a score is never skipped, because the score is not reported again.
+                last = Some(Instant::now());
+                write(out, &Report::Progress(JobProgress::from(progress)));
+            }
+        })
     });
     match outcome {
         Ok(Outcome::Done(_)) => Ok(exit::OK),

@@ -99,6 +99,7 @@ pub(crate) fn show(board: &mut Board, plan: &Plan, event: &Event) {
     let title = run.map_or_else(|| id.to_owned(), |run| plan.title(run));
     let end = match event {
         Event::Started { .. } => return board.start_run(id, &title),
+        Event::Note { text, .. } => return board.note(&title, text),
         Event::Progress { progress, .. } => return board.show_run(id, &of_job(&title, progress)),
         Event::Done { .. } => "done".to_owned(),
         Event::Failed { reason, .. } => format!("failed: {reason}"),
