@@ -5,7 +5,7 @@ use crate::error::TrainError;
 use crate::folder::{DataCounts, FORMAT, Scores, Timing};
 use crate::inference::{DeviceModel, Logits};
 use crate::model;
-use crate::resume::State;
+use crate::resume::{self, State};
 use crate::run::Run;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -45,7 +45,7 @@ impl Finished<'_> {
         control.check_still_ours(&run.record.id)?;
         folder.write("scores.json", &scores)?;
         folder.log("done", json!({"step": step, "best_step": self.best_step}))?;
-        let _ = fs::remove_dir_all(folder.file("resume")); // done: what is left over only costs disk space
+        resume::remove(folder);
         Ok(scores)
     }
 

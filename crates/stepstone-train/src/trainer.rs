@@ -34,8 +34,14 @@ impl Run {
         self.folder.forget_scores()?;
         self.folder.forget_failure()?;
         let (mut trainer, new) = Trainer::new(self)?;
-        if let Some((state, best)) = resume::load(&self.folder, &self.record.id, &mut trainer.model) {
-            (trainer.state, trainer.best) = (state, best);
+        match resume::load(self, &mut trainer.model) {
+            Ok(Some(found)) => (trainer.state, trainer.best) = found,
+            Ok(None) => {}
+            Err(reason) => {
+                // Logged first, so that the steps that it cost are explained even if this process is killed here.
+                self.folder.log("discarded", json!({"what": "resume point", "reason": reason}))?;
+                resume::remove(&self.folder);
+            }
         }
         let start =
             json!({"step": trainer.state.step, "new_tensors": new, "truncated": self.truncated, "notes": self.notes});
@@ -179,11 +185,11 @@ impl<'a> Trainer<'a> {
     fn save(&mut self, control: &Control<'_>) -> Result<(), TrainError> {
         let step = self.state.step;
         // A run that resumes from a NaN would fail every time.
-        let len = self.model.parameters().map_err(|error| self.unusable(&error))?.len();
+        self.model.parameters().map_err(|error| self.unusable(&error))?;
         // Checked right before the write, after the copy of the parameters.
         control.check_still_ours(&self.run.record.id)?;
         self.run.folder.log("saving", json!({"step": step}))?;
-        resume::save(&self.run.folder, &self.state, &self.model.device, len, &self.best)?;
+        resume::save(&self.run.folder, &self.state, &self.model.device, &self.best)?;
         self.run.folder.log("saved", json!({"step": step}))
     }
 
