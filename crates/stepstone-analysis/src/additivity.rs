@@ -30,7 +30,7 @@ pub struct Additivity {
     pub intermediate: BTreeMap<String, f64>,
     /// Effect of each target, in points; the effects sum to 0.
     pub task: BTreeMap<String, f64>,
-    /// About the mean delta.
+    /// Sum of squares about the mean delta.
     pub ss_total: f64,
     /// Increase of the residual without intermediates.
     pub ss_intermediate: f64,
@@ -40,7 +40,7 @@ pub struct Additivity {
     pub ss_residual: f64,
     /// Cells less parameters.
     pub df_residual: usize,
-    /// Share of the total that the model takes.
+    /// Share of the total that the model explains.
     pub r2: f64,
     /// How much of the rest is seed noise.
     #[serde(flatten)]
@@ -170,7 +170,7 @@ impl KnownCells {
     }
 
     /// Least squares by the normal equations. The sums of the row and of the column effects enter as two more
-    /// observations of 0, which costs the fit nothing and makes the solution the only one. `None` if it is not.
+    /// observations of 0, which leaves the fit as it is and makes the solution unique. `None` if it is not unique.
     fn fit(&self, values: &[f64]) -> Option<Fit> {
         let (rows, columns) = (self.rows.len(), self.columns.len());
         let size = 1 + rows + columns;

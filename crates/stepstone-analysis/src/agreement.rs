@@ -1,6 +1,6 @@
 //! Agreement of two analyses of one grid: do two studies, or two encoders, say the same about the same cells?
 //!
-//! Both are taken in mode `keep`, over what they have in common.
+//! Both use mode `keep`, and only the cells that both have.
 
 use std::collections::BTreeMap;
 
@@ -89,7 +89,7 @@ pub struct TaskAgreement {
 pub struct Overlap {
     /// How many of the best are compared.
     pub k: usize,
-    /// Among how many.
+    /// Number of intermediates that both have.
     pub of: usize,
     /// How many are among the best in both.
     #[serde(rename = "overlap")]
@@ -196,7 +196,7 @@ fn average_agreement(first: &Analysis, second: &Analysis) -> AverageAgreement {
     AverageAgreement { n: x.len(), tau_b: tau.map(|tau| tau.r), p: tau.and_then(|tau| tau.p) }
 }
 
-/// Lin's concordance, moments with divisor n; `None` without values or where both sides are one and the same constant.
+/// Lin's concordance, moments with divisor n; `None` without values or if both sides equal the same constant.
 /// Source: Lin 1989.
 pub(crate) fn concordance(x: &[f64], y: &[f64]) -> Option<f64> {
     let (x_mean, y_mean) = (mean(x), mean(y));

@@ -33,7 +33,7 @@ pub struct Analysis {
     /// Name of the pretrained encoder; may be empty.
     pub encoder: String,
     /// Conclusions that the numbers support, in plain words, the most important first.
-    // Before the numbers, so that who opens analysis.json meets a warning first.
+    // Before the numbers, so that whoever opens analysis.json sees a warning first.
     pub findings: Vec<Finding>,
     /// Options of the analysis.
     pub options: Choices,
@@ -95,11 +95,11 @@ pub struct Choices {
     pub permutations: u32,
     /// Resamples of the cluster bootstrap.
     pub bootstraps: u32,
-    /// Start of the random numbers.
+    /// Seed of the random numbers.
     pub rng_seed: u64,
     /// Interval and test of a difference.
     pub method: Method,
-    /// Family of correlation tests that the text goes by.
+    /// Family of correlation tests that the text uses.
     pub family: Family,
     /// The mode that the text and the figures show.
     pub mode: Mode,
@@ -114,7 +114,7 @@ pub struct Input {
     pub rows: usize,
     /// Runs with a score.
     pub used: usize,
-    /// Primary lines without one.
+    /// Primary lines without a score.
     pub failed: usize,
     /// Remarks about the file, as sentences.
     pub notes: Vec<String>,
@@ -152,13 +152,13 @@ pub struct Results {
     pub correlations: Correlations,
     /// Significant correlations with all intermediates, and without the most damaged ones.
     pub influence: Vec<Influence>,
-    /// How far gains are the sum of a part of the intermediate and a part of the target.
+    /// How well a sum of an intermediate's effect and a target's effect explains the gains.
     pub additivity: Option<Additivity>,
     /// How well restarts of one start point agree, for each target, then each probe.
     pub reliability: Vec<Reliability>,
     /// Sizes against gains, and forgetting against transfer.
     pub relations: Vec<Relation>,
-    /// Restarts that a difference needs, for each target.
+    /// Restarts needed to show a difference, for each target.
     pub power: Vec<Power>,
     /// Expected best score of n restarts, for each target and start point.
     pub curves: Vec<Curve>,

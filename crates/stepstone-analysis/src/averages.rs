@@ -115,7 +115,7 @@ pub enum SeMethod {
     Cells,
 }
 
-/// The average of one start point over the common targets, the baseline's mean not yet taken off.
+/// The average of one start point over the common targets, before the baseline's mean is subtracted.
 #[derive(Debug, Clone, Copy)]
 struct AverageColumn {
     precision: Option<Precision>,

@@ -43,7 +43,7 @@ pub struct Candidate {
     pub mean: f64,
     /// Gain over the baseline; positive is better.
     pub delta: f64,
-    /// Gain after shrinking, which a winner's gain should be read by; the baseline is not shrunk.
+    /// Gain after shrinking, the one to read for a winner; the baseline is not shrunk.
     pub delta_shrunk: Option<f64>,
     /// Probability of being the best candidate, under equal prior chances.
     pub p_best: f64,

@@ -189,7 +189,7 @@ fn cell(grid: &Grid<'_>, maps: &MapPair<'_>, intermediate: usize, place: usize, 
     }
 }
 
-/// Where the two arms of a cell stand.
+/// The place of a cell's two arms.
 struct ArmPair<'a> {
     grid: &'a Grid<'a>,
     task: usize,

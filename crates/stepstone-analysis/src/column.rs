@@ -39,7 +39,7 @@ pub(crate) enum Content {
     Number,
     /// True or false, and what an empty cell means.
     Flag(bool),
-    /// A word or free text that no list is sorted by, and what an empty cell means; spaces around it mean nothing.
+    /// A word or free text, and what an empty cell means; spaces around it are ignored.
     Word(&'static str),
 }
 

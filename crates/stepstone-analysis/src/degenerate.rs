@@ -35,7 +35,7 @@ pub struct StartPoint {
     pub of: usize,
     /// Cochran-Mantel-Haenszel p over the targets against the baseline; `None` for the baseline and where no
     /// target that both were run on has degenerate and clean runs. The counts cover all roles, the p only targets. Below
-    /// about five degenerate runs the approximation is poor: read the counts instead.
+    /// about five degenerate runs the approximation is poor: rely on the counts instead.
     pub cmh_p: Option<f64>,
 }
 

@@ -5,19 +5,19 @@ use serde::{Deserialize, Serialize};
 /// One sentence or two about a study.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
-    /// What it is about.
+    /// Its subject.
     pub topic: Topic,
-    /// What can be said.
+    /// The statement.
     pub text: String,
     /// The part of the report whose numbers it reads.
     pub figure: Figure,
 }
 
-/// What a finding is about.
+/// The subject of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Topic {
-    /// A study whose runs learnt nothing; the first finding if it is one.
+    /// A study whose runs learnt nothing; always the first finding.
     Collapse,
     /// How much the data can show at all.
     Certainty,
@@ -25,7 +25,7 @@ pub enum Topic {
     Transfer,
     /// What degenerate runs do to the numbers.
     Degenerate,
-    /// What goes together, and what that rests on.
+    /// Correlations, and what they rest on.
     Correlation,
     /// When and why: sizes, forgetting, additivity, restarts.
     Structure,

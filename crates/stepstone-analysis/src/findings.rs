@@ -11,8 +11,8 @@ use crate::analysis::Analysis;
 use crate::finding::Finding;
 use context::Context;
 
-/// Everything that can be said about an analysis, the most important first. If the study has collapsed, this is said
-/// first, and what would rest on runs that learnt nothing is left out.
+/// Everything that can be said about an analysis, the most important first. If the study has collapsed, that comes
+/// first, and findings that would rest on runs that learnt nothing are left out.
 pub(crate) fn findings(analysis: &Analysis) -> Vec<Finding> {
     let context = Context { analysis, mode: analysis.options.mode, alpha: analysis.options.alpha };
     if let Some(collapse) = collapse::collapse(&context) {
@@ -39,7 +39,7 @@ mod tests {
     use crate::report::{Layout, report, summary};
 
     /// A study of 22 runs: two intermediates with two restarts, two targets with three from every start point. The first
-    /// `constant` target runs, the baseline's first, answer one label for everything.
+    /// `constant` target runs, the baseline's first, predict one label for every example.
     fn analysis(constant: usize, mode: Mode) -> Analysis {
         let mut runs = Vec::new();
         for (start, gain) in [("none", 0.0), ("mnli", 0.06), ("sst2", 0.02)] {
@@ -66,11 +66,11 @@ mod tests {
     }
 
     #[test]
-    fn a_collapsed_study_is_told_first_that_nothing_can_be_said_why_and_what_to_change() {
+    fn a_collapsed_study_says_first_that_nothing_can_be_said_why_and_what_to_change() {
         let found = texts(16, Mode::Keep);
         insta::assert_snapshot!(found.join("\n"), @"
-        Nothing can be said about these start points: 16 of 22 runs answer one label for everything, among them 6 of the 6 target runs from `none`. Differences between such runs mean nothing. Give each run more steps (`epochs` or `max_steps`), more training examples (`max_train`) or a larger `learning_rate`, or a smaller one if the loss rises, until most target runs from `none` learn their task.
-        16 of 22 runs are degenerate (16 by `constant`), most from `mnli` (6 of 8). They count in what is shown; every number is also given without them.
+        Nothing can be said about these start points: 16 of 22 runs predict one label for every example, among them 6 of the 6 target runs from `none`. Differences between such runs mean nothing. Give each run more steps (`epochs` or `max_steps`), more training examples (`max_train`) or a larger `learning_rate`, or a smaller one if the loss rises, until most target runs from `none` learn their task.
+        16 of 22 runs are degenerate (16 by `constant`), most from `mnli` (6 of 8). They are included here; every number is also given without them.
         ");
         assert!(texts(16, Mode::Drop)[0].starts_with("Nothing can be said"), "whatever is shown of degenerate runs");
     }
@@ -103,7 +103,7 @@ mod tests {
         let read = parse("o.csv", text.as_bytes()).expect("a study");
         let options = Options { permutations: 0, bootstraps: 0, ..Options::default() };
         let found = analyze(&read.studies[0], &options).findings.remove(0).text;
-        let want = "6 of 6 runs learnt nothing (2 answer one label for everything, 2 score no more than the commonest label \
+        let want = "6 of 6 runs learnt nothing (2 predict one label for every example, 2 score no better than the most common label \
             and 2 are marked as degenerate in the file), among them 3 of the 3 target runs from `none`.";
         assert!(found.contains(want), "{found}");
     }

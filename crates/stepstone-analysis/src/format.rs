@@ -20,7 +20,7 @@ fn is_zero(text: &str) -> bool {
     text.chars().all(|c| matches!(c, '0' | '.'))
 }
 
-/// A p-value: two digits that count, never 0.
+/// A p-value with about two significant digits, never 0.
 pub(crate) fn p_value(p: f64) -> String {
     match p {
         // Beyond this, p depends on how well the tail of an approximation holds.

@@ -83,7 +83,7 @@ fn estimate(arm: &Arm, mode: Mode, method: Method, prior: &Prior, place: usize) 
     if scores.is_empty() {
         return None;
     }
-    // In `drop` the degenerate runs are gone, and what is left is no mixture.
+    // In `drop` the degenerate runs are gone, and the rest is not a mixture.
     let mixture = mode == Mode::Keep && arm.degenerate() > 0;
     let n = scores.len();
     let precision = prior

@@ -11,7 +11,7 @@ use crate::column::Column;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// A task whose score one wants to raise.
+    /// A task whose score is to be raised.
     Target,
     /// A task that measures a skill.
     Probe,
@@ -71,8 +71,7 @@ impl Status {
 
 /// One (run, metric): the score of one restart of one start point on one task. Empty text and `None` are empty cells.
 ///
-/// The groups exist for the reader of the code; the file is flat, and its columns stand in the order of the private enum
-/// `Column`.
+/// The groups are for readers of the code; the file is flat, and its columns have the order of the private enum `Column`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
     /// Where the line comes from.
@@ -87,11 +86,11 @@ pub struct Observation {
     pub role: Role,
     /// In the metric's own scale (accuracy 0..1).
     pub score: Option<f64>,
-    /// How the score is to be read.
+    /// How to read the score.
     pub scoring: Scoring,
     /// Sizes of the task and of the intermediate task.
     pub sizes: Sizes,
-    /// What the training left.
+    /// Facts about the training.
     pub training: TrainingFacts,
     /// How the run ended.
     pub status: Status,
@@ -130,7 +129,7 @@ impl Default for Scoring {
     }
 }
 
-/// How much data a score rests on, and what guessing scores there.
+/// How much data a score rests on, and the score of guessing.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Sizes {
     /// Training examples of the task.
@@ -139,7 +138,7 @@ pub struct Sizes {
     pub n_dev: Option<u64>,
     /// Number of classes; classification only.
     pub n_classes: Option<u64>,
-    /// Score of always answering the commonest label, in the metric's own scale.
+    /// Score of always answering the most common label, in the metric's own scale.
     pub majority_score: Option<f64>,
     /// Training examples of the intermediate task; 0 for the baseline.
     pub n_intermediate: Option<u64>,

@@ -13,7 +13,7 @@ pub enum Method {
     Welch,
 }
 
-/// The family of correlation tests that the figures and the text go by.
+/// The family of correlation tests that the figures and the text use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
@@ -38,7 +38,7 @@ pub enum Mode {
 }
 
 impl Method {
-    /// The word for it on the command line and in the output.
+    /// Its name on the command line and in the output.
     pub fn name(self) -> &'static str {
         match self {
             Self::Moderated => "moderated",
@@ -48,7 +48,7 @@ impl Method {
 }
 
 impl Family {
-    /// The word for it on the command line and in the output.
+    /// Its name on the command line and in the output.
     pub fn name(self) -> &'static str {
         match self {
             Self::Means => "means",
@@ -59,7 +59,7 @@ impl Family {
 }
 
 impl Mode {
-    /// The word for it on the command line and in the output.
+    /// Its name on the command line and in the output.
     pub fn name(self) -> &'static str {
         match self {
             Self::Keep => "keep",
@@ -90,7 +90,7 @@ impl Alpha {
 pub struct Options {
     /// Interval and test of a difference.
     pub method: Method,
-    /// Family of correlation tests that figures and text go by.
+    /// Family of correlation tests that figures and text use.
     pub family: Family,
     /// Level of tests; intervals cover 1 - alpha.
     pub alpha: Alpha,
@@ -102,7 +102,7 @@ pub struct Options {
     pub permutations: u32,
     /// Resamples of the cluster bootstrap.
     pub bootstraps: u32,
-    /// Start of the random numbers.
+    /// Seed of the random numbers.
     pub rng_seed: u64,
 }
 

@@ -6,7 +6,7 @@ const MOST_SPLITS: u64 = 5_000;
 
 /// Two-sided permutation p of |mean x - mean y| over all C(n + n0, n) splits of the pooled scores, counted with a
 /// tolerance of 1e-9; `None` if an arm is empty or there are more than 5,000 splits. Null hypothesis: the scores are
-/// exchangeable, which asks for equal spread too. Reference: `scipy.stats.permutation_test`.
+/// exchangeable, which also requires equal spread. Reference: `scipy.stats.permutation_test`.
 pub(crate) fn exact_p(x: &[f64], y: &[f64]) -> Option<f64> {
     let (n, n0) = (x.len(), y.len());
     let splits = splits(n + n0, n).filter(|_| n > 0 && n0 > 0)?;

@@ -1,4 +1,4 @@
-//! Relations over the map: does a property of a task go with what it gives?
+//! Relations over the map: is a property of a task related to its gains?
 
 use serde::{Deserialize, Serialize};
 

@@ -7,10 +7,10 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
-/// Beyond this many degrees of freedom (more than any study has runs) t is taken as normal.
+/// Beyond this many degrees of freedom (more than any study has runs) t is treated as normal.
 const NORMAL_DF: f64 = 1e10;
 
-/// Relative size at which a series or continued fraction is taken as converged.
+/// Relative size at which a series or continued fraction counts as converged.
 // Just above the rounding of f64 (2.2e-16): a smaller bound might never be met.
 const EPSILON: f64 = 3e-16;
 

@@ -22,7 +22,7 @@ pub(crate) const FORGETTING: &str = "average probe delta vs average target delta
 /// The expected best score of the first 1, 2, ... restarts of a cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Curve {
-    /// The start point; the baseline too.
+    /// The start point; may be the baseline.
     pub intermediate: String,
     /// The target.
     pub task: String,

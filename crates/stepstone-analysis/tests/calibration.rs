@@ -1,4 +1,4 @@
-//! Intervals cover and tests reject as often as they say: a small form of examples/calibration, whose tables stand in
+//! Intervals cover and tests reject as often as they say: a small form of examples/calibration, whose tables are in
 //! docs/statistics.md.
 
 #[path = "../examples/calibration/simulate.rs"]
@@ -28,7 +28,7 @@ fn moderated_intervals_cover_at_three_against_three() {
     within(found.average_covered, 0.93..=0.97, "average gains");
 }
 
-/// Effects of intermediates on all tasks are independent: whatever rejects does so by chance.
+/// Effects of intermediates on all tasks are independent: every rejection is by chance.
 #[test]
 fn headline_correlations_keep_their_level_where_the_naive_test_does_not() {
     let found = correlations(500, 3, 0.85, 199, 0);

@@ -150,7 +150,7 @@ proptest! {
     }
 }
 
-/// By Welch, a baseline whose restarts all score the same has no spread: no start can be compared with it, and none is called best.
+/// Under Welch's method, a baseline whose restarts all score the same has no spread: no start can be compared with it, and none is called best.
 #[test]
 fn no_best_start_is_named_against_a_baseline_of_equal_scores() {
     let run = |start: &str, seed: i64, score: f64| {

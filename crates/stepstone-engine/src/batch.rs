@@ -2,12 +2,12 @@
 
 use crate::value::{BatchShape, Rows};
 
-/// A tokenised sequence on its way into a batch.
+/// A tokenized sequence to be packed into a batch.
 #[derive(Debug, Clone, Copy)]
 pub struct Sequence<'a> {
     /// Token ids, special tokens included.
     pub ids: &'a [u32],
-    /// Segment of each token; ignored where the encoder has one segment only.
+    /// Segment of each token; ignored if the encoder has only one segment.
     pub type_ids: &'a [u32],
 }
 
@@ -109,8 +109,8 @@ impl Batch {
 impl std::fmt::Display for PackError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::TooManySequences(n) => write!(f, "{n} sequences in one step, at most 65535 are possible"),
-            Self::SequenceTooLong(n) => write!(f, "a sequence of {n} tokens, at most 65535 are possible"),
+            Self::TooManySequences(n) => write!(f, "{n} sequences in one step, expected at most 65535"),
+            Self::SequenceTooLong(n) => write!(f, "a sequence of {n} tokens, expected at most 65535"),
         }
     }
 }

@@ -221,7 +221,7 @@ mod tests {
         fn threads_never_change_a_bit_of_a_whole_model(sketch in sketches()) {
             let model = sketch.training(0.2);
             let [one, two] = [1, 2].map(|threads| results(&mut cpu(model.layout.len, threads), &model, &sketch));
-            prop_assert!(one == two, "one and two threads give other bits");
+            prop_assert!(one == two, "one and two threads give different bits");
         }
 
         /// Without dropout, training only saves more values, so its logits must equal those of inference to the bit.
@@ -243,6 +243,6 @@ mod tests {
         results(&mut used, &other.training(0.0), &other);
         // Gradients accumulate over runs by design, so only they are reset.
         used.load(Arena::Gradients, 0, &vec![0.0; model.layout.len]);
-        assert!(results(&mut used, &model, &sketch) == fresh, "memory of the last run shows");
+        assert!(results(&mut used, &model, &sketch) == fresh, "results depend on the memory of the last run");
     }
 }

@@ -52,7 +52,7 @@ impl Tape {
         // `r != x`, because the backward op writes the gradients of both at once and needs two places.
         assert!(residual.is_none_or(|r| r != x && self.info(r) == info), "layer norm: residual of another shape");
         let out = self.value(info.rows, info.columns);
-        // The normalised rows are kept instead of x and the residual: the backward rule needs only them and `rstd`.
+        // The normalized rows are kept instead of x and the residual: the backward rule needs only them and `rstd`.
         let saved = self.training.then(|| ops::NormSaved {
             normalized: self.value(info.rows, info.columns),
             rstd: self.value(info.rows, 1),

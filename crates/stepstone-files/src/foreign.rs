@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_are_told_by_their_first_bytes() {
+    fn kinds_are_recognized_by_their_first_bytes() {
         let table: [(&[u8], Option<Foreign>); 16] = [
             (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", Some(Foreign::GitLfsPointer)),
             (b"<!DOCTYPE html><html>", Some(Foreign::Html)),

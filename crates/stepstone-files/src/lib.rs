@@ -1,4 +1,4 @@
-//! Writes files that are either whole or absent: each is written beside its destination, synced, and renamed. Also
+//! Writes files that are either complete or absent: each is written beside its destination, synced and renamed. Also
 //! recognizes files that are not what their names say.
 
 mod foreign;

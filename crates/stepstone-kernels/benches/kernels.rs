@@ -137,7 +137,7 @@ mod heads {
         let inputs = b.inputs();
         attention::forward(&pool, inputs, &mut out, Some(&mut lse));
         let (d_out, mut d_qkv) = (random(2, out.len()), vec![0.0; b.qkv.len()]);
-        // Scores once more, and four products: by Q, K, V and the probabilities.
+        // Five products: the scores again, and those with Q, K, V and the probabilities.
         bencher.counter(ItemsCount::new(b.flops / 2 * 5)).bench_local(|| {
             let gradient = QkvGradient::All { qkv: &mut d_qkv };
             attention::backward(&pool, inputs, &out, &lse, &d_out, gradient);

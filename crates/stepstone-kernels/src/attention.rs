@@ -52,7 +52,7 @@ pub fn forward(threads: &Threads, inputs: Inputs<'_>, out: &mut [f32], lse: Opti
 
 /// Gradients of queries, keys and values from d_out `[queries, h]`, given what the forward pass left in `out` and `lse`.
 ///
-/// The probabilities are made again from `lse`: one product and one exponential each, where keeping them would take
+/// The probabilities are recomputed from `lse`: one product and one exponential each, where keeping them would take
 /// `[heads, keys]` numbers per query from the forward pass to the backward pass.
 ///
 /// # Panics

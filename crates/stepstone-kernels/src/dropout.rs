@@ -20,7 +20,7 @@ pub fn apply(threads: &Threads, columns: usize, x: &[f32], dropout: &Dropout, ro
             #[inline(always)]
             || {
                 for ((x, y), key) in x.chunks_exact(columns).zip(y.chunks_exact_mut(columns)).zip(keys) {
-                    // The multipliers lie in y first; a buffer of their own would be one more to read.
+                    // The multipliers go into y first; a separate buffer would be one more to read.
                     dropout.fill(*key, y);
                     y.iter_mut().zip(x).for_each(|(y, x)| *y *= x);
                 }

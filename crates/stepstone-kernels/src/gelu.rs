@@ -21,7 +21,7 @@ pub(crate) fn gelu(z: f32) -> (f32, f32) {
     (z * cdf, (z * e).mul_add(0.398_942_3, cdf)) // 1 / sqrt(2 pi)
 }
 
-/// y = gelu(y + bias) by rows of `bias.len()`, and the derivative there where asked for.
+/// y = gelu(y + bias) by rows of `bias.len()`, and the derivative there if `derivative` is given.
 pub(crate) fn forward_with_bias(set: InstructionSet, bias: &[f32], y: &mut [f32], derivative: Option<&mut [f32]>) {
     vectorize(
         set,

@@ -66,7 +66,7 @@ pub fn forward(threads: &Threads, shape: Shape, x: &[f32], weight: &[f32], bias:
     });
 }
 
-/// y = gelu(x weight^T + bias), and its derivative there where asked for, `[rows, outputs]`; both overwritten.
+/// y = gelu(x weight^T + bias), and its derivative there if `derivative` is given, `[rows, outputs]`; both overwritten.
 ///
 /// # Panics
 /// If a length does not fit `shape`, or it has no columns.

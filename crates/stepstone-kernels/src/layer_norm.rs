@@ -165,7 +165,7 @@ pub fn backward(
     assert_eq!([d_out.len(), normalized.len(), d_x.len()], [rows * hidden; 3], "layer norm: lengths");
     assert_eq!([d_gain.len(), d_bias.len()], [hidden; 2], "layer norm: parameters");
     let blocks = d_x.chunks_mut(BLOCK * hidden).zip(residual_blocks(residual, rows, hidden)).enumerate().collect();
-    // Each block sums apart, and the sums are added in the order of the blocks: no bit depends on which thread had which.
+    // Each block has its own sums, which are added in the order of the blocks: no bit depends on the threads.
     let partial_sums = threads.map(blocks, |(number, (d_x, mut d_residual)): (usize, (&mut [f32], ResidualBlock))| {
         let mut sums = vec![0.0f32; 2 * hidden];
         vectorize(

@@ -4,7 +4,7 @@ use crate::simd::{InstructionSet, vectorize};
 use crate::threads::Threads;
 
 /// Elements of one block of the norm and of the update. For the norm it is part of the result's definition: sums of blocks
-/// are added in order, whichever thread made them.
+/// are added in order, whichever thread computed them.
 const BLOCK: usize = 16_384;
 /// Elements that share one weight-decay flag: the arena's grid, a multiple of every vector.
 pub const CHUNK: usize = 1024;
@@ -98,7 +98,7 @@ pub fn adamw(
     });
 }
 
-/// The factors of the inner loop, made in f64: in f32, 1 - 0.999 would keep four digits.
+/// The factors of the inner loop, computed in f64: in f32, 1 - 0.999 would keep four digits.
 #[derive(Clone, Copy)]
 struct Factors {
     beta1: f32,

@@ -1,4 +1,4 @@
-//! The machine's rate of fused multiply-adds in registers alone, against which products are held.
+//! The machine's rate of fused multiply-adds in registers alone, the yardstick for matrix products.
 
 use crate::simd::InstructionSet;
 use crate::threads::Threads;

@@ -73,7 +73,7 @@ pub struct Dropout {
 }
 
 impl Dropout {
-    /// None where nothing is dropped.
+    /// None if nothing is dropped.
     ///
     /// # Panics
     /// If `probability` is not in 0..1.

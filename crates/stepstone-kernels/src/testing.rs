@@ -27,11 +27,11 @@ pub(crate) fn same_bits(work: impl Fn(&Threads) -> Vec<f32>) -> Vec<f32> {
         for count in [1, 2, 8] {
             let other = run(set, count);
             let differs = one.iter().zip(&other).position(|(a, b)| a.to_bits() != b.to_bits());
-            assert_eq!((one.len(), differs), (other.len(), None), "{set:?} with {count} threads gives other bits");
+            assert_eq!((one.len(), differs), (other.len(), None), "{set:?} with {count} threads gives different bits");
         }
         let scale = best.iter().fold(1.0f32, |scale, value| scale.max(value.abs()));
         let far = one.iter().zip(&best).position(|(a, b)| (a - b).abs() > 1e-5 * scale);
-        assert_eq!(far, None, "{set:?} gives other numbers than the best set");
+        assert_eq!(far, None, "{set:?} gives different numbers from the best set");
     }
     best
 }

@@ -25,7 +25,7 @@ impl Threads {
         Self::with_instructions(count, InstructionSet::best())
     }
 
-    /// The same with an instruction set of one's choice: tests compare all.
+    /// The same with a given instruction set; tests compare all of them.
     ///
     /// # Errors
     /// As [`Threads::new`].
@@ -35,7 +35,7 @@ impl Threads {
         Ok(Self { pool, scratch: Mutex::default(), set, packing_nanoseconds: AtomicU64::new(0) })
     }
 
-    /// What the kernels are to compute with.
+    /// The instruction set that the kernels use.
     pub fn instructions(&self) -> InstructionSet {
         self.set
     }
@@ -87,7 +87,7 @@ impl Threads {
         }
     }
 
-    /// Lends `len` floats, with whatever an earlier call left in them. Not to be called from inside `work`.
+    /// Lends `len` floats, with whatever an earlier call left in them. Must not be called from inside `work`.
     pub(crate) fn with_scratch<R>(&self, len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
         // The contents are undefined anyway, so what a panic left will do.
         let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);

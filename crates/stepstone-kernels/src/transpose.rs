@@ -33,7 +33,7 @@ pub(crate) fn transpose<S: Simd>(
     copy_transposed(data, stride, done..rows, 0..depth, out, width);
 }
 
-/// One number at a time: what is left beside whole squares.
+/// One number at a time: what whole squares do not cover.
 #[inline(always)]
 fn copy_transposed(
     data: &[f32],

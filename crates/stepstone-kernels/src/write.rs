@@ -1,10 +1,10 @@
-//! Whether an output replaces what lay in its place.
+//! Whether an output overwrites its memory or is added to it.
 
-/// Whether a gradient is the first that reaches its place, or one more.
+/// Whether a gradient is the first of its value or a further one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Write {
-    /// The output is written whatever it held.
+    /// The output replaces the old contents.
     Overwrite,
-    /// The output is added to.
+    /// The output is added to the old contents.
     Accumulate,
 }

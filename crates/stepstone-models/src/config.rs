@@ -219,9 +219,13 @@ impl Keys {
             other => {
                 let unread = UNREAD_FAMILIES.iter().find(|(model_type, _)| Some(*model_type) == other);
                 let hint = match (unread, other) {
-                    (Some((_, name)), _) => format!("{name} encoders are not read yet; BERT and RoBERTa encoders are"),
-                    (None, Some(_)) => "BERT and RoBERTa encoders are read, and no others yet".into(),
-                    (None, None) => "add `\"model_type\": \"bert\"` or `\"roberta\"`, whichever the encoder is".into(),
+                    (Some((_, name)), _) => {
+                        format!("{name} encoders are not supported yet; BERT and RoBERTa encoders are")
+                    }
+                    (None, Some(_)) => "only BERT and RoBERTa encoders are supported so far".into(),
+                    (None, None) => {
+                        "add `\"model_type\": \"bert\"` or `\"roberta\"`, whichever fits the encoder".into()
+                    }
                 };
                 Err(self.wrong_key("model_type", "`bert` or `roberta`", Some(hint.into())))
             }
@@ -238,7 +242,7 @@ impl Keys {
         }
         let pruned = self.json.get("pruned_heads").and_then(Value::as_object);
         if pruned.is_some_and(|layers| !layers.is_empty()) {
-            return Err(self.wrong("pruned_heads", "`{}`: encoders without some of their heads are not supported"));
+            return Err(self.wrong("pruned_heads", "`{}`: encoders with pruned heads are not supported"));
         }
         Ok(())
     }

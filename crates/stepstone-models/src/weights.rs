@@ -51,7 +51,7 @@ impl Weights {
     /// # Errors
     /// As [`Weights::open`].
     pub fn add_file(&mut self, path: &Path, config: &EncoderConfig) -> Result<(), ModelError> {
-        self.add(path.into(), config.family.prefix(), "the head of a run lies beside its encoder")
+        self.add(path.into(), config.family.prefix(), "the head of a run is in the same folder as its encoder")
     }
 
     /// Whether a tensor has this name.
@@ -77,7 +77,7 @@ impl Weights {
         match out.iter().position(|v| !v.is_finite()) {
             Some(at) => {
                 let found = format!("holds {} at element {at}", out[at]);
-                let hint = "the training that wrote it diverged, or the file is damaged: take an earlier checkpoint, \
+                let hint = "the training that wrote it diverged, or the file is damaged: use an earlier checkpoint, \
                             or copy the file again";
                 Err(self.wrong(entry, found, "finite numbers".into(), hint))
             }
@@ -93,7 +93,7 @@ impl Weights {
     fn wrong_type(&self, entry: &Entry, dtype: Dtype) -> ModelError {
         let hint = match dtype {
             Dtype::F64 => "convert the weights once: `model.float().save_pretrained(FOLDER)` in transformers",
-            _ => "quantised weights are not read: take the files that the encoder's authors published",
+            _ => "quantized weights are not supported: use the files that the encoder's authors published",
         };
         self.wrong(entry, format!("is {dtype:?}"), "F32, F16 or BF16".into(), hint)
     }
@@ -116,7 +116,7 @@ impl Weights {
             return Err(self.wrong_type(entry, entry.dtype));
         }
         if entry.shape != shape {
-            let (found, expected) = (format!("has shape {:?}", entry.shape), format!("{shape:?} by config.json"));
+            let (found, expected) = (format!("has shape {:?}", entry.shape), format!("{shape:?}, as config.json says"));
             return Err(self.wrong(entry, found, expected, ONE_MODEL));
         }
         Ok(entry)
@@ -127,7 +127,7 @@ impl Weights {
     fn missing_hint(&self, name: &str) -> String {
         match self.tensors.keys().find(|found| found.ends_with(&format!(".{name}"))) {
             Some(found) => {
-                format!("the file holds `{found}`: save the encoder alone, without what stands before its names")
+                format!("the file holds `{found}`: save the encoder alone, so that its names have no prefix")
             }
             None => ONE_MODEL.into(),
         }
@@ -157,7 +157,7 @@ impl Weights {
         let Some((_, entry)) = self.tensors.iter().find(|(name, _)| name.starts_with(&next)) else {
             return Ok(());
         };
-        let expected = format!("layers 0 to {} by num_hidden_layers of config.json", layers.saturating_sub(1));
+        let expected = format!("layers 0 to {}, as num_hidden_layers in config.json says", layers.saturating_sub(1));
         Err(self.wrong(entry, format!("belongs to layer {layers}"), expected, ONE_MODEL))
     }
 
@@ -184,10 +184,10 @@ impl Weights {
         let parsed = SafeTensors::deserialize(&map).map_err(|error| {
             let found = match error {
                 SafeTensorError::MetadataIncompleteBuffer => {
-                    format!("{} bytes, not as many as its header names", map.len())
+                    format!("{} bytes, not the number that its header gives", map.len())
                 }
                 SafeTensorError::HeaderTooSmall | SafeTensorError::InvalidHeaderLength => {
-                    format!("{} bytes, fewer than its header has", map.len())
+                    format!("{} bytes, too few for its header", map.len())
                 }
                 SafeTensorError::HeaderTooLarge => "its first 8 bytes are not the length of a header".into(),
                 other => other.to_string(),
@@ -204,13 +204,13 @@ impl Weights {
             let name = canonical(&on_disk, prefix);
             let entry = Entry { file: self.files.len(), on_disk, dtype, shape, data };
             if let Some(other) = self.tensors.insert(name.clone(), entry) {
-                let found = format!("stands there twice, also as `{}`", other.on_disk);
+                let found = format!("appears twice, also as `{}`", other.on_disk);
                 let hint = "remove the file that does not belong to the model, or save the model again".into();
                 return Err(ModelError::Tensor {
                     path,
                     tensor: name.into(),
                     found,
-                    expected: "each once".into(),
+                    expected: "each tensor once".into(),
                     hint,
                 });
             }
@@ -266,13 +266,13 @@ fn conversion(bin: &Path) -> String {
 /// The error for a file that is not a complete safetensors file. For a zip or pickle file of PyTorch, the hint says how
 /// to rename and convert it.
 fn not_safetensors(path: &Path, bytes: &[u8], found: String) -> ModelError {
-    let expected = "a whole safetensors file";
+    let expected = "a complete safetensors file";
     match Foreign::of(bytes) {
         Some(kind @ (Foreign::Zip | Foreign::Pickle)) => ModelError::Corrupt {
             path: path.into(),
             found: format!("{kind}, as PyTorch writes it"),
             expected: expected.into(),
-            hint: format!("name it {BIN}, then {}", conversion(&path.with_file_name(BIN))),
+            hint: format!("rename it to {BIN}, then {}", conversion(&path.with_file_name(BIN))),
         },
         _ => ModelError::corrupt(path, bytes, found, expected),
     }

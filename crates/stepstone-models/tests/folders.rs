@@ -81,7 +81,7 @@ fn open_tensors(tensors: &[Tensor]) -> Result<Weights, ModelError> {
 }
 
 /// The message and the hint, with the path replaced by FOLDER.
-fn told(error: &ModelError, folder: &Path) -> String {
+fn shown(error: &ModelError, folder: &Path) -> String {
     let text = format!("{error}\nhint: {}", error.hint().unwrap_or_default());
     text.replace(&folder.display().to_string(), "FOLDER")
 }
@@ -129,17 +129,17 @@ fn other_types_and_values_that_are_not_finite_have_their_own_hints() {
         all[0] = changed;
         let folder = folder(&[("model.safetensors", &serialize(&all))]);
         let read = open(&folder).and_then(|weights| weights.read(&word.name, &word.shape, &mut [0.0; 10 * HIDDEN]));
-        told(&read.expect_err("refused"), folder.path())
+        shown(&read.expect_err("refused"), folder.path())
     };
     insta::assert_snapshot!(refused(Tensor { dtype: Dtype::I32, ..word.clone() }), @r"
     FOLDER/model.safetensors: tensor `embeddings.word_embeddings.weight` is I32, expected F32, F16 or BF16
-    hint: quantised weights are not read: take the files that the encoder's authors published
+    hint: quantized weights are not supported: use the files that the encoder's authors published
     ");
     let bytes = [0; 5 * HIDDEN].to_vec();
     let packed = Tensor { dtype: Dtype::I8, shape: vec![5, HIDDEN], bytes, ..word.clone() };
     insta::assert_snapshot!(refused(packed), @r"
     FOLDER/model.safetensors: tensor `embeddings.word_embeddings.weight` is I8, expected F32, F16 or BF16
-    hint: quantised weights are not read: take the files that the encoder's authors published
+    hint: quantized weights are not supported: use the files that the encoder's authors published
     ");
     let bytes = [0.25f64; 10 * HIDDEN].iter().flat_map(|v| v.to_le_bytes()).collect();
     insta::assert_snapshot!(refused(Tensor { dtype: Dtype::F64, bytes, ..word.clone() }), @r"
@@ -150,7 +150,7 @@ fn other_types_and_values_that_are_not_finite_have_their_own_hints() {
     holed.bytes[12..16].copy_from_slice(&f32::NAN.to_le_bytes());
     insta::assert_snapshot!(refused(holed), @r"
     FOLDER/model.safetensors: tensor `embeddings.word_embeddings.weight` holds NaN at element 3, expected finite numbers
-    hint: the training that wrote it diverged, or the file is damaged: take an earlier checkpoint, or copy the file again
+    hint: the training that wrote it diverged, or the file is damaged: use an earlier checkpoint, or copy the file again
     ");
 }
 
@@ -168,9 +168,9 @@ fn a_prefix_that_is_not_the_familys_is_shown() {
     let other = |name: &str| format!("module.bert.{name}");
     let all: Vec<Tensor> = tensors().into_iter().map(|t| Tensor { name: other(&t.name), ..t }).collect();
     let folder = folder(&[("model.safetensors", &serialize(&all))]);
-    insta::assert_snapshot!(told(&open(&folder).expect_err("refused"), folder.path()), @r"
+    insta::assert_snapshot!(shown(&open(&folder).expect_err("refused"), folder.path()), @r"
     FOLDER/model.safetensors: tensor `embeddings.word_embeddings.weight` is missing, expected shape [10, 4]
-    hint: the file holds `module.bert.embeddings.word_embeddings.weight`: save the encoder alone, without what stands before its names
+    hint: the file holds `module.bert.embeddings.word_embeddings.weight`: save the encoder alone, so that its names have no prefix
     ");
 }
 
@@ -178,24 +178,28 @@ fn a_prefix_that_is_not_the_familys_is_shown() {
 fn a_file_of_another_kind_in_place_of_weights_is_named() {
     let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 440473133\n";
     let table: [(&[u8], &str, &str); 8] = [
-        (pointer, "a git-lfs pointer, expected a whole safetensors file", "run `git lfs pull`"),
+        (pointer, "a git-lfs pointer, expected a complete safetensors file", "run `git lfs pull`"),
         (b"<!DOCTYPE html>\n<html><head>", "an HTML page, expected", "download it again"),
         (b"<?xml version='1.0'?><Error>", "an XML page, expected", "download it again"),
         (b"", "an empty file, expected", "download the file again"),
         (
             b"PK\x03\x04\0\0archive/data.pkl",
             "a zip archive, as PyTorch writes it, expected",
-            "name it pytorch_model.bin",
+            "rename it to pytorch_model.bin",
         ),
-        (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "a Python pickle, as PyTorch writes it", "name it pytorch_model"),
+        (
+            b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.",
+            "a Python pickle, as PyTorch writes it",
+            "rename it to pytorch_model",
+        ),
         (b"Entry not found", "its first 8 bytes are not the length of a header", "download the file again"),
-        (b"\xff\0\0", "3 bytes, fewer than its header has", "download the file again"),
+        (b"\xff\0\0", "3 bytes, too few for its header", "download the file again"),
     ];
     for (bytes, want, hint) in table {
         let folder = folder(&[("model.safetensors", bytes)]);
-        let told = told(&open(&folder).expect_err(want), folder.path());
-        assert!(told.contains(&format!("FOLDER/model.safetensors: {want}")), "{told}");
-        assert!(told.split("hint: ").nth(1).is_some_and(|text| text.contains(hint)), "{told}");
+        let shown = shown(&open(&folder).expect_err(want), folder.path());
+        assert!(shown.contains(&format!("FOLDER/model.safetensors: {want}")), "{shown}");
+        assert!(shown.split("hint: ").nth(1).is_some_and(|text| text.contains(hint)), "{shown}");
     }
 }
 
@@ -219,7 +223,7 @@ fn one_tensor_under_two_names_is_refused() {
     let mut all = tensors();
     all.push(Tensor { name: format!("bert.{}", all[0].name), ..all[0].clone() });
     let error = open_tensors(&all).expect_err("refused").to_string();
-    assert!(error.contains("tensor `embeddings.word_embeddings.weight` stands there twice"), "{error}");
+    assert!(error.contains("tensor `embeddings.word_embeddings.weight` appears twice"), "{error}");
 }
 
 #[test]
@@ -261,12 +265,12 @@ fn shards_are_found_through_the_index() {
 fn a_bad_index_or_a_missing_shard_is_an_error() {
     let (folder, _) = sharded(|_| {});
     fs::remove_file(folder.path().join("model-00002-of-00002.safetensors")).expect("removes");
-    insta::assert_snapshot!(told(&open(&folder).expect_err("refused"), folder.path()), @r"
+    insta::assert_snapshot!(shown(&open(&folder).expect_err("refused"), folder.path()), @r"
     FOLDER/model-00002-of-00002.safetensors does not exist
     hint: the index names this shard: copy it into the folder
     ");
     let (folder, _) = sharded(|index| index["weight_map"]["x"] = json!("../elsewhere.safetensors"));
-    insta::assert_snapshot!(told(&open(&folder).expect_err("refused"), folder.path()), @r"
+    insta::assert_snapshot!(shown(&open(&folder).expect_err("refused"), folder.path()), @r"
     FOLDER/model.safetensors.index.json: shard `../elsewhere.safetensors`, expected a file inside the folder
     hint: copy or download the file again and compare its checksum
     ");
@@ -281,12 +285,12 @@ fn a_bad_index_or_a_missing_shard_is_an_error() {
 #[test]
 fn pickled_weights_alone_are_refused_with_the_conversion() {
     let folder = folder(&[("pytorch_model.bin", b"\x80\x02")]);
-    insta::assert_snapshot!(told(&open(&folder).expect_err("refused"), folder.path()), @r#"
+    insta::assert_snapshot!(shown(&open(&folder).expect_err("refused"), folder.path()), @r#"
     FOLDER/model.safetensors does not exist
     hint: there is only pytorch_model.bin; convert it once: python -c "import sys, torch; from safetensors.torch import save_file; save_file({k: v.clone().contiguous() for k, v in torch.load(sys.argv[1], map_location='cpu', weights_only=True).items()}, sys.argv[2], {'format': 'pt'})" FOLDER/pytorch_model.bin FOLDER/model.safetensors
     "#);
     let empty = self::folder(&[]);
-    insta::assert_snapshot!(told(&open(&empty).expect_err("refused"), empty.path()), @r"
+    insta::assert_snapshot!(shown(&open(&empty).expect_err("refused"), empty.path()), @r"
     FOLDER/model.safetensors does not exist
     hint: a model is a Hugging Face folder with config.json, model.safetensors and tokenizer files
     ");
@@ -311,8 +315,8 @@ fn a_file_cut_anywhere_is_corrupt() {
         assert!(matches!(error, ModelError::Corrupt { .. }), "cut to {length} of {}: {error}", whole.len());
     }
     fs::write(&path, &whole[..whole.len() - 1]).expect("writes");
-    insta::assert_snapshot!(told(&open(&folder).expect_err("cut"), folder.path()), @r"
-    FOLDER/model.safetensors: 3263 bytes, not as many as its header names, expected a whole safetensors file
+    insta::assert_snapshot!(shown(&open(&folder).expect_err("cut"), folder.path()), @r"
+    FOLDER/model.safetensors: 3263 bytes, not the number that its header gives, expected a complete safetensors file
     hint: copy or download the file again and compare its checksum
     ");
 }
@@ -356,9 +360,9 @@ fn impossible_headers_are_corrupt() {
     let table = [
         ("a header of 2^64 - 1 bytes", u64::MAX.to_le_bytes().to_vec()),
         ("a header longer than the file", [&1000u64.to_le_bytes()[..], b"{}"].concat()),
-        ("no JSON", file("model", 0)),
-        ("no object", file("[]", 0)),
-        ("no UTF-8", [&2u64.to_le_bytes()[..], b"\xff\xfe"].concat()),
+        ("not JSON", file("model", 0)),
+        ("not an object", file("[]", 0)),
+        ("not UTF-8", [&2u64.to_le_bytes()[..], b"\xff\xfe"].concat()),
         ("an unknown type", file(r#"{"x":{"dtype":"F33","shape":[1],"data_offsets":[0,4]}}"#, 4)),
         ("a negative size", tensor("[-4]", "[0,16]")),
         ("sizes that overflow", tensor("[4294967296,4294967296,4]", "[0,16]")),
@@ -379,7 +383,7 @@ fn a_config_of_another_model_is_refused_before_memory_is_allocated() {
     let table = [
         (
             json!({"vocab_size": 11}),
-            "tensor `embeddings.word_embeddings.weight` has shape [10, 4], expected [11, 4] by config.json",
+            "tensor `embeddings.word_embeddings.weight` has shape [10, 4], expected [11, 4], as config.json says",
         ),
         (json!({"vocab_size": 100_000_000}), "tensor `embeddings.word_embeddings.weight` has shape [10, 4]"),
         (json!({"hidden_size": 100_000_000}), "tensor `embeddings.word_embeddings.weight` has shape [10, 4]"),
@@ -405,7 +409,7 @@ fn a_config_of_another_model_is_refused_before_memory_is_allocated() {
     let second: Vec<Tensor> = deeper.iter().filter(|t| t.name.starts_with("encoder.layer.0.")).cloned().collect();
     deeper.extend(second.into_iter().map(|t| Tensor { name: t.name.replace("layer.0", "layer.1"), ..t }));
     let error = open_tensors(&deeper).expect_err("one layer more than config.json says").to_string();
-    assert!(error.contains("belongs to layer 1, expected layers 0 to 0 by num_hidden_layers"), "{error}");
+    assert!(error.contains("belongs to layer 1, expected layers 0 to 0, as num_hidden_layers"), "{error}");
 }
 
 #[test]
@@ -454,11 +458,11 @@ fn impossible_configs_name_the_key() {
 #[test]
 fn an_unsupported_family_is_named_with_the_supported_ones() {
     let table = [
-        (json!("distilbert"), "DistilBERT encoders are not read yet; BERT and RoBERTa encoders are"),
-        (json!("xlm-roberta"), "XLM-RoBERTa encoders are not read yet; BERT and RoBERTa encoders are"),
-        (json!("camembert"), "CamemBERT encoders are not read yet; BERT and RoBERTa encoders are"),
-        (json!("llama"), "BERT and RoBERTa encoders are read, and no others yet"),
-        (json!(null), "add `\"model_type\": \"bert\"` or `\"roberta\"`, whichever the encoder is"),
+        (json!("distilbert"), "DistilBERT encoders are not supported yet; BERT and RoBERTa encoders are"),
+        (json!("xlm-roberta"), "XLM-RoBERTa encoders are not supported yet; BERT and RoBERTa encoders are"),
+        (json!("camembert"), "CamemBERT encoders are not supported yet; BERT and RoBERTa encoders are"),
+        (json!("llama"), "only BERT and RoBERTa encoders are supported so far"),
+        (json!(null), "add `\"model_type\": \"bert\"` or `\"roberta\"`, whichever fits the encoder"),
     ];
     for (model_type, want) in table {
         let folder = tempfile::tempdir().expect("folder");
@@ -477,7 +481,7 @@ fn the_error_for_a_missing_folder_says_that_nothing_is_downloaded() {
     let here = std::env::current_dir().expect("folder");
     let hint = |name: &str| EncoderConfig::read(Path::new(name)).expect_err(name).hint().unwrap_or_default();
     let error = EncoderConfig::read(Path::new("roberta-base")).expect_err("no such folder");
-    insta::assert_snapshot!(told(&error, &here), @r"
+    insta::assert_snapshot!(shown(&error, &here), @r"
     roberta-base does not exist
     hint: looked at FOLDER/roberta-base; models are not downloaded from the hub: download it first; a model is a Hugging Face folder with config.json, model.safetensors and tokenizer files
     ");

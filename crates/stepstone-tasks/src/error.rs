@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// Bad rows that an error lists; it only counts the rest, because one wrong layout makes every row bad.
+/// Number of bad rows that an error lists. The rest are only counted, because one wrong layout makes every row bad.
 const SHOWN: usize = 10;
 
 /// A row that cannot be used.
@@ -35,11 +35,11 @@ pub enum DataError {
     Folder { path: PathBuf },
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{}: the {compression} data {damage}, expected a whole file", path.display())]
+    #[error("{}: the {compression} data {damage}, expected a complete file", path.display())]
     Packed { path: PathBuf, compression: Compression, damage: Damage },
     #[error("{}: {found}, expected rows of UTF-8 text", path.display())]
     NotText { path: PathBuf, found: Foreign },
-    #[error("{}:{line}: byte 0x{byte:02x} at offset {offset} is no UTF-8, expected UTF-8 text", path.display())]
+    #[error("{}:{line}: byte 0x{byte:02x} at offset {offset} is not valid UTF-8, expected UTF-8 text", path.display())]
     NotUtf8 { path: PathBuf, line: usize, offset: usize, byte: u8 },
     #[error("{}: no rows, expected at least one", path.display())]
     NoRows { path: PathBuf },
@@ -68,7 +68,7 @@ impl DataError {
             }
             Self::BadRows { .. } => Some("correct the rows, or compare the file with its published checksum".into()),
             Self::Missing { .. } | Self::Folder { .. } => {
-                Some("name a file laid out as the task's own files, plain or compressed with gzip or zstd".into())
+                Some("name a file in the layout of the task's own files, plain or compressed with gzip or zstd".into())
             }
             Self::Settings { .. } | Self::DevFiles { .. } => Some(
                 "write for each task: [task.NAME] files = { train = \"PATH\", dev = \"PATH\" }, relative to the data"
@@ -94,7 +94,7 @@ impl fmt::Display for BadRows<'_> {
     }
 }
 
-/// `1`, or `1 or N` for a dev split of N parts.
+/// `1` for a dev split without parts, `1 or N` for one of N parts.
 fn one_or(parts: usize) -> String {
     if parts == 1 { "1".into() } else { format!("1 or {parts}") }
 }

@@ -53,10 +53,10 @@ impl fmt::Display for Damage {
 pub(crate) fn remedy(found: Foreign) -> &'static str {
     match found {
         Foreign::Utf16 => "convert it: `iconv -f UTF-16 -t UTF-8 FILE`",
-        Foreign::Parquet => "Parquet is not read yet: convert it to the task's own layout",
+        Foreign::Parquet => "Parquet is not supported yet: convert it to the task's own layout",
         Foreign::Zip => "unpack it: `unzip FILE`",
-        Foreign::Bzip2 => "unpack it: `bunzip2 FILE`; gzip and zstd are read as they are",
-        Foreign::Xz => "unpack it: `unxz FILE`; gzip and zstd are read as they are",
+        Foreign::Bzip2 => "unpack it: `bunzip2 FILE`; gzip and zstd files can stay compressed",
+        Foreign::Xz => "unpack it: `unxz FILE`; gzip and zstd files can stay compressed",
         Foreign::GitLfsPointer | Foreign::Html | Foreign::Xml | Foreign::Pickle => {
             found.remedy().unwrap_or("name the file that holds the rows")
         }

@@ -35,7 +35,7 @@ impl TaskData {
         let first = self.dev.first()?.gold?;
         self.dev.iter().all(|example| example.gold == Some(first)).then(|| {
             let (count, label) = (self.dev.len(), &self.labels[first as usize]);
-            format!("all {count} dev examples have the label `{label}`, so that their scores cannot tell models apart")
+            format!("all {count} dev examples have the label `{label}`, so their scores cannot tell models apart")
         })
     }
 

@@ -158,7 +158,7 @@ impl Reader<'_> {
         missing.retain(|name| find(name).is_none());
         if !missing.is_empty() {
             let problem =
-                format!("the header has no column `{}`, it has `{}`", missing.join("`, `"), names.join("`, `"));
+                format!("the header has no column `{}`; it has `{}`", missing.join("`, `"), names.join("`, `"));
             return self.refuse(1, problem);
         }
         let numbered = FoundFields {
@@ -305,11 +305,8 @@ impl Reader<'_> {
     fn notes(&self) -> Vec<String> {
         let file = self.path.display();
         let dropped = self.dropped.iter().map(|row| row.line.to_string()).collect::<Vec<_>>().join(", ");
-        let dropped = (!dropped.is_empty()).then(|| {
-            format!(
-                "{file}: dropped lines {dropped}, which have too few columns, as the official file is known to have"
-            )
-        });
+        let dropped = (!dropped.is_empty())
+            .then(|| format!("{file}: dropped lines {dropped}: too few columns, a known defect of the official file"));
         let remarks = self.remarks.iter().map(|(remark, count)| format!("{file}: {count} rows {remark}"));
         dropped.into_iter().chain(remarks).collect()
     }

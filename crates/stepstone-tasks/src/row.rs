@@ -48,7 +48,7 @@ impl Object<'_> {
     pub fn list(&self, field: &str) -> Result<&[Value], String> {
         match self.0.get(field) {
             Some(Value::Array(list)) => Ok(list),
-            Some(_) => Err(format!("field `{field}` is no list")),
+            Some(_) => Err(format!("field `{field}` is not a list")),
             None => Err(format!("no field `{field}`")),
         }
     }

@@ -3,7 +3,7 @@
 use crate::metric::Metric;
 use crate::row::{Object, Row};
 
-/// Everything that the program knows about a task.
+/// Everything the program knows about a task.
 #[derive(Debug)]
 pub struct Task {
     /// The name users type.
@@ -14,7 +14,7 @@ pub struct Task {
     pub licence: &'static str,
     /// The data set on the Hugging Face hub; None if it is not there.
     pub hub: Option<Hub>,
-    /// Where its data lies and how it is laid out.
+    /// Location and layout of its data.
     pub files: TaskFiles,
     /// The kind of answer.
     pub head: TaskHead,

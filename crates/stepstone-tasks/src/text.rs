@@ -57,7 +57,7 @@ fn unpack_zstd(mut bytes: &[u8]) -> io::Result<Vec<u8>> {
         // The checksum is compared here; damaged content would otherwise pass as other rows.
         let (stated, found) = (frame.decoder.get_checksum_from_data(), frame.decoder.get_calculated_checksum());
         if stated.is_some() && stated != found {
-            return Err(io::Error::other("the checksum of the content is another"));
+            return Err(io::Error::other("the content does not match its checksum"));
         }
     }
     Ok(plain)

@@ -15,9 +15,9 @@ const ALPHA: f64 = 0.05;
 /// How often something happened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Rate {
-    /// Times that it did.
+    /// How often it happened.
     pub(crate) hits: u64,
-    /// Times that it could.
+    /// How often it could have happened.
     pub(crate) of: u64,
 }
 

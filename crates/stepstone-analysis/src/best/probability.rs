@@ -49,11 +49,11 @@ fn share(posteriors: &[Posterior], own: usize, tables: &TailTables) -> f64 {
     tables.of(df).quantiles.iter().map(below_all).sum::<f64>() / POINTS as f64
 }
 
-/// TailTables of the t distributions of several degrees of freedom.
+/// Tables of t distributions with several degrees of freedom.
 pub(super) struct TailTables(BTreeMap<u64, TailTable>);
 
 impl TailTables {
-    /// Tabulates every distribution that will be asked for.
+    /// Tabulates every distribution that will be needed.
     pub(super) fn new(degrees: impl Iterator<Item = f64>) -> Self {
         let mut degrees: Vec<u64> = degrees.map(f64::to_bits).collect();
         degrees.sort_unstable();
@@ -99,7 +99,7 @@ impl TailTable {
         // asinh for x >= 0, without the care for tiny x that the standard one pays for.
         let place = (x + (x * x + 1.0).sqrt()).ln() / STEP;
         let node = place as usize;
-        // Beyond the grid the tail no longer matters, and its last value stands for it.
+        // Beyond the grid the tail no longer matters, and its last value is used.
         let Some([a, b, c, d]) = self.tails.get(node..node + 4) else {
             return self.tails[self.tails.len() - 1];
         };

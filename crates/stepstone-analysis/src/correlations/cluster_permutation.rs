@@ -2,7 +2,7 @@
 //!
 //! Each permutation pairs the intermediates of x with those of y in a new order. With S[c, d] = sum over restarts of
 //! (rank of x in c) (rank of y in d)
-//! the statistic of a permutation pi is sum over c of S[c, pi(c)]: k additions. Eight pairs are worked side by side, so
+//! the statistic of a permutation pi is sum over c of S[c, pi(c)]: k additions. Eight pairs are computed side by side, so
 //! that one step reads one cache line and adds eight numbers. All sums are of whole numbers, hence exact.
 
 use rayon::prelude::*;
@@ -14,7 +14,7 @@ use crate::coefficient::{Ranks, dot};
 /// Fewest intermediates: three have only six permutations, too few for a small p.
 const FEWEST: usize = 4;
 
-/// Pairs that are worked side by side.
+/// Pairs that are computed side by side.
 // Eight f64 are one cache line and one AVX-512 register.
 const LANES: usize = 8;
 
@@ -49,7 +49,7 @@ pub(super) struct Permutable {
 
 /// The p-values of the pairs of one frame.
 pub(super) struct Permuted {
-    /// In the order in which they came in.
+    /// In the order of the pairs.
     pub(super) p: Vec<f64>,
     /// For each permutation the largest |correlation| of the family of the maximum: `[permutations]`.
     pub(super) maxima: Vec<f64>,

@@ -31,7 +31,7 @@ pub(super) fn leave_one_out(frame: &Frame, pair: &FramePair, whole: Coefficient,
         found.max = Some(found.max.map_or(rest.r, |max: f64| max.max(rest.r)));
         // A conclusion that one intermediate can overturn is a statement about that intermediate.
         found.decisive |= rest.r * whole.r < 0.0 || crosses(rest.p, whole.p, alpha);
-        // Ties go to the first name, so that the answer does not hang on rounding.
+        // Ties go to the first name, so that the answer does not depend on rounding.
         let moved = (rest.r - whole.r).abs();
         if moved > furthest + TIE {
             (furthest, found.most) = (moved, Some(intermediate));

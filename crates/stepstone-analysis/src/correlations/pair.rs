@@ -52,7 +52,7 @@ pub struct Pair {
     pub adjusted: Adjusted,
 }
 
-/// Coefficients over rows; their p-values take restarts for independent, which they are not.
+/// Coefficients over rows; their p-values treat restarts as independent, which they are not.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct OverRows {
     /// Rows with both scores.

@@ -22,8 +22,8 @@ impl Share {
 ///
 /// Both shares must be above one half. Where only the baseline collapses, "starting from this task makes training work"
 /// is a result; where only the intermediates do, "starting from it breaks training" is one. Where both do, a delta says
-/// which constant answer is the better guess. Targets decide, since intermediates that learnt their own task would hide
-/// that nothing came of it.
+/// which constant answer is the better guess. Only targets count, since intermediates that learnt their own task would
+/// hide the collapse.
 pub(super) fn collapse(context: &Context<'_>) -> Option<Finding> {
     let targets = context.analysis.tasks.iter().filter(|task| task.role == Role::Target);
     let (mut baseline, mut all) = (Share { degenerate: 0, of: 0 }, Share { degenerate: 0, of: 0 });
@@ -72,8 +72,8 @@ const REMEDY: &str = "Give each run more steps (`epochs` or `max_steps`), more t
 fn symptoms(context: &Context<'_>) -> String {
     let reasons = &context.analysis.degenerate.by_reason;
     let words = |reason: &str| match reason {
-        "constant" => "answer one label for everything",
-        "majority" => "score no more than the commonest label",
+        "constant" => "predict one label for every example",
+        "majority" => "score no better than the most common label",
         "loss" => "have not reduced the loss",
         _ => "are marked as degenerate in the file",
     };

@@ -39,7 +39,7 @@ fn few_intermediates(correlations: &Correlations) -> Option<Finding> {
     }
     let intermediates = count(k, "intermediate");
     Some(finding(format!(
-        "No correlation across intermediates can be tested with {intermediates}: it takes at least four."
+        "No correlation across intermediates can be tested with {intermediates}: at least four are needed."
     )))
 }
 
@@ -74,19 +74,19 @@ fn headline(context: &Context<'_>, correlations: &Correlations) -> Option<Findin
             "Do not trust that number: restarts of one intermediate are not independent.".to_owned()
         }
         Family::Means => "Trust the second number: restarts of one intermediate are not independent.".to_owned(),
-        Family::Distinct => "The text goes by the first number (family distinct), which counts every intermediate's \
+        Family::Distinct => "This report uses the first number (family distinct), which counts every intermediate's \
                              effect once per restart."
             .to_owned(),
         Family::Acl2020 => format!(
-            "The text goes by the family acl2020 ({} entries, target pairs twice and targets with themselves): {} pairs.",
+            "This report uses the family acl2020 ({} entries, target pairs twice and targets with themselves): {} pairs.",
             sizes.acl2020,
             count_in(Family::Acl2020)
         ),
     };
-    let permuted =
-        correlations.pairs.iter().filter(|pair| pair.permutation.p.is_some_and(|p| p < context.alpha)).count();
+    let permuted = correlations.pairs.iter().filter(|pair| context.significant(pair.permutation.p)).count();
+    let permuted = count(permuted, "pair");
     Some(finding(format!(
-        "Correlations: {counts}. {chosen} The cluster permutation test, not corrected, has p < {} in {permuted}.",
+        "Correlations: {counts}. {chosen} The cluster permutation test, not corrected, has p < {} for {permuted}.",
         context.alpha
     )))
 }
@@ -148,7 +148,7 @@ fn within(context: &Context<'_>, correlations: &Correlations) -> Option<Finding>
     let mut shares: Vec<f64> = correlations.pairs.iter().filter_map(|pair| pair.within.between_share).collect();
     shares.sort_unstable_by(f64::total_cmp);
     let share = shares.get(shares.len() / 2).map_or_else(String::new, |share| {
-        format!(" The covariance of the median pair is {} between intermediates.", two(*share))
+        format!(" For the median pair, {} of the covariance lies between intermediates.", two(*share))
     });
     Some(finding(format!(
         "Among restarts of the same intermediate {below} of {} are correlated (Holm).{share}",

@@ -35,8 +35,8 @@ pub(super) fn totals(context: &Context<'_>) -> Option<Finding> {
     // Of equal counts the first name, so that the sentence does not depend on the order of the file.
     let worst = degenerate.by_intermediate.iter().max_by(|a, b| a.1.n.cmp(&b.1.n).then_with(|| b.0.cmp(&a.0)))?;
     let handling = match context.mode {
-        Mode::Keep => "They count in what is shown; every number is also given without them",
-        Mode::Drop => "They are left out of what is shown; every number is also given with them",
+        Mode::Keep => "They are included here; every number is also given without them",
+        Mode::Drop => "They are left out here; every number is also given with them",
     };
     let text = format!(
         "{} of {} degenerate ({}), most from `{}` ({} of {}). {handling}.",
@@ -107,8 +107,8 @@ fn failed_baselines(context: &Context<'_>) -> Vec<Finding> {
         };
         let on = if tally.tasks == [group.clone()] { String::new() } else { format!(" (of {})", list(&tally.tasks)) };
         let text = format!(
-            "{} of {} on {group} rest on {runs}{on}: against the other baseline runs they are less than half as large, \
-             or nothing is left to compare with.",
+            "{} of {} on {group} rest on {runs}{on}: compared with the other baseline runs they are less than half as \
+             large, or there is no other run to compare with.",
             tally.resting,
             count(tally.large, "large delta"),
         );
@@ -153,7 +153,7 @@ fn breaking(context: &Context<'_>) -> Option<Finding> {
     }
     let text = format!(
         "The share of degenerate target runs differs from the baseline's (Cochran-Mantel-Haenszel over targets, not \
-         corrected) for {}. With fewer than five such runs, read the counts.",
+         corrected) for {}. With fewer than five such runs, rely on the counts.",
         list(&breaks)
     );
     Some(finding(Figure::DegenerateRuns, text))

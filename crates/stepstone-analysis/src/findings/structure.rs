@@ -80,8 +80,8 @@ fn power(context: &Context<'_>) -> Option<Finding> {
     needed.sort_unstable();
     let (first, last) = (needed.first()?, needed.last()?);
     let text = format!(
-        "To show a difference of 1 point with power 0.8 at 0.05 in one cell takes {} restarts in each arm, by target \
-         ({}, median {}).",
+        "Showing a difference of 1 point in one cell (power 0.8, level 0.05) takes {} restarts in each arm, depending on \
+         the target ({}, median {}).",
         if first == last { first.to_string() } else { format!("{first} to {last}") },
         count(needed.len(), "target"),
         needed[needed.len() / 2]

@@ -1,4 +1,4 @@
-//! Which start point helps, how sure that is, and what choosing the best one does to its number.
+//! Which start point helps, how certain that is, and how choosing the best one inflates its gain.
 
 use super::context::{Context, two};
 use crate::averages::Average;

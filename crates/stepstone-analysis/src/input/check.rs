@@ -66,7 +66,9 @@ fn file_notes(table: &FileRows<'_>, header: &Header) -> Vec<String> {
         notes.push(format!("line {first}{more} repeats the header and was skipped: were files joined?"));
     }
     if !table.ends_with_line {
-        notes.push("the last line has no line end: if the file was cut, its last cell may be incomplete".to_owned());
+        notes.push(
+            "the last line does not end in a newline: if the file was cut, its last cell may be incomplete".to_owned(),
+        );
     }
     notes
 }
@@ -253,7 +255,7 @@ fn notes(by_task: &[TaskRows<'_>], units: &[Unit], repeated: &Repeated, table: &
             if let Some((one, other)) = two_values(task, column, table) {
                 let name = table.name(Name::Task, task.task);
                 notes.push(format!(
-                    "warning: task `{name}` has two {word}, `{one}` and `{other}`: its runs may not compare"
+                    "warning: task `{name}` has two {word}, `{one}` and `{other}`: its runs may not be comparable"
                 ));
             }
         }

@@ -34,7 +34,7 @@ impl fmt::Display for Line {
 pub struct MissingColumn {
     /// The column that is needed.
     pub name: &'static str,
-    /// The column of the file whose name is nearest, if any is near.
+    /// The column of the file with the most similar name, if one is similar.
     pub nearest: Option<String>,
 }
 
@@ -58,13 +58,13 @@ pub enum Problem {
     #[error("the file is empty, expected a header line and observations")]
     Empty,
     /// A header and nothing else.
-    #[error("the file has a header and no observation")]
+    #[error("the file has a header but no observations")]
     NoRows,
     /// A Parquet file.
     #[error("this is a Parquet file, expected CSV text")]
     Parquet,
     /// Not text in UTF-8.
-    #[error("the line is not UTF-8 text")]
+    #[error("the line is not valid UTF-8")]
     NotUtf8,
     /// Required columns are missing.
     #[error("missing column{} {}", if missing.len() == 1 { "" } else { "s" }, join(missing))]
@@ -75,7 +75,7 @@ pub enum Problem {
         separator: Option<char>,
     },
     /// Two columns of one name.
-    #[error("column `{name}` stands twice in the header")]
+    #[error("column `{name}` appears twice in the header")]
     RepeatedColumn {
         /// The name.
         name: String,
@@ -89,7 +89,7 @@ pub enum Problem {
         expected: usize,
     },
     /// The last line stops before its last field.
-    #[error("the file ends in the middle of this line: {found} of {expected} fields and no line end")]
+    #[error("the file ends in the middle of this line: {found} of {expected} fields and no newline")]
     CutShort {
         /// Fields on the line.
         found: usize,
@@ -109,7 +109,7 @@ pub enum Problem {
         /// The values that the column takes.
         expected: &'static str,
     },
-    /// `nan` or `inf` in a run that is said to be fine.
+    /// `nan` or `inf` in a run whose status is ok.
     #[error("column `{column}` holds `{found}` in a run with status ok, expected a finite number")]
     NotFinite {
         /// Name of the column.
@@ -194,7 +194,7 @@ pub enum Problem {
     },
 }
 
-/// A problem and the line that it stands on.
+/// A problem and its line.
 // Boxed, since every cell that is read returns a result and a `Problem` is many times larger than a number.
 pub(super) type Located<T> = Result<T, (Option<u64>, Box<Problem>)>;
 
@@ -211,7 +211,7 @@ impl InputError {
         Self { path: path.to_owned(), line, problem }
     }
 
-    /// What the user can do about it; `None` if the message says all.
+    /// What the user can do; `None` if the message is enough.
     pub fn hint(&self) -> Option<String> {
         self.problem.hint()
     }
@@ -235,22 +235,22 @@ impl Problem {
             Self::MissingColumns { separator: None, .. } => {
                 return Some(format!("the first line must name the columns; needed: {}", required()));
             }
-            Self::CutShort { .. } | Self::OpenQuote => "the file was not written whole; write or copy it again",
-            Self::FieldCount { .. } => "a field that holds a comma or a line end must be quoted",
+            Self::CutShort { .. } | Self::OpenQuote => "the file is incomplete; write or copy it again",
+            Self::FieldCount { .. } => "a field that contains a comma or a line break must be quoted",
             Self::BadCell { found, expected, .. } if found.contains(',') => return comma(found, expected),
-            Self::NotFinite { .. } => "leave the cell empty, or say in `status` how the run ended (failed, timeout)",
+            Self::NotFinite { .. } => "leave the cell empty, or set `status` to how the run ended (failed, timeout)",
             Self::Conflict { metrics: Some((first, second)), .. } => {
                 return Some(format!(
-                    "the metrics are `{first}` and `{second}`: say `true` for one and `false` for the other in `primary`"
+                    "the metrics are `{first}` and `{second}`: set `primary` to `true` for one and `false` for the other"
                 ));
             }
             Self::Conflict { metrics: None, .. } => "remove one of the two lines; a repeated run needs its own seed",
-            Self::NoPrimary { .. } => "say `true` in `primary` for the metric that counts",
+            Self::NoPrimary { .. } => "set `primary` to `true` for the metric that counts",
             Self::TwoRoles { .. } => "give the task two names, or drop one of the roles",
-            Self::TwoScales { .. } => "one task's scores must be in one unit",
-            Self::TwoDirections { .. } => "one task's scores must point in one direction",
+            Self::TwoScales { .. } => "all scores of a task must have the same unit",
+            Self::TwoDirections { .. } => "all scores of a task must have the same direction",
             Self::OutOfRange { .. } => "state the unit in `scale` (points = score x scale): 100 for 0..1, 1 for points",
-            Self::Open { source } if source.kind() == io::ErrorKind::IsADirectory => "name the file in it",
+            Self::Open { source } if source.kind() == io::ErrorKind::IsADirectory => "name the CSV file in it",
             Self::Open { .. } => {
                 return Some(format!(
                     "`stepstone report STUDY` writes observations.csv into the study's folder; any CSV with the columns {} \
@@ -283,11 +283,11 @@ fn comma(found: &str, expected: &str) -> Option<String> {
     let decimal = found.replace(',', ".");
     let is_decimal = !whole && decimals.is_empty() && groups.count() == 1 && decimal.parse::<f64>().is_ok();
     match (grouped, is_decimal) {
-        (true, true) => {
-            Some(format!("write {decimal} if the comma is the decimal sign, {thousands} if it separates thousands"))
-        }
-        (true, false) => Some(format!("write {thousands}: no separator between thousands")),
-        (false, true) => Some(format!("write {decimal}: the decimal sign is a point")),
+        (true, true) => Some(format!(
+            "write {decimal} if the comma is the decimal separator, {thousands} if it separates thousands"
+        )),
+        (true, false) => Some(format!("write {thousands}, without a thousands separator")),
+        (false, true) => Some(format!("write {decimal}, with a decimal point")),
         (false, false) => None,
     }
 }
@@ -299,13 +299,17 @@ mod tests {
     #[test]
     fn a_comma_inside_a_number_is_explained_by_what_it_can_mean() {
         for (score, n_train, hint) in [
-            ("0.5", "2,490", Some("write 2490: no separator between thousands")),
-            ("0.5", "1,234,567", Some("write 1234567: no separator between thousands")),
+            ("0.5", "2,490", Some("write 2490, without a thousands separator")),
+            ("0.5", "1,234,567", Some("write 1234567, without a thousands separator")),
             ("0.5", "12,34", None),
-            ("0,5", "2490", Some("write 0.5: the decimal sign is a point")),
-            ("-12,34", "2490", Some("write -12.34: the decimal sign is a point")),
-            ("2,490", "2490", Some("write 2.490 if the comma is the decimal sign, 2490 if it separates thousands")),
-            ("1,234.5", "2490", Some("write 1234.5: no separator between thousands")),
+            ("0,5", "2490", Some("write 0.5, with a decimal point")),
+            ("-12,34", "2490", Some("write -12.34, with a decimal point")),
+            (
+                "2,490",
+                "2490",
+                Some("write 2.490 if the comma is the decimal separator, 2490 if it separates thousands"),
+            ),
+            ("1,234.5", "2490", Some("write 1234.5, without a thousands separator")),
             ("first, second", "2490", None),
         ] {
             let text =

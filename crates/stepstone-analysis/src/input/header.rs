@@ -1,4 +1,4 @@
-//! The header line: which column stands where, and the nearest name for one that is missing.
+//! The header line: the position of each column, and the nearest name for one that is missing.
 
 use std::collections::HashSet;
 
@@ -6,11 +6,11 @@ use super::error::{Located, MissingColumn, Problem, fault};
 use super::records::{End, Field, split};
 use crate::column::Column;
 
-/// Where the columns of the schema stand in a file.
+/// The columns of a file.
 pub(super) struct Header {
     /// For each column of the file, which of ours it is.
     pub(super) known: Vec<Option<Column>>,
-    /// The names as they stand in the file, to recognise the header of a second file that was joined on.
+    /// The names as written in the file, to recognise the header of a second file that was joined on.
     names: Vec<String>,
     /// Columns that the schema does not know.
     pub(super) unknown: Vec<String>,

@@ -1,4 +1,4 @@
-//! Text columns as small numbers: each piece of the file numbers its own names, then the numbers are made one.
+//! Text columns as small numbers: each piece of the file numbers its own names, then the numbers are merged.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

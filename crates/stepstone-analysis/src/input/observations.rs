@@ -20,9 +20,9 @@ pub struct Observations {
     pub encoder: String,
     /// Every name in the `intermediate` column, including the baseline's, sorted bytewise.
     pub intermediates: Vec<String>,
-    /// Training examples of each of `intermediates`, where the file says so.
+    /// Training examples of each of `intermediates`, if the file gives them.
     pub sizes: Vec<Option<f64>>,
-    /// Targets, then probes, then tasks scored as intermediates; each sorted bytewise. A name may stand here twice,
+    /// Targets, then probes, then tasks scored as intermediates; each sorted bytewise. A name may appear twice,
     /// as a target and as an intermediate.
     pub tasks: Vec<Task>,
     /// One per (task, intermediate, seed), sorted in this order.
@@ -48,7 +48,7 @@ pub struct Task {
     pub scale: f64,
     /// What one dev example is worth in points (of several dev sizes, the smallest set's) where the metric is `accuracy` and `n_dev` is known, else 0.
     pub step: f64,
-    /// Training examples, where the file says so.
+    /// Training examples, if the file gives them.
     pub n_train: Option<f64>,
 }
 
@@ -93,14 +93,14 @@ pub enum Reason {
     Runner,
     /// One label for every example.
     Constant,
-    /// Predictions unknown; score at most one example above always answering the commonest label.
+    /// Predictions unknown; score at most one example above always answering the most common label.
     Majority,
-    /// Training loss near or above ln k, k the number of classes, and a score near that of the commonest label.
+    /// Training loss near or above ln k, k the number of classes, and a score near that of the most common label.
     Loss,
 }
 
 impl Reason {
-    /// The word for it in the output.
+    /// Its name in the output.
     pub fn name(self) -> &'static str {
         match self {
             Self::Runner => "runner",

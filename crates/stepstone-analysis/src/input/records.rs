@@ -47,7 +47,7 @@ pub(super) fn pieces(text: &str, parts: usize) -> Vec<&str> {
     pieces
 }
 
-/// One field of a record: its text between the quotes, and whether doubled quotes stand in it.
+/// One field of a record: its text between the quotes, and whether it contains doubled quotes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Field<'a> {
     pub(super) text: &'a str,
@@ -55,7 +55,7 @@ pub(super) struct Field<'a> {
 }
 
 impl Field<'_> {
-    /// The text that the field stands for.
+    /// The value of the field.
     pub(super) fn value(&self) -> std::borrow::Cow<'_, str> {
         if self.doubled { self.text.replace("\"\"", "\"").into() } else { self.text.into() }
     }
@@ -124,8 +124,8 @@ fn quoted(text: &str, start: usize) -> Option<(Field<'_>, usize)> {
             _ => at += 1,
         }
     }
-    // RFC 4180 allows nothing behind the closing quote. Where something stands there, the field is kept as written, so
-    // that no text is lost.
+    // RFC 4180 allows nothing after the closing quote. If there is text, the field is kept as written, so that none is
+    // lost.
     let (rest, end) = plain(text, at + 1);
     if rest.text.is_empty() {
         return Some((Field { text: &text[start + 1..at], doubled }, end));

@@ -19,7 +19,7 @@ pub(super) struct Repeated {
 }
 
 impl Repeated {
-    /// The lines of one run that say something new. Lines come in the order of the file, so that the first is kept.
+    /// The lines of one run that say something new. Lines are in file order, so that the first is kept.
     pub(super) fn without<'a>(&mut self, lines: &[&'a Row], table: &FileRows<'_>, header: &Header) -> Vec<&'a Row> {
         let mut kept: Vec<&Row> = Vec::new();
         for row in lines {
@@ -137,9 +137,9 @@ mod tests {
     }
 
     #[test]
-    fn the_header_of_a_second_file_behind_the_first_is_skipped_with_a_note() {
+    fn the_header_of_a_second_file_after_the_first_is_skipped_with_a_note() {
         let joined = format!("{HEADER}none,0,rte,target,0.5\n{HEADER}mnli,0,rte,target,0.6\n");
-        let (count, notes) = read(&joined).expect("two files, one behind the other");
+        let (count, notes) = read(&joined).expect("two files, one after the other");
         assert_eq!(count, 2);
         let note = "line 3 repeats the header and was skipped: were files joined?";
         assert!(notes.iter().any(|n| n == note), "{notes:?}");
@@ -152,6 +152,6 @@ mod tests {
         assert!(problem.starts_with("the file ends in the middle of this line: 4 of 5 fields"), "{problem}");
         let (count, notes) = read(&format!("{HEADER}none,0,rte,target,0.5\nmnli,1,rte,target,0.6")).expect("whole");
         assert_eq!(count, 2);
-        assert!(notes.iter().any(|note| note.starts_with("the last line has no line end")), "{notes:?}");
+        assert!(notes.iter().any(|note| note.starts_with("the last line does not end in a newline")), "{notes:?}");
     }
 }

@@ -81,7 +81,7 @@ fn check_range(rows: &[&Row], task: &str, metric: &str, unit: Unit) -> Located<(
 
 /// The rules for degenerate runs in their order; the first that fires gives the reason.
 ///
-/// A hard task whose good runs score near the commonest label must not be flagged by its score alone: the third rule
+/// A hard task whose good runs score near the most common label must not be flagged by its score alone: the third rule
 /// needs unknown predictions, the fourth the loss. Sources: the failed run of Mosbach et al. 2021 and Dodge et al. 2020.
 pub(super) fn outcome(row: &Row, unit: Unit) -> Outcome {
     if !row.usable() {

@@ -46,7 +46,7 @@ fn of_deltas(noun: &str, deltas: &DeltaAgreement) -> String {
 fn of_task(task: &TaskAgreement) -> Option<String> {
     let top = task.top.as_ref()?;
     Some(format!(
-        "{}: {} of the best {} intermediates are the same, {} by chance.",
+        "{}: {} of the best {} intermediates are the same; {} are expected by chance.",
         task.task,
         top.shared,
         top.k,

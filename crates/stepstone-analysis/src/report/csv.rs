@@ -1,4 +1,4 @@
-//! The exports for pandas: one line per cell, average and correlation in each mode, under the names of the JSON.
+//! The exports for pandas: one line per cell, average and correlation in each mode, with the names of the JSON.
 
 use serde::Serialize;
 use serde_json::{Map, Value};

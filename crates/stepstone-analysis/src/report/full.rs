@@ -105,8 +105,8 @@ fn averages(analysis: &Analysis, mode: Mode) -> String {
     let names: Vec<String> = averages.common_tasks.iter().map(|task| escape(task)).collect();
     let _ = writeln!(
         table.0,
-        "\nOver {}. Ranks hold for all rows at once (Holm over pairs). The second interval takes the targets as a sample of \
-         their kind; it errs on the wide side. Averages mix metrics.",
+        "\nOver {}. Ranks hold for all rows at once (Holm over pairs). The second interval treats the targets as a sample of \
+         similar targets; it errs on the wide side. Averages mix metrics.",
         list(&names)
     );
     table.0
@@ -168,15 +168,15 @@ fn degenerate(analysis: &Analysis) -> String {
     let reasons: Vec<String> = degenerate.by_reason.iter().map(|(reason, n)| format!("{n} by {reason}")).collect();
     let _ = writeln!(
         table.0,
-        "\nRules: {}. p compares with the baseline over the targets (Cochran-Mantel-Haenszel); with fewer than five runs \
-         read the counts.",
+        "\nRules: {}. p compares with the baseline over the targets (Cochran-Mantel-Haenszel); with fewer than five runs, \
+         rely on the counts.",
         list(&reasons)
     );
     table.0
 }
 
-/// Pairs that are listed; the others stand in correlations.csv.
-// A table of some 300 pairs is not read; the file correlations.csv has them all.
+/// Pairs that are listed; correlations.csv has all of them.
+// Nobody reads a table of some 300 pairs.
 const MOST_PAIRS: usize = 30;
 
 fn correlations(analysis: &Analysis, mode: Mode) -> String {
@@ -323,7 +323,7 @@ fn input(analysis: &Analysis) -> String {
     }
     let bimodal: Vec<String> = hints.bimodal.iter().map(|task| escape(&task.task)).collect();
     if !bimodal.is_empty() {
-        let _ = writeln!(text, "- A hint, which flags no run: the runs on {} fall into two groups.", list(&bimodal));
+        let _ = writeln!(text, "- Not flagged, but worth a look: the runs on {} fall into two groups.", list(&bimodal));
     }
     text
 }

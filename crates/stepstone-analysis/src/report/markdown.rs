@@ -85,7 +85,7 @@ fn transfer_row(text: &mut String, row: &MatrixRow<'_>, block: &Block) {
 struct Block {
     range: std::ops::Range<usize>,
     heading: String,
-    /// True for the last block of targets, which the average stands beside.
+    /// True for the last block of targets, which also shows the average.
     average: bool,
 }
 
@@ -174,7 +174,7 @@ fn averages_note(matrix: &Matrix<'_>) -> Option<String> {
     partial.then(|| match names.as_slice() {
         [] => "No average: no target has a difference for every intermediate.".to_owned(),
         names => {
-            format!("The average is over the targets that every intermediate has a difference on: {}.", list(names))
+            format!("The average is over the targets on which every intermediate has a difference: {}.", list(names))
         }
     })
 }

@@ -87,7 +87,7 @@ impl<'a> Matrix<'a> {
             .zip(averages)
             .map(|(intermediate, average)| MatrixRow { intermediate, tiles: Vec::new(), average: average.mean })
             .collect();
-        // Cells come sorted by role, intermediate and task, so that each lands behind its row's earlier columns.
+        // Cells come sorted by role, intermediate and task, so that each is appended after its row's earlier columns.
         for cell in &analysis.cells {
             let row = analysis.names.intermediates.binary_search(&cell.intermediate);
             if let Ok(row) = row {

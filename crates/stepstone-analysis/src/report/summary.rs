@@ -1,5 +1,5 @@
-//! The terminal summary: the transfer matrix, then the findings, fitted to a width. Of a study that has collapsed, this is
-//! said before the matrix, whose numbers would otherwise be read first and believed.
+//! The terminal summary: the transfer matrix, then the findings, fitted to a width. If the study has collapsed, that comes
+//! before the matrix, whose numbers would otherwise be read first and believed.
 
 use super::terminal::{self, Color, Layout, wrap};
 use crate::analysis::Analysis;
@@ -36,7 +36,7 @@ fn sentence(finding: &Finding) -> String {
     format!("{} [{}]", safe(&finding.text), finding.figure.title())
 }
 
-/// A paragraph behind a hyphen, indented where it goes on.
+/// A list item: a hyphen and a paragraph, its later lines indented.
 pub fn item(line: &str, width: usize) -> String {
     // Two characters less: the hyphen and the space, or the indent below them.
     let body = wrap(&safe(line), width.saturating_sub(2));

@@ -42,7 +42,7 @@ pub(crate) fn title(analysis: &Analysis, width: usize) -> String {
     format!("{}\n\n", cut(&safe(&words::title_of(analysis)), width))
 }
 
-/// Draws the deltas as colour tiles, in blocks of columns that fit the width; the average stands with the last target.
+/// Draws the deltas as colour tiles, in blocks of columns that fit the width; the average follows the last target.
 pub(crate) fn transfer(analysis: &Analysis, mode: Mode, layout: Layout) -> String {
     let matrix = Matrix::new(analysis, mode);
     let mut text = String::new();
@@ -195,7 +195,7 @@ fn legend(matrix: &Matrix<'_>, width: usize) -> String {
     text
 }
 
-/// Breaks a line at spaces so that it fits; a longer word stands alone.
+/// Breaks a line at spaces so that it fits; a longer word gets a line of its own.
 pub(crate) fn wrap(line: &str, width: usize) -> String {
     let mut text = String::new();
     let mut used = 0;

@@ -116,7 +116,7 @@ fn every_element_of_the_picture_is_closed_and_every_mark_counted() {
         "<title>mnli \u{2192} rte: +9.9 points",
         "degenerate run inside (1)",
         "incomplete: planned runs without a score (1)",
-        "no difference: no run here or of the baseline (1)",
+        "no difference: this cell or its baseline has no run (1)",
         "a single run (1)",
         "</svg>\n",
     ] {

@@ -32,7 +32,7 @@ pub struct EmbeddingBackward {
 impl Embedding {
     pub(crate) const PHASE: Phase = Phase::Other;
 
-    #[expect(clippy::unused_self, reason = "every op of the table is asked")]
+    #[expect(clippy::unused_self, reason = "every op of the table has this method")]
     pub(crate) fn reads(&self) -> Vec<Value> {
         Vec::new()
     }
@@ -78,7 +78,7 @@ impl EmbeddingBackward {
         vec![self.d_out]
     }
 
-    #[expect(clippy::unused_self, reason = "every op of the table is asked")]
+    #[expect(clippy::unused_self, reason = "every op of the table has this method")]
     pub(crate) fn writes(&self) -> Vec<Value> {
         Vec::new()
     }

@@ -207,7 +207,7 @@ impl Target<'_> {
     }
 }
 
-/// As [`View`], to be written.
+/// A writable [`View`].
 pub(super) struct ViewMut<'a> {
     pub(super) data: &'a mut [f32],
     pub(super) stride: usize,

@@ -43,7 +43,8 @@ impl Case {
         self.cu_seqlens.windows(2).map(|w| (w[1] - w[0]) as usize).collect()
     }
 
-    /// The queries of the first tokens, and all keys and values; zeros ask for an empty sequence.
+    /// The queries of the first tokens, and all keys and values. The query of an empty sequence is arbitrary: it must not be
+    /// read.
     fn cut(&self) -> (Vec<f32>, Vec<f32>) {
         let h = self.width();
         let starts = self.cu_seqlens.iter().zip(self.lengths());

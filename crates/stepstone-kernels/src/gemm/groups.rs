@@ -3,7 +3,7 @@
 use crate::simd::{InstructionSet, vectorize};
 use std::cell::RefCell;
 
-/// Rows that lie together: three vectors of 16, and a multiple of the rows of every tile (12, 6, 4, 2, 1), so that no tile
+/// Rows of one group: three vectors of 16, and a multiple of the rows of every tile (12, 6, 4, 2, 1), so that no tile
 /// straddles two groups.
 pub(super) const GROUP: usize = 48;
 /// Depth of one partial sum. Part of the result's definition: bias gradients are sums over blocks of this many rows, added

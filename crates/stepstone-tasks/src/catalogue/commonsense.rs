@@ -70,7 +70,7 @@ fn commonsenseqa(object: &Object<'_>) -> Result<Row, String> {
     let stem = format!("Q:{}", question.text("stem")?);
     let mut choices = Vec::new();
     for choice in question.list("choices")? {
-        let choice = Object(choice.as_object().ok_or("a choice is no object")?);
+        let choice = Object(choice.as_object().ok_or("a choice is not an object")?);
         choices.push((choice.text("label")?, choice.text("text")?));
     }
     // Choices are sorted by label, so that the class id of a label does not depend on their order in the file.
@@ -96,7 +96,7 @@ fn hellaswag(object: &Object<'_>) -> Result<Row, String> {
     let (context, beginning, remark) = if let Some(context) = object.optional("ctx_a") {
         (context, object.optional("ctx_b").unwrap_or_default(), None)
     } else {
-        let remark = "have no `ctx_a` and `ctx_b`: the context is `ctx`, each choice an ending alone";
+        let remark = "have no `ctx_a` and `ctx_b`: the context is `ctx`, and each choice is an ending alone";
         (object.text("ctx")?, String::new(), Some(remark))
     };
     // `ctx_b` is empty if the context ends with a whole sentence; without `trim` the ending would begin with a space.

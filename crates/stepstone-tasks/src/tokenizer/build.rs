@@ -69,7 +69,7 @@ pub(super) fn build(folder: &Path, family: TokenizerFamily) -> Result<Built, Tok
 /// Refuses settings that change tokens and are not supported. The settings that are never read change no id: lengths,
 /// padding, chat templates, decoding.
 fn refuse_unread(files: &TokenFiles) -> Result<(), TokenizerError> {
-    const RESAVE: &str = "load the tokenizer in Python and save it anew: AutoTokenizer.from_pretrained(FOLDER)\
+    const RESAVE: &str = "load the tokenizer in Python and save it again: AutoTokenizer.from_pretrained(FOLDER)\
                           .save_pretrained(FOLDER)";
     let settings = &files.settings;
     let side = settings.text("truncation_side")?.unwrap_or_else(|| {
@@ -78,7 +78,7 @@ fn refuse_unread(files: &TokenFiles) -> Result<(), TokenizerError> {
     });
     if !side.eq_ignore_ascii_case("right") {
         let file = if settings.get("truncation_side").is_some() { settings } else { &files.whole };
-        let remedy = "texts are cut at their ends only: set it to right, or choose a `max_length` that cuts no text";
+        let remedy = "texts are only cut at the end: set it to right, or choose a `max_length` that cuts no text";
         return Err(file.refuse("truncation_side", &side.into(), "`right`", remedy));
     }
     let versions = settings.get("fast_tokenizer_files").and_then(Value::as_array);
@@ -87,7 +87,7 @@ fn refuse_unread(files: &TokenFiles) -> Result<(), TokenizerError> {
     }
     for key in ["vocab", "merges", "init_inputs"] {
         if let Some(value) = settings.get(key).filter(|value| *value != &Value::from([""; 0])) {
-            return Err(settings.refuse(key, value, "nothing: vocabularies stand in files of their own", RESAVE));
+            return Err(settings.refuse(key, value, "nothing: a vocabulary belongs in its own file", RESAVE));
         }
     }
     Ok(())
@@ -180,7 +180,7 @@ impl Source<'_> {
         let model = file.get("model").unwrap_or(&Value::Null);
         let found = model.get("type").unwrap_or(&Value::Null);
         let Some(value) = model.get(part).filter(|_| found.is_null() || found == kind) else {
-            let expected = format!("a {kind} model, as the tokenizer class of the folder reads");
+            let expected = format!("a {kind} model, which the folder's tokenizer class needs");
             let remedy = "copy the tokenizer.json of this encoder, or name its class as `tokenizer_class` in \
                           tokenizer_config.json";
             return Err(file.refuse("model", found, &expected, remedy));
@@ -204,7 +204,7 @@ impl Source<'_> {
         self.tokens.get(name).ok_or_else(|| {
             let file = [&self.files.settings, &self.files.special];
             let file = file.into_iter().find(|file| file.keys.contains_key(name)).unwrap_or(&self.files.settings);
-            file.refuse(name, &Value::Null, "a token", "name the token, or leave the key out")
+            file.refuse(name, &Value::Null, "a token", "name the token, or remove the key")
         })
     }
 

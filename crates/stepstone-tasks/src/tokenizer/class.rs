@@ -44,7 +44,7 @@ const CLASSES: [(&str, Class, bool); 15] = [
     ("TokenizersBackend", Class::Whole, false),
 ];
 
-/// A class, and whether the second text of a pair has token type 1.
+/// A class, and whether the tokens of the second text of a pair have type 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Kind {
     pub(super) class: Class,
@@ -72,7 +72,7 @@ impl Kind {
                     KEY,
                     &Value::from(name),
                     "a BertTokenizer, a RobertaTokenizer or a PreTrainedTokenizerFast",
-                    "if tokenizer.json holds the whole tokenizer, write `\"tokenizer_class\": \
+                    "if tokenizer.json holds the complete tokenizer, write `\"tokenizer_class\": \
                      \"PreTrainedTokenizerFast\"` into tokenizer_config.json; transformers then reads the same tokens",
                 ));
             };

@@ -47,7 +47,7 @@ impl JsonFile {
         match self.get(key) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(value) => Err(self.wrong(key, value, "a text")),
+            Some(value) => Err(self.wrong(key, value, "a string")),
         }
     }
 

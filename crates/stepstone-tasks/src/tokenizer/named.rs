@@ -284,7 +284,7 @@ type Form = fn(&JsonFile, &str, &Value) -> Result<AddedToken, TokenizerError>;
 /// In tokenizer_config.json, a token object must say that it is one, because the file holds other objects, too.
 fn typed(file: &JsonFile, key: &str, value: &Value) -> Result<AddedToken, TokenizerError> {
     if !is_typed(value) {
-        let expected = "a text, or an object with `\"__type\": \"AddedToken\"`";
+        let expected = "a string, or an object with `\"__type\": \"AddedToken\"`";
         return Err(file.wrong(key, value, expected));
     }
     Ok(written(file, key, value)?.token(None))

@@ -12,7 +12,7 @@ fn data_of(task: &'static Task) -> TaskData {
 fn names_are_unique_and_every_row_is_complete() {
     let mut names = BTreeSet::new();
     for task in tasks() {
-        assert!(names.insert(task.name), "{} stands twice", task.name);
+        assert!(names.insert(task.name), "{} appears twice", task.name);
         assert!(![task.citation, task.licence].contains(&""), "{}", task.name);
         let unique: BTreeSet<&str> = task.labels.iter().copied().collect();
         assert!(unique.len() > 1 && unique.len() == task.labels.len(), "{}: labels {:?}", task.name, task.labels);

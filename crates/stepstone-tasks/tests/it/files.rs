@@ -122,8 +122,11 @@ fn every_bad_row_is_named_with_file_line_and_what_was_expected() {
         (b"sentence\tlabel\na\t1\n\nb\t0\n", "sst2/train.tsv:3: an empty line, expected a row"),
         (b"sentence\tlabel\na\t1\n\n\n", "sst2/train.tsv:3: an empty line, expected a row"),
         (b"sentence\tlabel\na\tb\t1\n", "sst2/train.tsv:2: 3 columns, expected 2"),
-        (b"text\tlabel\na\t1\n", "sst2/train.tsv:1: the header has no column `sentence`, it has `text`, `label`"),
-        (b"sentence\tlabel\na\xff\t1\n", "sst2/train.tsv:2: byte 0xff at offset 16 is no UTF-8, expected UTF-8 text"),
+        (b"text\tlabel\na\t1\n", "sst2/train.tsv:1: the header has no column `sentence`; it has `text`, `label`"),
+        (
+            b"sentence\tlabel\na\xff\t1\n",
+            "sst2/train.tsv:2: byte 0xff at offset 16 is not valid UTF-8, expected UTF-8 text",
+        ),
         (b"sentence\tlabel\na\t\n", "sst2/train.tsv:2: no label, expected one of `0`, `1`"),
         (b"", "sst2/train.tsv: no rows, expected at least one"),
     ];

@@ -118,7 +118,7 @@ fn every_bad_row_of_every_form_is_named_with_file_line_and_what_was_expected() {
             "scitail",
             "scitail_1.0_train.tsv",
             b"A\xff\tB\tneutral\n".to_vec(),
-            ":1: byte 0xff at offset 1 is no UTF-8, expected UTF-8 text",
+            ":1: byte 0xff at offset 1 is not valid UTF-8, expected UTF-8 text",
         ),
         (
             "boolq",
@@ -211,13 +211,14 @@ fn reinterpreted_rows_and_dev_splits_of_one_class_are_noted() {
     assert_eq!(
         notes,
         [
-            "hellaswag/hellaswag_train.jsonl: 1 rows have no `ctx_a` and `ctx_b`: the context is `ctx`, each choice an ending alone"
+            "hellaswag/hellaswag_train.jsonl: 1 rows have no `ctx_a` and `ctx_b`: the context is `ctx`, and each choice is an ending alone"
         ]
     );
     assert!(matches!(&data.train[0].text, Text::Choices(pairs) if pairs[3] == ("C".into(), "d".into())));
     let (notes, mut data) = note(Place::of("copa"), "copa");
     assert_eq!((notes, data.one_class_note()), (vec![], None));
-    data.limit(None, Some(1)); // the note also looks at a subset
+    // A limit can leave a single class, even where the whole dev split has several.
+    data.limit(None, Some(1));
     let said = data.one_class_note().expect("one example has one class");
     assert!(said.starts_with("all 1 dev examples have the label `"), "{said}");
 }
@@ -233,8 +234,7 @@ fn short_rows_of_qqp_are_dropped_and_counted_up_to_the_number_that_is_known() {
     let data = place.load("qqp", &Files::default()).expect("three are known");
     assert_eq!(data.train.len(), 8);
     assert!(
-        data.notes[0]
-            .ends_with("dropped lines 10, 11, 12, which have too few columns, as the official file is known to have"),
+        data.notes[0].ends_with("dropped lines 10, 11, 12: too few columns, a known defect of the official file"),
         "{:?}",
         data.notes
     );

@@ -178,7 +178,7 @@ fn every_combination_of_tokenizer_files_gives_the_tokens_of_transformers() {
     }
     // All rows are compared before the test fails, because a mistake often shows only as a pattern.
     assert!(wrong.is_empty(), "{} wrong\n{}", wrong.len(), wrong[..wrong.len().min(12)].join("\n"));
-    assert!(table.folders.len() > 150 && table.texts.len() == 12, "the table is whole");
+    assert!(table.folders.len() > 150 && table.texts.len() == 12, "the table is complete");
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn a_setting_that_is_not_honoured_is_named_with_what_to_do() {
             "`tokenizer_class` is \"BertJapaneseTokenizer\", expected a BertTokenizer, a RobertaTokenizer or a PreTrainedTokenizerFast",
             "\"tokenizer_class\": \"PreTrainedTokenizerFast\"",
         ),
-        (r#"{"truncation_side": "left"}"#, "`truncation_side` is \"left\", expected `right`", "cut at their ends"),
+        (r#"{"truncation_side": "left"}"#, "`truncation_side` is \"left\", expected `right`", "only cut at the end"),
         (
             r#"{"fast_tokenizer_files": ["tokenizer.json", "tokenizer.4.0.0.json"]}"#,
             "`fast_tokenizer_files` is \"tokenizer.4.0.0.json\", expected `tokenizer.json`",
@@ -202,7 +202,7 @@ fn a_setting_that_is_not_honoured_is_named_with_what_to_do() {
             "`model` is \"WordPiece\", expected a BPE model",
             "tokenizer_class",
         ),
-        (r#"{"unk_token": null}"#, "`unk_token` is null, expected a token", "leave the key out"),
+        (r#"{"unk_token": null}"#, "`unk_token` is null, expected a token", "remove the key"),
     ];
     for (config, problem, remedy) in table {
         let config = serde_json::from_str(config).expect(config);
@@ -233,8 +233,8 @@ fn odd_lines_of_vocab_txt_are_read_as_transformers_reads_them() {
     let table = [
         ("no newline at the end", plain.trim_end().to_owned(), 267, usual),
         ("carriage returns", plain.replace('\n', "\r\n"), 267, usual),
-        ("a space behind a token", plain.replace("\nthe\n", "\nthe \n"), 267, usual),
-        // The mark makes the first token another, so that [PAD] is added behind the vocabulary.
+        ("a space after a token", plain.replace("\nthe\n", "\nthe \n"), 267, usual),
+        // The mark changes the first token, so [PAD] is missing and is added after the vocabulary.
         ("a byte-order mark", format!("\u{feff}{plain}"), 268, usual),
         ("an empty last line", format!("{plain}\n"), 268, usual),
         ("two tokens twice: the later line counts", format!("{plain}the\nrain\n"), 267, [2, 267, 268, 3]),

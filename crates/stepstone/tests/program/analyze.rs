@@ -74,7 +74,7 @@ fn the_summary_of_a_collapsed_study_begins_with_a_warning() {
         }
     }
     let (place, output) = analyze(&text, &["--out", "results"]);
-    let said = "Nothing can be said about these start points: 4 of 6 runs answer one label for";
+    let said = "Nothing can be said about these start points: 4 of 6 runs predict one label for";
     assert!(out(&output).starts_with(&format!("Transfer\n\n{said}\n")), "{}", out(&output));
     let read = |name: &str| fs::read_to_string(place.path().join("results").join(name)).expect("reads");
     assert!(read("report.md").starts_with(&format!("# Transfer\n\n## Findings\n\n- {said}")));
@@ -227,12 +227,12 @@ fn every_bad_input_has_one_clear_error() {
             &["Read: 2 observations, 1 with a score, 1 without"],
         ),
         ("an empty file", "", 65, &["observations.csv: the file is empty"]),
-        ("a header alone", "intermediate,seed,task,role,score\n", 65, &["the file has a header and no observation"]),
+        ("a header alone", "intermediate,seed,task,role,score\n", 65, &["the file has a header but no observations"]),
         (
             "a file cut in mid-line",
             "intermediate,seed,task,role,score\nnone,0,rte,target,0.5\nnone,1,rt",
             65,
-            &["observations.csv:3: the file ends in the middle of this line: 3 of 5 fields", "not written whole"],
+            &["observations.csv:3: the file ends in the middle of this line: 3 of 5 fields", "the file is incomplete"],
         ),
         (
             "a quoted field that never ends",

@@ -11,7 +11,7 @@ use super::rho::rho;
 use crate::coefficient::Ranks;
 use crate::correlations::frame::{Frame, FramePair};
 
-/// Resamples that are worked side by side.
+/// Resamples that are computed side by side.
 const LANES: usize = 8;
 
 /// True if this way takes fewer steps than walking the rows of every resample.

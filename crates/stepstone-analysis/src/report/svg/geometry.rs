@@ -1,4 +1,4 @@
-//! Sizes of the picture and where everything stands in it.
+//! Sizes of the picture and positions in it.
 
 use std::fmt::Write as _;
 
@@ -10,12 +10,12 @@ pub(super) const GAP: f64 = 10.0;
 pub(super) const MARGIN: f64 = 16.0;
 /// Advance of a wide 12 px sans-serif letter; labels are laid out by it, since an SVG cannot measure text.
 pub(super) const LETTER: f64 = 7.2;
-/// Longer names are cut; the full one stands in the title of its tile.
+/// Longer names are cut; the title of a tile has the full one.
 pub(super) const LONGEST_NAME: usize = 28;
 /// Length of a label that leans at 45 degrees, as height and as width.
 pub(super) const LEAN: f64 = std::f64::consts::FRAC_1_SQRT_2;
 
-/// Where everything stands.
+/// Positions in the picture, in pixels.
 pub(super) struct Geometry {
     /// Left edge of the first tile.
     pub(super) left: f64,

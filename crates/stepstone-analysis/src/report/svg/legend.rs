@@ -108,7 +108,7 @@ fn entries(matrix: &Matrix<'_>) -> Vec<(String, String)> {
         ),
         (
             boxed("<path class=\"sink\" d=\"M4 6H10\"/>"),
-            format!("no difference: no run here or of the baseline ({})", count(&|t| t.delta().is_none())),
+            format!("no difference: this cell or its baseline has no run ({})", count(&|t| t.delta().is_none())),
         ),
         (
             "<rect class=\"sink\" x=\".5\" y=\".5\" width=\"13\" height=\"11\" stroke-dasharray=\"1.5 2\"/>".to_owned(),
@@ -126,6 +126,6 @@ fn common(matrix: &Matrix<'_>) -> Option<String> {
     let common = matrix.analysis.modes.of(matrix.mode).averages.common_tasks.len();
     let targets = matrix.targets();
     (targets > 0 && common < targets).then(|| {
-        format!("The average is over the {common} of {targets} targets that every intermediate has a difference on.")
+        format!("The average is over the {common} of {targets} targets on which every intermediate has a difference.")
     })
 }

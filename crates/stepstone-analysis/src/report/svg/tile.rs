@@ -22,7 +22,7 @@ pub(super) fn draw_tile(body: &mut String, tile: &Tile<'_>, limit: f64) {
             ),
         );
     }
-    // The marks stand in opposite corners, so that a tile can carry both and its number stays clear.
+    // The marks are in opposite corners, so that a tile can carry both and its number stays clear.
     draw_mark(body, tile.mark, ink, (width - 5.0, 5.0));
     draw_degenerate(body, tile.degenerate, ink);
 }
