@@ -21,7 +21,8 @@ pub fn export(run: &Path, dir: &Path) -> Result<(), TrainError> {
     let card = Card::of(run)?.text();
     let source = run.join("model");
     let entries = fs::read_dir(&source).map_err(|error| ModelError::Read { path: source.clone(), source: error })?;
-    let mut files: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    let files: Result<Vec<PathBuf>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
+    let mut files = files.map_err(|error| ModelError::Read { path: source.clone(), source: error })?;
     // Files are copied in a fixed order, so that a failure is the same each time.
     files.sort();
     // Noted before anything is created: a failed export removes only a folder that it made.
@@ -98,6 +99,9 @@ impl Card {
             HeadKind::Hf => of_task,
             HeadKind::Linear => "feature-extraction",
         };
+        // MNLI's dev split is two splits of the hub; its `datasets` library joins the names of splits by `+`.
+        let part = |part: &str| if part.is_empty() { "validation".into() } else { format!("validation_{part}") };
+        let split = self.task.files.dev.iter().map(|(name, _)| part(name)).collect::<Vec<String>>().join("+");
         // A data set that is not on the hub is named after its task.
         let (datasets, dataset, config) = match self.task.hub {
             Some(hub) => (format!("datasets:\n- {}\n", hub.dataset), hub.dataset, format!("config: {}, ", hub.config)),
@@ -106,7 +110,7 @@ impl Card {
         let mut text = format!(
             "---\nlibrary_name: transformers\npipeline_tag: {pipeline}\n{datasets}tags:\n- stepstone\n\
              - intermediate-task-transfer\nmodel-index:\n- name: \"{0}\"\n  results:\n  - task: {{type: {of_task}}}\n    \
-             dataset: {{type: {dataset}, name: {1}, {config}split: validation}}\n    metrics:\n",
+             dataset: {{type: {dataset}, name: {1}, {config}split: {split}}}\n    metrics:\n",
             self.record.id, self.task.name
         );
         for score in &self.scores.scores {
@@ -125,7 +129,9 @@ impl Card {
             self.encoder.num_hidden_layers,
             self.encoder.hidden_size
         );
-        let _ = writeln!(text, "| encoder | {shape} | its publisher's | files `{}` |", first.identity.encoder);
+        // The digest of the encoder's files, or the run that stands in for it where the folder of that run is missing.
+        let (kind, id) = first.identity.encoder.split_once(':').unwrap_or(("files", &first.identity.encoder));
+        let _ = writeln!(text, "| encoder | {shape} | its publisher's | {kind} `{id}` |");
         for (record, scores) in self.before.iter().map(|(r, s)| (r, s)).chain([(&self.record, &self.scores)]) {
             let task = stepstone_tasks::find(&record.identity.task);
             let (citation, licence) = task.map_or(("", "unknown"), |task| (task.citation, task.licence));
@@ -140,8 +146,12 @@ impl Card {
 
     fn scores(&self) -> String {
         let scores = &self.scores;
+        let chose = match self.record.identity.recipe.selection.selection_examples {
+            Some(most) if most < scores.data.n_dev => format!("the first {most} of which"),
+            _ => "which".into(),
+        };
         let mut text = format!(
-            "\n## Scores\n\nOn the {} examples of the dev split of {}, which also chose the checkpoint.\n\n\
+            "\n## Scores\n\nOn the {} examples of the dev split of {}, {chose} also chose the checkpoint.\n\n\
              | metric | value |\n|---|---|\n",
             scores.data.n_dev, scores.task
         );
@@ -236,6 +246,7 @@ mod tests {
         for part in [
             "pipeline_tag: text-classification\ndatasets:\n- nyu-mll/glue\n",
             "dataset: {type: nyu-mll/glue, name: sst2, config: sst2, split: validation}",
+            "On the 10 examples of the dev split of sst2, which also chose the checkpoint.",
             "# sst2 fine-tuned by stepstone",
             "| encoder | BertModel, ",
             "26 training examples",
@@ -244,6 +255,30 @@ mod tests {
             assert!(card.contains(part), "{part}\n{card}");
         }
         assert!(card.contains(&format!("Run `{}`, seed 0.", run.record.id)), "{card}");
+    }
+
+    #[test]
+    fn a_card_says_which_part_of_the_dev_split_chose_the_checkpoint() {
+        let place = place();
+        let run = run(place.path(), "run", &json!({}));
+        train(&run);
+        let mut card = Card::of(run.folder.path()).expect("a card");
+        for (most, want) in [(4, "the first 4 of which also"), (10, "which also"), (5000, "which also")] {
+            card.record.identity.recipe.selection.selection_examples = Some(most);
+            let want = format!("On the 10 examples of the dev split of sst2, {want} chose the checkpoint.");
+            assert!(card.text().contains(&want), "{}", card.text());
+        }
+    }
+
+    #[test]
+    fn a_card_names_the_splits_that_the_hub_has() {
+        let place = place();
+        let run = run(place.path(), "run", &json!({}));
+        train(&run);
+        let mut card = Card::of(run.folder.path()).expect("a card");
+        card.task = stepstone_tasks::find("mnli").expect("a task");
+        let card = card.text();
+        assert!(card.contains("config: mnli, split: validation_matched+validation_mismatched}"), "{card}");
     }
 
     #[test]
@@ -286,7 +321,8 @@ mod tests {
         assert!(lines[1].contains(&parent.record.id) && lines[2].contains(&child.record.id), "{lines:?}");
         fs::remove_dir_all(parent.folder.path()).expect("removes");
         let lines = lineage();
-        assert!(lines.len() == 2 && lines[0].contains(&parent.record.id), "the run it started from: {lines:?}");
+        let start = format!("| run `{}` |", parent.record.id);
+        assert!(lines.len() == 2 && lines[0].contains(&start), "the run it started from: {lines:?}");
     }
 
     #[test]
