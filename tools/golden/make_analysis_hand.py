@@ -44,7 +44,7 @@ def additivity():
 
 
 def agreement():
-    """agreement.rs, five_deltas_by_hand: Lin's 2 s_xy / (s_x^2 + s_y^2 + (mean x - mean y)^2) with divisor n; hypergeom."""
+    """agreement.rs, five_deltas_by_formula: Lin's 2 s_xy / (s_x^2 + s_y^2 + (mean x - mean y)^2) with divisor n; hypergeom."""
     x, y = numpy.array([1.0, 2.5, -0.5, 3.0, 0.2]), numpy.array([0.8, 2.0, 0.1, 3.6, -0.4])
     covariance = ((x - x.mean()) * (y - y.mean())).mean()
     show("agreement concordance", 2 * covariance / (x.var() + y.var() + (x.mean() - y.mean()) ** 2))
@@ -53,7 +53,7 @@ def agreement():
 
 
 def best():
-    """best/probability.rs, three_candidates_by_hand: over u, the mean of the product of the other two distribution functions.
+    """best/probability.rs, three_candidates_by_scipy: over u, the mean of the product of the other two distribution functions.
 
     The code takes 1,000 midpoints, and so does the first line; the second integrates.
     """
@@ -84,7 +84,7 @@ def multiple():
 
 
 def coefficient():
-    """coefficient.rs, eight_rows_with_ties_by_scipy and eleven_intermediates_by_hand (Bonett and Wright 2000)."""
+    """coefficient.rs, eight_rows_with_ties_by_scipy and eleven_intermediates_by_formula (Bonett and Wright 2000)."""
     x, y = [1, 2, 2, 3, 4, 5, 6, 6], [2, 1, 3, 3, 5, 4, 7, 6]
     show("coefficient spearman r, p", *stats.spearmanr(x, y))
     show("coefficient kendall r, p", *stats.kendalltau(x, y, method="asymptotic"))
@@ -95,7 +95,7 @@ def coefficient():
 
 
 def partial():
-    """correlations/general_factor.rs, partial_correlation_by_hand."""
+    """correlations/general_factor.rs, partial_correlation_by_formula."""
     rho = (0.7 - 0.6 * 0.5) / ((1 - 0.36) * (1 - 0.25)) ** 0.5
     show("partial rho, p on 8 df", rho, 2 * stats.t.sf(rho * (8 / (1 - rho**2)) ** 0.5, 8))
 
@@ -164,13 +164,13 @@ def power():
 
 
 def special_functions():
-    """special/tests.rs, inverse_trigamma_by_the_reference_values: the root of polygamma(1, y) = x."""
+    """special/tests.rs, inverse_trigamma_by_scipy: the root of polygamma(1, y) = x."""
     for x in (0.1, 0.5, 1.0, 2.0, 10.0):
         show(f"inverse trigamma {x}", optimize.brentq(lambda y: special.polygamma(1, y) - x, 1e-3, 1e3, xtol=1e-15, rtol=8.9e-16))
 
 
 def expected_best():
-    """expected_best.rs, five_scores_by_hand: the mean over all draws of n of 5 scores of the best of the draw."""
+    """expected_best.rs, five_scores_by_listing_every_draw: the mean over all draws of n of 5 scores of the best of the draw."""
     scores = [60, 62, 61, 66, 50]
     show("expected best", [numpy.mean([max(draw) for draw in itertools.combinations(scores, n)]) for n in range(1, 6)])
 

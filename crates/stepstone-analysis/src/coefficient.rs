@@ -108,6 +108,8 @@ impl Centred {
 
 /// Cosine of two centred vectors that are given with their sums of squares.
 fn cosine((x, xx): (&[f64], f64), (y, yy): (&[f64], f64)) -> Result<f64, Undefined> {
+    // Here too, as `dot` is not reached if a column is short or constant.
+    assert_eq!(x.len(), y.len(), "the two columns have different lengths");
     if x.len() < FEWEST {
         return Err(Undefined::Few);
     }
@@ -160,6 +162,17 @@ mod tests {
         let (lo, hi) = spearman_interval(0.7, 11, 0.05).unwrap();
         assert!((lo - 0.093_830_943_4).abs() < 1e-9 && (hi - 0.927_541_493_3).abs() < 1e-9, "{lo} {hi}");
         assert_eq!((spearman_interval(0.7, 3, 0.05), spearman_interval(-1.0, 9, 0.05)), (None, None));
+    }
+
+    #[test]
+    fn columns_of_different_lengths_panic_whichever_is_longer() {
+        let columns: [&[f64]; 4] = [&[1.0, 2.0], &[2.0, 1.0, 3.0], &[1.0, 3.0, 2.0, 4.0], &[5.0; 5]];
+        for coefficient in [spearman, pearson, kendall] {
+            for (x, y) in columns.iter().flat_map(|x| columns.iter().map(move |y| (x, y))) {
+                let panics = std::panic::catch_unwind(|| coefficient(x, y)).is_err();
+                assert_eq!(panics, x.len() != y.len(), "{x:?} {y:?}");
+            }
+        }
     }
 
     #[test]

@@ -6,7 +6,10 @@ use super::value::{Coefficient, FEWEST, FEWEST_TESTED, Undefined};
 use crate::special::normal_cdf;
 
 /// Tau-b and its asymptotic p-value.
+/// # Panics
+/// If the lengths differ.
 pub(crate) fn tau_b(x: &Ranks, y: &Ranks) -> Result<Coefficient, Undefined> {
+    assert_eq!(x.len(), y.len(), "the two columns have different lengths");
     let n = x.len();
     if n < FEWEST {
         return Err(Undefined::Few);
