@@ -13,7 +13,7 @@ pub enum Method {
     Welch,
 }
 
-/// The family of correlation tests that the figures and the text use.
+/// The family of correlation tests whose count the findings stress. The column `in words` always goes by the means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
@@ -90,7 +90,7 @@ impl Alpha {
 pub struct Options {
     /// Interval and test of a difference.
     pub method: Method,
-    /// Family of correlation tests that figures and text use.
+    /// Family of correlation tests whose count the findings stress.
     pub family: Family,
     /// Level of tests; intervals cover 1 - alpha.
     pub alpha: Alpha,

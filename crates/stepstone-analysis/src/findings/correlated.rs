@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::context::{Context, two};
+use crate::correlations::words::{Wording, wording};
 use crate::correlations::{Correlations, Pair};
 use crate::finding::{Figure, Finding, Topic};
 use crate::format::{count, list};
@@ -74,11 +75,12 @@ fn headline(context: &Context<'_>, correlations: &Correlations) -> Option<Findin
             "Do not trust that number: restarts of one intermediate are not independent.".to_owned()
         }
         Family::Means => "Trust the second number: restarts of one intermediate are not independent.".to_owned(),
-        Family::Distinct => "This report uses the first number (family distinct), which counts every intermediate's \
-                             effect once per restart."
+        Family::Distinct => "You chose the first number (family distinct), which counts every intermediate's effect \
+                             once per restart; the column `in words` goes by the means."
             .to_owned(),
         Family::Acl2020 => format!(
-            "This report uses the family acl2020 ({} entries, target pairs twice and targets with themselves): {} pairs.",
+            "You chose the family acl2020 ({} entries, target pairs twice and targets with themselves): {} pairs; the \
+             column `in words` goes by the means.",
             sizes.acl2020,
             count_in(Family::Acl2020)
         ),
@@ -118,8 +120,8 @@ fn resting(steps: &[Influence]) -> Option<Finding> {
 
 /// Pairs that a single intermediate decides.
 fn single(context: &Context<'_>, correlations: &Correlations) -> Option<Finding> {
-    let shown: Vec<&Pair> =
-        correlations.pairs.iter().filter(|pair| context.significant(pair.adjusted.holm_means)).collect();
+    let said = |pair: &Pair| wording(&pair.adjusted, context.alpha) == Wording::Correlated;
+    let shown: Vec<&Pair> = correlations.pairs.iter().filter(|pair| said(pair)).collect();
     let decided: Vec<&&Pair> = shown.iter().filter(|pair| pair.left_out.decisive).collect();
     let mut names: BTreeMap<&str, usize> = BTreeMap::new();
     for name in decided.iter().filter_map(|pair| pair.left_out.name.as_deref()) {

@@ -188,7 +188,8 @@ fn correlations(analysis: &Analysis, mode: Mode) -> String {
     // 2 is above every p-value, so that pairs without one come last.
     let key = |pair: &Pair| (pair.means.p.unwrap_or(2.0), -pair.means.rho.unwrap_or(0.0).abs());
     pairs.sort_by(|a, b| key(a).partial_cmp(&key(b)).unwrap_or(std::cmp::Ordering::Equal));
-    let said = pairs.iter().filter(|pair| wording(pair, analysis.options.alpha) != Wording::NumberOnly).count();
+    let said =
+        pairs.iter().filter(|pair| wording(&pair.adjusted, analysis.options.alpha) != Wording::NumberOnly).count();
     // All pairs that carry a statement, at least ten for context, and no more than a reader looks through.
     pairs.truncate(said.clamp(10, MOST_PAIRS));
     let mut table =
@@ -205,7 +206,7 @@ fn correlations(analysis: &Analysis, mode: Mode) -> String {
             or_dash(pair.permutation.p.map(p_value)),
             or_dash(pair.rows.rho.map(|rho| plain(rho, 2))),
             or_dash(without),
-            wording(pair, analysis.options.alpha).words().unwrap_or("").to_owned(),
+            wording(&pair.adjusted, analysis.options.alpha).words().unwrap_or("").to_owned(),
         ]);
     }
     let _ = writeln!(

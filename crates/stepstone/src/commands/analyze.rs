@@ -32,7 +32,8 @@ pub(crate) struct Args {
     /// Interval and test of a difference: moderated or welch
     #[arg(long, default_value = "moderated", value_parser = method)]
     method: Method,
-    /// Family of correlation tests that the text reports: means, distinct or acl2020
+    /// Family of correlation tests whose count the findings stress: means, distinct or acl2020; the column `in words`
+    /// goes by the means
     #[arg(long, default_value = "means", value_parser = family)]
     family: Family,
     /// Level of the tests; intervals cover 1 - ALPHA
