@@ -1,4 +1,4 @@
-//! `stepstone report`: tables and findings from the finished runs of a study.
+//! `stepstone report`: tables and findings from the finished runs of a study. Tests: tests/program/study.rs.
 
 use crate::commands::study::StudyArgs;
 use crate::exit::{self, Failure};
@@ -41,10 +41,12 @@ pub(crate) fn write_results(plan: &Plan, out: &mut impl Write) -> Result<(), Fai
         let (runs, file) = (plan.runs.len(), path.display());
         return writeln!(out, "none of {runs} runs is done yet; {file} lists them").map_err(Failure::output);
     }
-    // Parsed back from the text, so that the report shows what `stepstone analyze` would find in the file.
+    // Parsed back from the text, so that the report shows what `stepstone analyze --method welch` would find in the file.
     let observed = parse(&path, text.as_bytes())
         .map_err(|error| Failure::observations(format!("cannot report {}", plan.study.name), &error))?;
+    // Welch's t, as docs/statistics.md says: the interval of a cell does not move when other cells finish.
     let options = Options { method: Method::Welch, ..Options::default() };
+    // A plan is one study with one encoder, so there is one turn.
     for study in &observed.studies {
         let analysis = analyze(study, &options);
         write(plan, "report.md", &format!("{}\n![Transfer matrix](transfer.svg)\n", report::report(&analysis)))?;
@@ -70,6 +72,14 @@ fn claim_folder(plan: &Plan) -> Result<(), Failure> {
             "warning: {out} held the results of {before}; observations.csv, report.md and transfer.svg there are now \
              those of {file}; give one of the studies another name or --out to keep both"
         ));
+        // Until the first run is done no new report replaces them, and they would pass for this study's.
+        for name in ["report.md", "transfer.svg"] {
+            let path = plan.study.folders.out.join(name);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Failure::write(&path, &error)),
+                _ => {}
+            }
+        }
     }
     write(plan, "study.json", &format!("{}\n", json!({"format": 1, "file": file}))).map(drop)
 }

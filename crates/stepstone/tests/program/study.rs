@@ -430,8 +430,13 @@ fn a_study_that_replaces_the_results_of_another_says_so() {
         assert!(output.status.success(), "{output:?}");
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
-    assert_eq!((report("study.toml"), report("study.toml")), (String::new(), String::new()));
+    assert_eq!(report("study.toml"), "");
+    let old = ["report.md", "transfer.svg"].map(|name| place.path().join("small").join(name));
+    old.iter().for_each(|path| fs::write(path, "of an earlier report").expect("writes"));
+    assert_eq!(report("study.toml"), "");
+    assert!(old.iter().all(|path| path.exists()), "a study keeps its own report");
     let warning = report("other.toml");
+    assert!(old.iter().all(|path| !path.exists()), "no run is done, so nothing replaces the report of the other study");
     assert!(warning.contains("held the results of") && warning.contains("study.toml"), "{warning}");
     assert_eq!(report("other.toml"), "");
 }
