@@ -3,8 +3,8 @@
 use crate::simd::{InstructionSet, vectorize};
 use std::cell::RefCell;
 
-/// Rows of one group: three vectors of 16, and a multiple of the rows of every tile (12, 6, 4, 2, 1), so that no tile
-/// straddles two groups.
+/// Rows of one group: three vectors of 16, and a multiple of 12 and of 6, so that no tile straddles two groups. Tiles of
+/// 12 and 6 rows start at multiples of their height; those of 4, 2 and 1 share the last six, which they do not fill.
 pub(super) const GROUP: usize = 48;
 /// Depth of one partial sum. Part of the result's definition: bias gradients are sums over blocks of this many rows, added
 /// in order. It also bounds the error, as each sum then has few terms.
@@ -15,7 +15,8 @@ fn len(rows: usize, depth: usize) -> usize {
     rows.next_multiple_of(GROUP) * depth
 }
 
-/// Calls `work` with the packed form of the first `sums.len()` columns of data; see [`pack`].
+/// Calls `work` with the packed form of the first `sums.len()` columns of data; see [`pack`]. `depth`
+/// and `stride` are above 0: `Product::run` returns earlier for a batch without tokens.
 // The memory belongs to the thread, so it lies in that core's cache, and it stays for the next call.
 pub(super) fn with_packed(
     set: InstructionSet,

@@ -6,7 +6,8 @@ use crate::testing::random;
 // Nothing, one row, rows that six does not divide, and more rows than one block (96) holds.
 const SIZES: [usize; 7] = [0, 1, 7, 31, 64, 97, 131];
 
-/// Both sums may be off by depth * epsilon / 2 of the sum of absolute products.
+/// An f32 sum is off by at most depth * epsilon / 2 of the sum of its absolute terms. Twice that is allowed, because `want`
+/// may be an f32 sum too; the 2 and the 1 cover the start and results near 0.
 fn assert_near(got: &[f32], want: &[(f64, f64)], depth: usize, what: &str) {
     assert_eq!(got.len(), want.len(), "{what}");
     for (i, (g, (w, magnitude))) in got.iter().zip(want).enumerate() {
@@ -15,7 +16,7 @@ fn assert_near(got: &[f32], want: &[(f64, f64)], depth: usize, what: &str) {
     }
 }
 
-/// (sum, sum of absolute values) of `term` over 0..depth, in f64: the definition.
+/// The definition, in f64: `start` plus the products of `term` over 0..depth; and the same of absolute values.
 fn sum(depth: usize, start: f32, term: impl Fn(usize) -> (f32, f32)) -> (f64, f64) {
     (0..depth).map(&term).fold((f64::from(start), f64::from(start.abs())), |(s, m), (a, b)| {
         let p = f64::from(a) * f64::from(b);
@@ -50,7 +51,7 @@ fn the_three_products_equal_their_definitions_at_all_sizes_and_thread_counts() {
                 let all = vec![y, dx, dx_more, dw, db];
                 assert!(first.get_or_insert_with(|| all.clone()) == &all, "bits of {shape:?}");
             }
-            let got = first.expect("three pools ran");
+            let got = first.expect("an instruction set with vectors");
             let index = |n: usize, columns: usize| (n / columns, n % columns);
             let want_y = (0..rows * outputs).map(|n| {
                 let (t, j) = index(n, outputs);
@@ -105,10 +106,10 @@ fn portable_products_equal_those_of_tiles() {
             for (by_columns, transposed, write) in
                 (0..8).map(|i| (i & 1 > 0, i & 2 > 0, [Write::Overwrite, Write::Accumulate][i / 4]))
             {
-                let run = |path: Path, a: &[f32], b: &[f32]| {
+                let run = |path: Path, start: &[f32], a: &[f32], b: &[f32]| {
                     let mut all_sums = vec![0.5; rows];
                     let right = if transposed { Right::Columns(b) } else { Right::Rows(b) };
-                    let mut c = start.clone();
+                    let mut c = start.to_vec();
                     let mut sums = &mut all_sums[..];
                     let items = blocks(&threads, &mut c, columns).into_iter().map(|(first, c)| {
                         let sums = sums.split_off_mut(..c.len() / columns).unwrap();
@@ -123,10 +124,10 @@ fn portable_products_equal_those_of_tiles() {
                     Product { right, depth, columns, write }.run(&threads, path, items, |_, ()| ());
                     (c, all_sums)
                 };
-                let (sizes, _) = run(Path::Tiles, &sizes_a, &sizes_b);
-                let (tiles, sums) = run(Path::Tiles, &a, &b);
-                let (portable, portable_sums) = run(Path::Portable, &a, &b);
-                let sizes = sizes.into_iter().map(|s| f64::from(s.abs()) + 4.0);
+                let (sizes, _) = run(Path::Tiles, &absolute(&start), &sizes_a, &sizes_b);
+                let (tiles, sums) = run(Path::Tiles, &start, &a, &b);
+                let (portable, portable_sums) = run(Path::Portable, &start, &a, &b);
+                let sizes = sizes.into_iter().map(f64::from);
                 let tiles: Vec<(f64, f64)> = tiles.into_iter().map(f64::from).zip(sizes).collect();
                 let what = format!("{rows} x {columns} over {depth}, {by_columns} {transposed} {write:?}");
                 assert_near(&portable, &tiles, depth, &what);

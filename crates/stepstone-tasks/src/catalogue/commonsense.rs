@@ -1,4 +1,6 @@
 //! Questions with choices about everyday knowledge: CommonsenseQA, HellaSwag, SocialIQA.
+//!
+//! The texts of their rows are pinned in tests/it/catalogue.rs, refusals in tests/it/forms.rs.
 
 use crate::example::Text;
 use crate::metric::Metric;
@@ -76,7 +78,8 @@ fn commonsenseqa(object: &Object<'_>) -> Result<Row, String> {
     // Choices are sorted by label, so that the class id of a label does not depend on their order in the file.
     choices.sort();
     let labels: Vec<&str> = choices.iter().map(|(label, _)| label.as_str()).collect();
-    // With a gap in the letters, later choices would get the class id of another label.
+    // With a gap in the letters, later choices would get the class id of another label. That there are five is checked in
+    // read.rs, as for every multiple-choice task.
     if !labels.iter().zip('A'..).all(|(label, letter)| *label == letter.to_string()) {
         return Err(format!("choices labelled `{}`, expected `A` and the letters after it", labels.join("`, `")));
     }
@@ -85,11 +88,12 @@ fn commonsenseqa(object: &Object<'_>) -> Result<Row, String> {
     Ok(Row { id: object.optional("id"), text: Text::Choices(pairs), label, remark: None })
 }
 
-/// Each ending becomes the pair (context, start of the last sentence and the ending).
+/// Each ending becomes the pair (context, start of the last sentence and the ending). Source: `HellaSwagTask` in the code of
+/// the ACL 2020 study.
 fn hellaswag(object: &Object<'_>) -> Result<Row, String> {
     let ending = |ending: &serde_json::Value| {
         let text = ending.as_str().map(str::trim).filter(|text| !text.is_empty());
-        text.map(String::from).ok_or_else(|| "an ending is empty, expected text".to_owned())
+        text.map(String::from).ok_or_else(|| "an ending is empty or not text, expected text".to_owned())
     };
     let endings = object.list("endings")?.iter().map(ending).collect::<Result<Vec<_>, _>>()?;
     // A file with only `ctx` is accepted with a note, because `ctx` cannot be split without guessing.
@@ -99,13 +103,15 @@ fn hellaswag(object: &Object<'_>) -> Result<Row, String> {
         let remark = "have no `ctx_a` and `ctx_b`: the context is `ctx`, and each choice is an ending alone";
         (object.text("ctx")?, String::new(), Some(remark))
     };
-    // `ctx_b` is empty if the context ends with a whole sentence; without `trim` the ending would begin with a space.
+    // `ctx_b` is empty if the context ends with a whole sentence; without `trim` the ending would begin with a space,
+    // which byte-level tokenizers see.
     let pair = |ending: String| (context.clone(), format!("{beginning} {ending}").trim().to_owned());
     let text = Text::Choices(endings.into_iter().map(pair).collect());
     Ok(Row { id: object.optional("ind"), text, label: object.optional("label"), remark })
 }
 
-/// Each answer becomes the pair (context, question and answer).
+/// Each answer becomes the pair (context, question and answer). This follows no published code: jiant 2.0, for one, joins the
+/// question to the context.
 fn socialiqa(object: &Object<'_>) -> Result<Row, String> {
     let (context, question) = (object.text("context")?, object.text("question")?);
     let choice = |field| Ok((context.clone(), format!("{question} {}", object.text(field)?)));

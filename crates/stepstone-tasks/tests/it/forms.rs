@@ -96,7 +96,7 @@ fn every_bad_row_of_every_form_is_named_with_file_line_and_what_was_expected() {
             "hellaswag",
             "hellaswag_train.jsonl",
             HELLASWAG.replace("\"b\"", "7").into(),
-            ":1: an ending is empty, expected text",
+            ":1: an ending is empty or not text, expected text",
         ),
         ("socialiqa", "socialiqa", "train.jsonl", SIQA.replace("\"C\"", "null").into(), ":1: no field `context`"),
         (
