@@ -2,6 +2,7 @@
 //! recognizes files that are not what their names say.
 
 mod foreign;
+mod regular;
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -9,6 +10,7 @@ use std::io;
 use std::path::Path;
 
 pub use foreign::Foreign;
+pub use regular::{check_regular, read_at_most};
 
 /// Writes `bytes` to `path`, which keeps its old contents until the new ones are complete.
 ///

@@ -4,6 +4,7 @@ use crate::error::{MODEL_FOLDER, ModelError};
 use serde_json::{Map, Value};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use stepstone_files::read_at_most;
 
 /// The keys of config.json that describe the encoder. A saved model keeps only these. The others describe an earlier
 /// head (`num_labels`, `problem_type`), an earlier file (`torch_dtype`, `quantization_config`) or a program
@@ -30,6 +31,9 @@ const ENCODER_KEYS: [&str; 19] = [
     // `AutoTokenizer` reads it if tokenizer_config.json names no class.
     "tokenizer_class",
 ];
+
+/// Published files have a few kilobytes; the limit keeps a wrong file from filling memory.
+pub(crate) const MOST_BYTES: u64 = 64 << 20;
 
 /// Common encoder families that are not supported yet, by `model_type`. An error can then name the family.
 const UNREAD_FAMILIES: [(&str, &str); 10] = [
@@ -123,7 +127,7 @@ impl EncoderConfig {
             Ok(_) | Err(_) => {}
         }
         let path = folder.join("config.json");
-        let bytes = std::fs::read(&path).map_err(|source| ModelError::read(&path, source, MODEL_FOLDER))?;
+        let bytes = read_at_most(&path, MOST_BYTES).map_err(|source| ModelError::read(&path, source, MODEL_FOLDER))?;
         let json = serde_json::from_slice(&bytes)
             .map_err(|error| ModelError::corrupt(&path, &bytes, error.to_string(), "a JSON object"))?;
         Self::check(Keys { path, json })

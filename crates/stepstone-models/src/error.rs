@@ -46,6 +46,12 @@ impl ModelError {
     pub(crate) fn read(path: &Path, source: io::Error, hint: &str) -> Self {
         match source.kind() {
             io::ErrorKind::NotFound => Self::Missing { path: path.into(), hint: hint.into() },
+            io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge => Self::Corrupt {
+                path: path.into(),
+                found: source.to_string(),
+                expected: "a file of a model".into(),
+                hint: hint.into(),
+            },
             _ => Self::Read { path: path.into(), source },
         }
     }

@@ -1,13 +1,13 @@
 //! Reads the weights of a Hugging Face folder: safetensors in F32, F16 or BF16, in one file or in shards.
 
-use crate::config::EncoderConfig;
+use crate::config::{EncoderConfig, MOST_BYTES};
 use crate::error::{MODEL_FOLDER, ModelError, ONE_MODEL};
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Component, Path, PathBuf};
-use stepstone_files::Foreign;
+use stepstone_files::{Foreign, check_regular, read_at_most};
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -166,7 +166,7 @@ impl Weights {
     /// # Errors
     /// If config.json cannot be read.
     pub fn digest(&self) -> Result<String, ModelError> {
-        let config = std::fs::read(&self.config_path)
+        let config = read_at_most(&self.config_path, MOST_BYTES)
             .map_err(|source| ModelError::Read { path: self.config_path.clone(), source })?;
         let mut hasher = blake3::Hasher::new();
         hasher.update(&config);
@@ -177,6 +177,7 @@ impl Weights {
     }
 
     fn add(&mut self, path: PathBuf, prefix: &str, hint: &str) -> Result<(), ModelError> {
+        check_regular(&path).map_err(|source| ModelError::read(&path, source, hint))?;
         let file = File::open(&path).map_err(|source| ModelError::read(&path, source, hint))?;
         // SAFETY: the map is only ever read as bytes, so any content is valid. A file that another process shortens
         // under us would raise SIGBUS, as it does for every user of safetensors; checkpoints are replaced by rename.
@@ -283,7 +284,7 @@ fn shards(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, ModelError> {
     struct Index {
         weight_map: BTreeMap<String, String>,
     }
-    let bytes = std::fs::read(index).map_err(|source| ModelError::Read { path: index.into(), source })?;
+    let bytes = read_at_most(index, MOST_BYTES).map_err(|source| ModelError::read(index, source, MODEL_FOLDER))?;
     let corrupt = |found: String, expected: &str| ModelError::corrupt(index, &bytes, found, expected);
     let parsed: Index =
         serde_json::from_slice(&bytes).map_err(|e| corrupt(e.to_string(), "an index with `weight_map`"))?;

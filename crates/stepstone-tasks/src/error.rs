@@ -37,6 +37,8 @@ pub enum DataError {
     Read { path: PathBuf, source: io::Error },
     #[error("{}: the {compression} data {damage}, expected a complete file", path.display())]
     Packed { path: PathBuf, compression: Compression, damage: Damage },
+    #[error("{}: more than {} MiB of text, expected at most that", path.display(), most >> 20)]
+    TooLarge { path: PathBuf, most: u64 },
     #[error("{}: {found}, expected rows of UTF-8 text", path.display())]
     NotText { path: PathBuf, found: Foreign },
     #[error("{}:{line}: byte 0x{byte:02x} at offset {offset} is not valid UTF-8, expected UTF-8 text", path.display())]
@@ -74,6 +76,7 @@ impl DataError {
                 "write for each task: [task.NAME] files = { train = \"PATH\", dev = \"PATH\" }, relative to the data"
                     .into(),
             ),
+            Self::TooLarge { .. } => Some("keep fewer rows; `max_train` uses a part of them in any case".into()),
             Self::Read { .. } => None,
         }
     }

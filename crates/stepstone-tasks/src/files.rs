@@ -5,13 +5,15 @@ use crate::error::DataError;
 use crate::task::Task;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use stepstone_files::read_at_most;
 use toml::Spanned;
 
 /// The file in a data folder that replaces files for everybody who uses the folder.
 const SETTINGS: &str = "stepstone.toml";
+/// Far above any real settings, and small enough that a wrong file does no harm.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// Files of a task's splits, relative to the data folder. A split without an entry uses the official file names.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +67,8 @@ impl Files {
             files: Files,
         }
         let path = data.join(SETTINGS);
-        let text = match fs::read_to_string(&path) {
+        let bytes = read_at_most(&path, MOST_BYTES);
+        let text = match bytes.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other)) {
             Ok(text) => text,
             // The file is optional; any other error must not silently select the official files.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),

@@ -254,6 +254,7 @@ fn data_code(error: &DataError) -> u8 {
         | DataError::Missing { .. }
         | DataError::Folder { .. } => NO_INPUT,
         DataError::Packed { .. }
+        | DataError::TooLarge { .. }
         | DataError::NotText { .. }
         | DataError::NotUtf8 { .. }
         | DataError::NoRows { .. }

@@ -1,9 +1,11 @@
 //! A JSON object in a file, read key by key, with errors that name file, key and value.
 
+use super::MOST_BYTES;
 use super::error::TokenizerError;
 use serde_json::{Map, Value};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use stepstone_files::read_at_most;
 
 /// The object in one file, its keys in the order of the file.
 #[derive(Debug)]
@@ -19,7 +21,7 @@ impl JsonFile {
     /// If the file cannot be read or does not hold a JSON object.
     pub(super) fn read(folder: &Path, name: &str) -> Result<Self, TokenizerError> {
         let path = folder.join(name);
-        let bytes = match std::fs::read(&path) {
+        let bytes = match read_at_most(&path, MOST_BYTES) {
             Ok(bytes) => bytes,
             // Every one of these files is optional; which combination is enough is decided later.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self { path, keys: Map::new() }),
