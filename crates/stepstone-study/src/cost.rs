@@ -7,8 +7,8 @@ use crate::store::Store;
 use std::time::Duration;
 use stepstone_train::{Rates, Run, RunFolder};
 
-/// Seconds that a run takes besides steps and evaluations, for its process, data and files. Assumed, not measured: it
-/// matters only for runs of a few seconds.
+/// Seconds that a run takes besides steps and evaluations, for its process, data and files. This is assumed, not
+/// measured, and matters only for runs of a few seconds.
 const OVERHEAD: f64 = 0.5;
 /// How long a calibration trains.
 const CALIBRATION: Duration = Duration::from_secs(3);
@@ -57,7 +57,8 @@ impl Cost {
     pub fn seconds(&self, task: &PlannedTask) -> f64 {
         let recipe = &task.recipe;
         let examples = (recipe.schedule.total_steps * recipe.schedule.batch_size.min(task.n_train) as u64) as f64;
-        let scored = (recipe.selection.evaluations + 1) as f64 * task.n_dev as f64; // the best weights are scored once more
+        // One more than planned, because the best weights are scored again at the end.
+        let scored = (recipe.selection.evaluations + 1) as f64 * task.n_dev as f64;
         OVERHEAD
             + examples * task.lengths.train * self.rates.training
             + scored * task.lengths.dev * self.rates.evaluation

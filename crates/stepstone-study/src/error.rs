@@ -18,11 +18,11 @@ pub enum StudyError {
     Read { path: PathBuf, source: io::Error },
     #[error("{}:{line}:{column}: {problem}", path.display())]
     File { path: PathBuf, line: usize, column: usize, problem: String, hint: Option<String> },
-    #[error("the recipe of {task} is impossible")]
+    #[error("invalid recipe for {task}")]
     Recipe { task: String, table: String, source: Box<TrainError> },
     #[error("{} has been edited since this worker started", path.display())]
     Edited { path: PathBuf },
-    #[error("the data or the encoder of run {planned} has changed since the study was planned: it is run {found} now")]
+    #[error("the data or the encoder of run {planned} has changed since the study was planned: its id is now {found}")]
     Changed { planned: String, found: String },
     #[error("cannot create {}", path.display())]
     Create { path: PathBuf, source: io::Error },
@@ -30,11 +30,11 @@ pub enum StudyError {
     Write { path: PathBuf, source: io::Error },
     #[error("{} already exists", path.display())]
     Exists { path: PathBuf },
-    #[error("a run of {task} needs about {need_mib} MiB, {available_mib} MiB are available")]
+    #[error("a run of {task} needs about {need_mib} MiB of memory, but only {available_mib} MiB are available")]
     Memory { task: String, need_mib: u64, available_mib: u64, hint: String },
     #[error("cannot start a process for run {id}")]
     Spawn { id: String, source: io::Error },
-    #[error("process {pid} on {host} trains in {}", folder.display())]
+    #[error("process {pid} on {host} is training in {}", folder.display())]
     Busy { folder: PathBuf, host: String, pid: u32 },
     #[error("run {id}: {reason}")]
     Process { id: String, code: i32, reason: String, hint: Option<String> },
@@ -52,11 +52,11 @@ impl StudyError {
             }
             Self::File { hint, .. } | Self::Process { hint, .. } => hint.clone(),
             Self::Edited { .. } => Some("start it again to use the edited file; finished runs are kept".into()),
-            Self::Changed { .. } => Some("start it again to plan the study with the files that are there now".into()),
-            Self::Busy { .. } => Some("wait until it has ended, or name another folder".into()),
-            Self::Exists { .. } => Some("name another folder, or remove it".into()),
+            Self::Changed { .. } => Some("start it again to plan the study with the current files".into()),
+            Self::Busy { .. } => Some("wait until it ends, or choose another folder".into()),
+            Self::Exists { .. } => Some("choose another folder, or remove it first".into()),
             Self::Memory { hint, .. } => Some(hint.clone()),
-            Self::Create { .. } => Some("name a folder in a place where you may write".into()),
+            Self::Create { .. } => Some("choose a folder that you may write to".into()),
             Self::Write { source, .. } => write_hint(source).map(str::to_owned),
             Self::Read { .. } | Self::Spawn { .. } => None,
         }

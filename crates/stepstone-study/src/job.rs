@@ -26,7 +26,7 @@ pub struct Job {
     pub lease_folder: PathBuf,
     /// The number of the worker's lease.
     pub fence: u64,
-    /// Least seconds between two resume points.
+    /// Minimum seconds between two resume points.
     pub resume_seconds: u64,
 }
 

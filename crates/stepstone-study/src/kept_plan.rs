@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edited_study_a_damaged_file_and_a_newer_format_are_planned_anew() {
+    fn an_edited_study_a_damaged_file_and_a_newer_format_are_planned_again() {
         let folder = tempfile::tempdir().expect("folder");
         let before = study(folder.path());
         Plan::new(before.clone()).and_then(|plan| plan.keep()).expect("keeps");

@@ -1,8 +1,8 @@
 //! Who works on a run: leases in a folder that several machines may share.
 //!
-//! The lease of a run is the file `lease.N` in its folder with the highest N. It is made whole by `link(2)`, which fails
-//! if the name exists, so that one of several workers wins; nothing is ever locked. N is the fence: taking a run over
-//! means making `lease.N+1`, and whoever holds a lower number has lost the run and must not write any more.
+//! The lease of a run is the file `lease.N` in its folder with the highest N. It is created complete by `link(2)`,
+//! which fails if the name exists, so that exactly one of several workers wins; nothing is ever locked. N is the fence:
+//! a worker takes a run over by creating `lease.N+1`, and the holder of a lower number must not write any more.
 //!
 //! A holder rewrites its lease from time to time (heartbeat). A lease is dead when its holder's processes are gone, which
 //! can be seen on the same boot of the same machine, or when its content has not changed for [`EXPIRY`] by the reader's
@@ -26,8 +26,8 @@ pub const EXPIRY: Duration = Duration::from_mins(2);
 
 /// Heartbeats per expiry of a lease: three may come late before the holder counts as dead.
 pub(crate) const BEATS: u32 = 4;
-/// Looks at the lease of another machine per expiry.
-// At the usual expiry, this is one look per second.
+/// Number of checks per expiry of a lease that another machine holds.
+// At the usual expiry, this is one check per second.
 const LOOKS: u32 = 120;
 
 /// Content of a lease.
@@ -117,7 +117,7 @@ impl Holder {
     }
 }
 
-/// Takes leases, and remembers how long those of others have not changed.
+/// Takes leases, and remembers since when the leases of others have been unchanged.
 #[derive(Debug)]
 pub struct Leases {
     here: Holder,
@@ -131,7 +131,7 @@ impl Leases {
         Self { here: Holder::this(), expiry, seen: HashMap::new() }
     }
 
-    /// Takes the run in `folder`, which is made if need be; None while another holder is alive.
+    /// Takes the run in `folder`, creating the folder if needed; None while another holder is alive.
     ///
     /// # Errors
     /// If the system refuses a write.
@@ -158,7 +158,7 @@ impl Leases {
             return Ok(None);
         }
         for older in 1..fence {
-            let _ = fs::remove_file(file(folder, older)); // only the highest counts
+            let _ = fs::remove_file(file(folder, older)); // only the highest number counts
         }
         Ok(Some(lease))
     }
@@ -186,7 +186,7 @@ impl Leases {
         }
     }
 
-    /// The holder of the run in `folder`, if there is one that lives as far as can be told.
+    /// The holder of the run in `folder`, unless it is known to be dead.
     pub fn holder(&mut self, folder: &Path) -> Option<Holder> {
         let fence = current(folder)?;
         let holder = read(folder, fence)?;
@@ -232,7 +232,7 @@ impl Lease {
         is_current(&self.folder, self.fence)
     }
 
-    /// Says that the holder lives, and which process trains for it. False if the run has been taken over.
+    /// Writes a heartbeat that names the process training the run. False if the run has been taken over.
     ///
     /// # Errors
     /// If the lease cannot be written.
@@ -242,15 +242,14 @@ impl Lease {
         self.rewrite()
     }
 
-    /// Does `work` with a thread beside it that says every now and then that the holder lives. `work` may ask whether
-    /// the run is still this holder's.
+    /// Does `work` while another thread writes heartbeats. `work` can ask whether the run still belongs to this holder.
     pub fn hold<T>(&self, expiry: Duration, work: impl FnOnce(&dyn Fn() -> bool) -> T) -> T {
         let mut beating = Self { folder: self.folder.clone(), fence: self.fence, holder: self.holder.clone() };
         let (done, ended) = mpsc::channel::<()>();
         thread::scope(|scope| {
             scope.spawn(move || {
                 while ended.recv_timeout(expiry / BEATS) == Err(RecvTimeoutError::Timeout) {
-                    let _ = beating.beat(None); // a run that is lost is seen by `work` before it writes
+                    let _ = beating.beat(None); // `work` checks before it writes whether the run is lost
                 }
             });
             let result = work(&|| self.is_current());
@@ -271,7 +270,7 @@ impl Lease {
 
     /// Ends the lease of a finished run, which nobody will take again.
     pub fn remove(self) {
-        let _ = fs::remove_file(self.path()); // a left-over of a finished run is read by nobody
+        let _ = fs::remove_file(self.path()); // nobody reads the lease of a finished run
     }
 
     fn rewrite(&self) -> Result<bool, StudyError> {
@@ -288,8 +287,8 @@ impl Lease {
         Ok(self.is_current())
     }
 
-    /// Makes the lease file unless it exists; a retried request on a network disk may report "exists" after success, so
-    /// the number of links decides.
+    /// Creates the lease file unless it exists. A retried request on a network disk may report "exists" after success,
+    /// so the number of links decides.
     fn link(&self) -> io::Result<bool> {
         use std::os::unix::fs::MetadataExt;
         let temporary = self.temporary()?;

@@ -68,7 +68,7 @@ pub fn watch_workers(
         if stop.load(Ordering::Relaxed) && !told {
             told = true;
             for (_, input) in &mut workers {
-                let _ = writeln!(input, "{STOP}"); // a worker that has ended needs no word
+                let _ = writeln!(input, "{STOP}"); // a worker that has ended cannot be told
             }
         }
     }
@@ -108,7 +108,7 @@ fn hand_on(output: impl BufRead, sender: &Sender<WorkerReport>) {
         }
     }
     if let Some(id) = in_hand {
-        let _ = sender.send(WorkerReport::Event(Event::Orphaned { id })); // a watcher that has gone needs no word
+        let _ = sender.send(WorkerReport::Event(Event::Orphaned { id })); // without a watcher, nobody needs it
     }
 }
 

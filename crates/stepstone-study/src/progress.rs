@@ -23,7 +23,7 @@ pub struct Counts {
     pub failed: usize,
     /// Cannot start, because a run on which they depend has failed.
     pub blocked: usize,
-    /// Not started, stopped (to be resumed), or damaged (to be made again).
+    /// Not started, stopped (to be resumed), or damaged (to be restored).
     pub waiting: usize,
 }
 

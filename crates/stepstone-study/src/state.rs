@@ -7,7 +7,7 @@ use crate::store::{RunState, Store, failure};
 use stepstone_train::TrainError;
 
 /// The state of run number `run`. A finished run is damaged if its model is missing or torn while another run waits to
-/// start from it; the model must then be made again.
+/// start from it; the model must then be trained again.
 pub fn state(plan: &Plan, store: &Store, run: usize, leases: &mut Leases) -> RunState {
     let id = &plan.runs[run].record.id;
     match store.state(id, leases) {

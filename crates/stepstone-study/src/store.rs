@@ -19,7 +19,7 @@ pub enum RunState {
     Done(Box<Scores>),
     /// Failed; it is tried again only when asked.
     Failed(FailureRecord),
-    /// A file that the run needs is missing or torn. The next worker to take the run makes it again.
+    /// A file that the run needs is missing or torn. The next worker that takes the run restores it.
     Damaged(FailureRecord),
     /// The folder holds something that this version must not touch: files of a newer version, another run, or
     /// unreadable files.
@@ -142,7 +142,7 @@ mod tests {
                 let RunState::Damaged(failure) = state(&[(file, text)]) else { panic!("{file} {text:?}") };
                 assert!(failure.reason.contains(file), "{failure:?}");
                 let hint = failure.hint.expect("a hint");
-                assert!(hint.contains("once more"), "{hint}");
+                assert!(hint.contains("restores damaged files"), "{hint}");
             }
         }
     }

@@ -20,7 +20,7 @@ pub(crate) fn study(folder: &Path, file: &str, also: &str, recipe: &str) -> Stud
     Study::read(&folder.join(file), &paths).expect("a study")
 }
 
-/// The plan of that study. Its encoder is gone: a plan holds all that it needs.
+/// The plan of that study. Its encoder no longer exists, because a plan holds everything that it needs.
 pub(crate) fn plan(also: &str, recipe: &str) -> Plan {
     let place = tempfile::tempdir().expect("folder");
     Plan::new(study(place.path(), "study.toml", also, recipe)).expect("plans")

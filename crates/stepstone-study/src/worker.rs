@@ -38,7 +38,7 @@ pub struct WorkerSettings {
     pub command: Vec<PathBuf>,
     /// Threads of a run.
     pub threads: usize,
-    /// Least seconds between two resume points of a run.
+    /// Minimum seconds between two resume points of a run.
     pub resume_seconds: u64,
     /// See [`crate::EXPIRY`].
     pub lease_expiry: Duration,
@@ -378,7 +378,7 @@ fn unexplained(status: ExitStatus, quoted: &str) -> (String, Option<String>) {
     }
 }
 
-const BUG: &str = "this is a bug of stepstone: please report it with this message";
+const BUG: &str = "this is a bug in stepstone: please report it with this message";
 const MEMORY: &str = "if memory ran out: train fewer runs at once, or lower batch_size or max_length";
 
 /// The name of a signal and what to do about its usual cause. Numbers are Linux's on x86-64 and aarch64.
@@ -388,8 +388,8 @@ fn signal_cause(signal: i32, quoted: &str) -> (&'static str, Option<&'static str
         // Rust aborts when an allocation is refused, and says so.
         6 if quoted.contains("memory allocation") => (" (SIGABRT)", Some(MEMORY)),
         6 => (" (SIGABRT)", Some(BUG)),
-        7 => (" (SIGBUS)", Some("a file was cut while it was in use, or its disk failed: check the encoder's folder")),
-        9 => (" (SIGKILL)", Some(MEMORY)), // the kernel's way when memory is short, or somebody's `kill -9`
+        7 => (" (SIGBUS)", Some("a file was truncated while in use, or its disk failed: check the encoder's folder")),
+        9 => (" (SIGKILL)", Some(MEMORY)), // sent by the kernel when memory runs out, or by `kill -9`
         11 => (" (SIGSEGV)", Some(BUG)),
         1 | 2 | 15 => (" (asked to end by another process)", None),
         24 => (" (SIGXCPU)", Some("the limit on processor time was reached: raise it with `ulimit -t`")),

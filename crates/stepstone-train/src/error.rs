@@ -28,13 +28,13 @@ pub enum TrainError {
     NotFinite { step: u64, found: String, norms: Vec<f64> },
     #[error("{}: {found}, expected finite numbers", model.display())]
     Logits { model: PathBuf, found: String },
-    #[error("{}: {found}, expected rows of fewer choices", file.display())]
+    #[error("{}: {found}, expected rows with fewer choices", file.display())]
     Rows { file: PathBuf, found: String },
     #[error("run {id} has been taken over by another worker: nothing more is written")]
     Lost { id: String },
     #[error("{} has no run.json, expected the folder of a run", path.display())]
     MissingRun { path: PathBuf },
-    #[error("there is no run `{name}`: no such folder, and no id in {} starts with that", store.display())]
+    #[error("there is no run `{name}`: it is not a folder, and no id in {} starts with it", store.display())]
     NoRun { name: String, store: PathBuf },
     #[error("prefix `{name}` matches {} runs, expected one: {}", found.len(), list(found))]
     SeveralRuns { name: String, found: Vec<PathBuf> },
@@ -110,32 +110,32 @@ impl TrainError {
             Self::Tokenizer(error) => error.hint(),
             Self::Vocabulary { .. } => Some("tokenizer files and weights must come from the same model".into()),
             Self::NotFinite { .. } => {
-                Some("a smaller learning rate may help, and log.jsonl holds the steps before".into())
+                Some("log.jsonl has the steps before this one; a smaller learning rate may help".into())
             }
             Self::Logits { .. } => {
-                Some("its weights are too large: train another run, with a smaller learning_rate".into())
+                Some("its weights are too large: train the task again with a smaller learning_rate".into())
             }
             Self::OtherRun { path, .. } => {
-                Some(format!("name another folder, or remove {} if nobody needs it", path.display()))
+                Some(format!("choose another folder, or remove {} if it is not needed any more", path.display()))
             }
             Self::BadRun { .. } | Self::DamagedModel(_) => {
-                Some("run the command that trained it once more: it makes damaged files again".into())
+                Some("run the command that trained it again: it restores damaged files".into())
             }
             Self::Newer { path, .. } => Some(format!(
-                "use the stepstone that wrote it; to train the run again with this one, remove {}",
+                "use the version of stepstone that wrote it; to train the run again with this version, remove {}",
                 path.parent().unwrap_or(path).display()
             )),
             Self::Start { run, .. } => Some(format!(
-                "`stepstone run` trains run {run} again if its model is damaged, then what starts from it"
+                "`stepstone run` trains run {run} again if its model is damaged, then the runs that start from it"
             )),
             Self::Recipe { .. } | Self::Lost { .. } | Self::Rows { .. } | Self::Read { .. } => None,
             Self::Threads { .. } => Some("try fewer threads".into()),
             Self::MissingRun { .. } | Self::NoRun { .. } => {
-                Some("name the folder that `stepstone train` printed, or the beginning of its id".into())
+                Some("give the folder that `stepstone train` printed, or the first characters of its id".into())
             }
             Self::SeveralRuns { .. } => Some("give more characters of the id".into()),
             Self::Unfinished { .. } => {
-                Some("run the command that trained it once more: it continues where it stopped".into())
+                Some("run the command that trained it again: it continues where it stopped".into())
             }
         }
     }
@@ -145,7 +145,7 @@ impl TrainError {
     }
 }
 
-const NAME_ANOTHER_FOLDER: &str = "name a folder that you may write to";
+const NAME_ANOTHER_FOLDER: &str = "choose a folder that you may write to";
 
 /// What to do about a write that the system refused; None if there is no general advice.
 pub fn write_hint(error: &io::Error) -> Option<&'static str> {

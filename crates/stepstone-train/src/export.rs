@@ -1,5 +1,5 @@
-//! Exports a finished run as a folder for others: the model, and a card that says where it comes from and how good it
-//! is.
+//! Exports a finished run as a folder for others: the model, and a card that says where it comes from and how well it
+//! scores.
 
 use crate::error::TrainError;
 use crate::finished::{SavedModel, finished};
@@ -58,7 +58,7 @@ struct Card {
     record: RunRecord,
     scores: Scores,
     encoder: EncoderConfig,
-    /// The runs before this one, earliest first, as far as their folders are beside it.
+    /// The runs before this one, earliest first, as far as their folders lie beside its own.
     before: Vec<(RunRecord, Scores)>,
 }
 
@@ -158,8 +158,12 @@ impl Card {
         for score in scores.scores.iter().chain(&scores.parts) {
             let _ = writeln!(text, "| {} | {:.4} |", score.name, score.value);
         }
-        let _ =
-            writeln!(text, "| best constant answer, {} | {:.4} |", self.task.metric.name(), scores.data.majority_score);
+        let _ = writeln!(
+            text,
+            "| best constant prediction, {} | {:.4} |",
+            self.task.metric.name(),
+            scores.data.majority_score
+        );
         text
     }
 
@@ -186,9 +190,9 @@ impl Card {
             HeadKind::Linear => {
                 let _ = writeln!(
                     text,
-                    "\n## The head\n\n`model.safetensors` is the encoder alone: load it with `AutoModel`. Its pooler, where it \
-                     has one, is the start point's, for this head does not use it. The head is one linear layer on the last \
-                     state of the first token, logits = state x weight^T + bias; transformers has no class for it. \
+                    "\n## The head\n\n`model.safetensors` is the encoder alone: load it with `AutoModel`. Its pooler, if it \
+                     has one, is that of the start point, because this head does not use it. The head is one linear layer on \
+                     the last state of the first token, logits = state x weight^T + bias; transformers has no class for it. \
                      `{HEAD_FILE}` holds `classifier.weight` [{labels}, {hidden}] and \
                      `classifier.bias` [{labels}]{names}",
                     labels = match self.task.head {
@@ -196,7 +200,7 @@ impl Card {
                         TaskHead::MultipleChoice => 1,
                     },
                     names = match self.task.head {
-                        TaskHead::Classification => "; the labels stand in `id2label` of config.json.",
+                        TaskHead::Classification => "; the labels are in `id2label` of config.json.",
                         TaskHead::MultipleChoice => ": the score of one choice.",
                     },
                     hidden = self.encoder.hidden_size
@@ -291,7 +295,7 @@ mod tests {
         let hidden = run.start.config.hidden_size;
         assert!(card.contains("pipeline_tag: feature-extraction"), "{card}");
         assert!(card.contains(&format!("`{HEAD_FILE}` holds `classifier.weight` [2, {hidden}]")), "{card}");
-        assert!(card.contains("`classifier.bias` [2]; the labels stand in `id2label` of config.json."), "{card}");
+        assert!(card.contains("`classifier.bias` [2]; the labels are in `id2label` of config.json."), "{card}");
     }
 
     #[test]

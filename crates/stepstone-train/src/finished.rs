@@ -35,7 +35,7 @@ impl SavedModel {
     }
 }
 
-/// A missing or torn file of a run's model cannot be downloaded again: only training makes it.
+/// A missing or torn file of a run's model cannot be downloaded again: only training restores it.
 fn damaged(error: TrainError) -> TrainError {
     match error {
         // A file that cannot be read may be whole, so it does not count as damaged.
@@ -46,7 +46,7 @@ fn damaged(error: TrainError) -> TrainError {
 }
 
 impl RunFolder {
-    /// Whether other runs can start from the model of this run.
+    /// Checks that other runs can start from the model of this run.
     ///
     /// # Errors
     /// [`TrainError::DamagedModel`] if a file of the model is missing or torn; another if it cannot be read.

@@ -70,7 +70,7 @@ impl DeviceModel {
         Ok(Self { inference: classifier.inference_pass(), device, classifier })
     }
 
-    /// Fills every parameter; returns the names of the tensors that started anew.
+    /// Fills every parameter; returns the names of the tensors that got new values.
     pub(crate) fn load(
         &mut self,
         config: &EncoderConfig,

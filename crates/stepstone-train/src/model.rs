@@ -16,14 +16,14 @@ const INITIAL_STREAM: u32 = 1 << 20;
 /// File beside `model.safetensors` that holds a head for which transformers has no class.
 pub(crate) const HEAD_FILE: &str = "head.safetensors";
 
-/// Whether heads start anew (training) or are part of what is loaded (prediction).
+/// Whether heads get new values (training) or are loaded with the encoder (prediction).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heads {
     New { seed: u64 },
     Loaded,
 }
 
-/// Loads every tensor of `model`; returns the names of those that started anew.
+/// Loads every tensor of `model`; returns the names of those that got new values.
 pub(crate) fn load(
     model: &Classifier,
     config: &EncoderConfig,
@@ -39,7 +39,7 @@ pub(crate) fn load(
                 new.push(part.name.clone());
                 initial(part, config, head, seed, INITIAL_STREAM + number as u32)
             }
-            // A missing tensor is an error here: only poolers and heads may start anew.
+            // A missing tensor is an error here: only poolers and heads may get new values.
             Heads::New { .. } | Heads::Loaded => {
                 let mut data = vec![0.0; part.param.len()];
                 weights.read(&part.name, &part.shape, &mut data)?;

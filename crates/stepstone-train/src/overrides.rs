@@ -15,7 +15,7 @@ pub struct Key {
     pub name: &'static str,
     /// Description in one line.
     pub help: &'static str,
-    /// What preset `default` has, in words; empty if this value is an alternative to another that has a default.
+    /// The value in preset `default`, in words; empty if this value is an alternative to another that has a default.
     pub default: &'static str,
     /// A value, as TOML.
     pub example: &'static str,
@@ -101,7 +101,7 @@ macro_rules! values {
 
 values! {
     head: HeadKind {
-        help: "Head: `hf` (as transformers has it) or `linear` (the paper's)",
+        help: "Head: `hf` (as in transformers) or `linear` (as in the paper)",
         default: "hf",
         example: "\"hf\"",
         check: |_| true, "`hf` or `linear`",
@@ -115,14 +115,14 @@ values! {
         also: ["lr", "peak_learning_rate", "max_lr"],
     }
     weight_decay: f64 {
-        help: "Decoupled weight decay; not on biases and layer norms",
+        help: "Decoupled weight decay, not applied to biases and layer norms",
         default: "0.01",
         example: "0.01",
         check: not_negative, "0 or more",
         also: ["wd", "decay", "l2"],
     }
     max_grad_norm: f64 {
-        help: "Global gradient norm above which gradients are scaled down; 0 never clips",
+        help: "Global gradient norm above which gradients are scaled down; 0 turns this off",
         default: "1",
         example: "1.0",
         check: not_negative, "0 or more",
@@ -130,21 +130,21 @@ values! {
     }
     classifier_dropout: f64 {
         help: "Dropout before the last linear layer",
-        default: "as config.json says",
+        default: "from config.json",
         example: "0.1",
         // At 1 nothing would be kept, and the factor 1 / keep probability would be infinite.
         check: |share| (0.0..1.0).contains(&share), "0 to below 1",
         also: ["dropout", "classifier_dropout_prob", "head_dropout"],
     }
     warmup_ratio: f64 {
-        help: "Share of all steps in which the learning rate rises",
+        help: "Share of all steps that are warm-up",
         default: "0.1",
         example: "0.1",
         check: |share| (0.0..=1.0).contains(&share), "0 to 1",
         also: ["warmup", "warmup_proportion", "warmup_fraction"],
     }
     warmup_steps: u64 {
-        help: "Steps in which the learning rate rises, instead of a ratio",
+        help: "Warm-up steps, instead of a ratio",
         default: "",
         example: "100",
         check: |_| true, "0 to the steps of the run",
@@ -174,14 +174,14 @@ values! {
         also: ["per_device_train_batch_size", "per_gpu_train_batch_size", "train_batch_size", "batch", "bs"],
     }
     gradient_accumulation_steps: usize {
-        help: "Parts in which a batch is computed, to save memory; the update is the same",
+        help: "Parts into which a batch is split to save memory; the update is the same",
         default: "1",
         example: "1",
         check: |parts| parts > 0, "1 to batch_size",
         also: ["gradient_accumulation", "grad_accumulation_steps", "accumulation_steps", "grad_accum"],
     }
     max_length: usize {
-        help: "Tokens of an input; longer ones are cut",
+        help: "Maximum number of tokens per input; longer inputs are truncated",
         default: "256",
         example: "256",
         // The special tokens at both ends and one token of text.
@@ -203,14 +203,14 @@ values! {
         also: ["early_stopping_patience", "early_stopping"],
     }
     max_train: usize {
-        help: "Training examples at most, chosen by a hash of their ids",
+        help: "Maximum number of training examples, chosen by a hash of their ids",
         default: "all",
         example: "20000",
         check: |examples| examples > 0, "1 or more",
         also: ["max_train_samples", "max_train_examples", "train_size", "n_train"],
     }
     max_dev: usize {
-        help: "Dev examples at most, chosen by a hash of their ids",
+        help: "Maximum number of dev examples, chosen by a hash of their ids",
         default: "all",
         example: "1000",
         check: |examples| examples > 0, "1 or more",
@@ -398,8 +398,7 @@ mod tests {
             format!("| `{}` | {} | {} | {default} | {} |\n", key.name, key.help, key.expected, also.join(", "))
         };
         let rows: String = Overrides::KEYS.iter().map(row).collect();
-        let table =
-            format!("| key | what it is | values | default | elsewhere called |\n|---|---|---|---|---|\n{rows}");
+        let table = format!("| key | what it is | values | default | other names |\n|---|---|---|---|---|\n{rows}");
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/recipe.md");
         let text = std::fs::read_to_string(path).expect("docs/recipe.md");
         assert!(text.ends_with(&table), "docs/recipe.md must end with this table:\n{table}");

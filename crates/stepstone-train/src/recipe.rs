@@ -78,7 +78,7 @@ pub struct Schedule {
     pub total_steps: u64,
     /// Examples per step.
     pub batch_size: usize,
-    /// Parts in which a batch is computed, to save memory; the update is the same.
+    /// Parts into which a batch is split to save memory; the update is the same.
     pub gradient_accumulation_steps: usize,
 }
 
@@ -97,7 +97,7 @@ pub struct Inputs {
 pub struct Selection {
     /// Evaluations on the dev split, evenly spaced, the last one after the last step.
     pub evaluations: u64,
-    /// A run ends after more than this many evaluations in a row without a new best; None: it never ends early.
+    /// A run ends after more than this many evaluations in a row without a new best; None means never.
     #[serde(default)]
     pub patience: Option<u64>,
     /// Number of dev examples, from the first one on, that select the best weights; None means all. The final score

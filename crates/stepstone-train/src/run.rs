@@ -34,7 +34,7 @@ pub struct RunRequest {
     pub preset: Preset,
     /// Values that differ from the preset.
     pub layers: Vec<Layer>,
-    /// The run folder; None: `runs/<id>`.
+    /// The run folder; None means `runs/<id>`.
     pub out: Option<PathBuf>,
     /// Whether `model/` is written.
     pub keep_model: bool,
@@ -49,7 +49,7 @@ pub struct Run {
     pub folder: RunFolder,
     /// Identity, id and sources.
     pub record: RunRecord,
-    /// What the user should be told once about encoder and data.
+    /// Notes about encoder and data that the user should see once.
     pub notes: Vec<String>,
     /// Share of training inputs that are cut at `max_length`, 0..1.
     pub truncated: f64,
@@ -145,7 +145,7 @@ impl Run {
 /// A new pooler is untrained, which can cost a task with little data some of its score.
 fn new_pooler_note(model: &Classifier, config: &EncoderConfig, weights: &Weights) -> Option<String> {
     let missing = model.layout.parts().any(|part| is_missing_pooler(&part.name, weights));
-    missing.then(|| format!("the encoder has no pooler: a new one starts from N(0, {})", config.initializer_range))
+    missing.then(|| format!("the encoder has no pooler: a new one is drawn from N(0, {})", config.initializer_range))
 }
 
 #[cfg(test)]
@@ -179,11 +179,11 @@ mod tests {
     }
 
     #[test]
-    fn a_pooler_that_starts_anew_is_told_where_the_head_uses_one() {
+    fn a_new_pooler_is_noted_if_the_head_uses_it() {
         let place = place();
         let noted = |out: &str, head: &str| {
             let notes = run(place.path(), out, &json!({"head": head})).notes;
-            notes.iter().any(|note| note == "the encoder has no pooler: a new one starts from N(0, 0.02)")
+            notes.iter().any(|note| note == "the encoder has no pooler: a new one is drawn from N(0, 0.02)")
         };
         assert!(!noted("with", "hf"), "the encoder has one");
         let path = place.path().join("model/model.safetensors");

@@ -46,7 +46,7 @@ impl StartPoint {
     }
 }
 
-/// Whether `tensor` belongs to a pooler that the start point lacks. Such a tensor starts anew, as in transformers.
+/// Whether `tensor` belongs to a pooler that the start point lacks. Such a tensor gets new values, as in transformers.
 pub(crate) fn is_missing_pooler(tensor: &str, weights: &Weights) -> bool {
     tensor.starts_with("pooler.") && !weights.contains(tensor)
 }

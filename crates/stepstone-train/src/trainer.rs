@@ -61,7 +61,7 @@ pub(crate) struct Trainer<'a> {
 }
 
 impl<'a> Trainer<'a> {
-    /// A trainer before its first step, and the names of the tensors that started anew.
+    /// A trainer before its first step, and the names of the tensors that got new values.
     pub(crate) fn new(run: &'a Run) -> Result<(Self, Vec<String>), TrainError> {
         let (head, threads) = (run.recipe().head, run.threads);
         let mut model = DeviceModel::new(&run.start.config, head, run.answers(), threads)?;
@@ -193,7 +193,7 @@ impl<'a> Trainer<'a> {
         self.run.folder.log("saved", json!({"step": step}))
     }
 
-    /// Scores the best weights once more, on the whole dev split, and publishes. None if the run was stopped meanwhile.
+    /// Scores the best weights on the whole dev split and publishes them. None if the run was stopped meanwhile.
     fn finish(&mut self, control: &Control<'_>) -> Result<Option<Scores>, TrainError> {
         let run = self.run;
         // The last weights are kept in case of a stop: the resume point must hold them, not the best ones.
@@ -328,7 +328,7 @@ mod tests {
                 stop.store(progress.step == last, Ordering::Relaxed);
             });
             assert_eq!(outcome.expect("stops"), Outcome::Stopped { step: last });
-            train(&stopped).expect("goes on");
+            train(&stopped).expect("continues");
             assert_eq!(logged(&stopped, "resume")[0]["step"], json!(last));
             assert!(files(stopped.folder.path()) == files(whole.folder.path()), "stopped after {last}");
         }
@@ -358,7 +358,7 @@ mod tests {
                 stop.store(evaluations == last, Ordering::Relaxed);
             });
             assert!(matches!(outcome, Ok(Outcome::Stopped { .. })), "{outcome:?}");
-            train(&stopped).expect("goes on");
+            train(&stopped).expect("continues");
             assert_eq!(logged(&stopped, "evaluation").len(), 3, "stopped after evaluation {last}");
             assert!(files(stopped.folder.path()) == files(whole.folder.path()), "stopped after evaluation {last}");
         }

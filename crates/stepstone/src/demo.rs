@@ -38,7 +38,7 @@ const CONFIG: &str = r#"{
 "#;
 
 /// The study over these tasks.
-const STUDY: &str = r#"# Made by `stepstone demo`: a random encoder and made-up tasks, to see the whole path. No transfer can be seen here.
+const STUDY: &str = r#"# Written by `stepstone demo`: a random encoder and made-up tasks. It shows the steps of a study, but no transfer.
 
 [study]
 name = "demo"

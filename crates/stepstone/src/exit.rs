@@ -69,7 +69,7 @@ impl Failure {
     /// A system call failed that does not concern the user's files.
     #[expect(clippy::needless_pass_by_value, reason = "map_err hands the error over")]
     pub(crate) fn system(error: io::Error) -> Self {
-        Self { code: SYSTEM, what: "cannot listen for signals".into(), causes: vec![error.to_string()], hint: None }
+        Self { code: SYSTEM, what: "a system call failed".into(), causes: vec![error.to_string()], hint: None }
     }
 
     /// A run, or a command that uses one, failed. `setting` says where the user of the command sets recipe values.
@@ -119,7 +119,7 @@ impl Failure {
     pub(crate) fn occupied(what: String, folder: &Path, found: &Path) -> Self {
         let (folder, found) = (folder.display(), found.display());
         let cause = format!("{folder} holds `{found}`, expected an empty or new folder, or an earlier result");
-        let hint = "name another folder: nothing is written among files of others".to_owned();
+        let hint = "choose another folder: results are not written among other files".to_owned();
         Self { code: CANNOT_CREATE, what, causes: vec![cause], hint: Some(hint) }
     }
 

@@ -41,7 +41,7 @@ enum Command {
     Predict(commands::predict::Args),
     Export(commands::export::Args),
     Bench(commands::bench::Args),
-    /// Train the run of a study that standard input names
+    /// Train the run of a study that standard input describes
     #[command(name = commands::TRAIN_JOB, hide = true)]
     TrainJob,
 }

@@ -61,7 +61,7 @@ impl Board {
     /// Shows that a run has started: with a live line, or with a permanent one if there are no live lines.
     pub(crate) fn start_run(&mut self, id: &str, title: &str) {
         match self.screen {
-            Some(_) => self.show_run(id, &format!("  starts  {title}")),
+            Some(_) => self.show_run(id, &format!("  starting  {title}")),
             // The id names the folder of the run, for whoever reads the log later; a live line has no room for it.
             None => self.say(&format!("{title}: started ({id})")),
         }
@@ -93,7 +93,7 @@ impl Board {
         }
     }
 
-    /// Shows the progress of the whole. Without a terminal, the line is written at once if `due`, and otherwise 30
+    /// Shows the overall progress. Without a terminal, the line is written at once if `due`, and otherwise 30
     /// seconds after the last one.
     pub(crate) fn show_whole(&mut self, due: bool, line: impl FnOnce() -> String) {
         if let Some(screen) = &self.screen {
@@ -122,7 +122,7 @@ fn say_above(screen: Option<&MultiProgress>, line: &str) {
     }
 }
 
-/// Writes a line to standard error. If standard error is closed, the line is lost and the work goes on.
+/// Writes a line to standard error. If standard error is closed, the line is lost and the work continues.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }

@@ -21,7 +21,7 @@ pub(crate) fn of_run(error: &TrainError, setting: &Setting) -> Option<String> {
     let advice = match (error, setting) {
         // The library gives the same advice without the flag, which it does not know.
         (TrainError::OtherRun { .. }, Setting::Flag) => {
-            Some("name another folder with --out, or remove this one".to_owned())
+            Some("choose another folder with --out, or remove this one".to_owned())
         }
         _ => error.hint(),
     };
@@ -85,7 +85,7 @@ mod tests {
     fn advice_comes_before_the_place() {
         let error = TrainError::NotFinite { step: 3, found: "the loss is NaN".into(), norms: Vec::new() };
         let hint = of_run(&error, &Setting::Flag).expect("a hint");
-        assert!(hint.starts_with("a smaller learning rate may help"), "{hint}");
+        assert!(hint.starts_with("log.jsonl has the steps before this one"), "{hint}");
         assert!(hint.ends_with(": set it with --learning-rate"), "{hint}");
     }
 }

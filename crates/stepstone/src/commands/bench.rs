@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use stepstone_engine::{InstructionSet, Phase, Times};
 use stepstone_train::{Benchmark, Shape, TrainError};
 
-/// Measure training and inference on this machine, with made-up weights and data.
+/// Measure training and inference on this machine, with random weights and made-up data.
 ///
 /// The encoders are S (BERT, 4 layers of width 256), M (BERT, 6 x 384) and B (RoBERTa-base, 12 x 768; 2.6 GiB of memory).
-/// A batch has 32 sequences of 39 tokens on average. Nothing is read and nothing is written.
+/// A batch has 32 sequences of 39 tokens on average. No files are read or written.
 ///
 /// Example: stepstone bench M --threads 2
 #[derive(clap::Args)]
@@ -26,13 +26,13 @@ pub(crate) struct Args {
     /// Threads [default: all cores]
     #[arg(long, value_parser = flags::count())]
     threads: Option<usize>,
-    /// Numbers in a vector: 16 with AVX-512, 8 with AVX2 [default: the most that this machine has]
+    /// f32 lanes per vector: 16 with AVX-512, 8 with AVX2 [default: the most available]
     #[arg(long, value_name = "COUNT", value_parser = flags::count())]
     lanes: Option<usize>,
-    /// Seconds to measure training for, and again for inference; at least three batches each
+    /// Seconds to measure training, and again inference; at least three batches each
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
-    /// Print one JSON object
+    /// Print the result as one JSON object
     #[arg(long)]
     json: bool,
     /// Answer each line of standard input with the milliseconds of one step: the protocol of bench/README.md
@@ -80,7 +80,7 @@ struct Speed {
     phases_ms: BTreeMap<&'static str, f64>,
     /// Rate of the matrix products during their own phases, without packing.
     gemm_gflops: f64,
-    /// Rate of the matrix products over the whole time.
+    /// Rate of the matrix products relative to the total time.
     step_gflops: f64,
 }
 
@@ -138,8 +138,8 @@ fn instructions(lanes: Option<usize>) -> Result<InstructionSet, Failure> {
     available.iter().find(|set| set.lanes() == lanes).copied().ok_or_else(|| {
         let counts: Vec<String> = available.iter().map(|set| set.lanes().to_string()).collect();
         Failure::usage(
-            format!("this machine has no vectors of {lanes} numbers"),
-            format!("--lanes takes {} here", counts.join(" or ")),
+            format!("this machine has no vectors with {lanes} lanes"),
+            format!("on this machine, --lanes takes {}", counts.join(" or ")),
         )
     })
 }
@@ -195,7 +195,7 @@ fn gflops(times: &Times, time: Duration) -> f64 {
 
 fn table(report: &Report) -> String {
     let mut text = format!(
-        "{}: 32 sequences, {:.0} tokens a batch; f32, {} thread{}, vectors of {}\n\n",
+        "{}: 32 sequences and {:.0} tokens per batch; f32, {} thread{}, {} lanes\n\n",
         report.size,
         report.tokens_per_batch,
         report.threads,
@@ -208,8 +208,8 @@ fn table(report: &Report) -> String {
     };
     let each = |of: &dyn Fn(&Speed) -> String| speeds.map(|(_, speed)| of(speed));
     line("", speeds.map(|(name, _)| name.to_owned()));
-    line("tokens a second", each(&|speed| format!("{:.0}", speed.tokens_per_second)));
-    line("ms a batch, median", each(&|speed| format!("{:.1}", speed.median_ms)));
+    line("tokens per second", each(&|speed| format!("{:.0}", speed.tokens_per_second)));
+    line("ms per batch (median)", each(&|speed| format!("{:.1}", speed.median_ms)));
     for phase in Phase::ALL {
         let of = |speed: &Speed| {
             // Shares of the sum of all phases, so that the column adds up to 100 %.
@@ -220,11 +220,11 @@ fn table(report: &Report) -> String {
     }
     // Shares refer to the rate measured on this machine, so that they can be compared between machines.
     let share = |gflops: f64| format!("{gflops:.0} {:>3.0} %", 100.0 * gflops / report.fma_gflops);
-    line("GFLOP/s of the products", each(&|speed| share(speed.gemm_gflops)));
-    line("GFLOP/s of the whole", each(&|speed| share(speed.step_gflops)));
+    line("GFLOP/s, matrix products", each(&|speed| share(speed.gemm_gflops)));
+    line("GFLOP/s, overall", each(&|speed| share(speed.step_gflops)));
     let _ = writeln!(
         text,
-        "\nThe last two in per cent of {:.0} GFLOP/s, what fused multiply-adds reach in registers.",
+        "\nIn the last two rows, 100 % is {:.0} GFLOP/s: the rate of fused multiply-adds\non registers.",
         report.fma_gflops
     );
     if let Some(mib) = report.peak_memory_mib {
@@ -244,10 +244,7 @@ fn serve(benchmark: &mut Benchmark, work: Work, out: &mut impl Write) -> Result<
     for line in io::stdin().lock().lines() {
         let line = line.map_err(Failure::input)?;
         let number: usize = line.trim().parse().map_err(|_| {
-            Failure::data(
-                "cannot go on".into(),
-                format!("standard input says `{line}`, expected the number of a batch"),
-            )
+            Failure::data("cannot continue".into(), format!("standard input: found `{line}`, expected a batch number"))
         })?;
         let start = Instant::now();
         work_on(benchmark, work, number).map_err(failed)?;

@@ -1,4 +1,4 @@
-//! `stepstone demo`: a whole study on made-up tasks, without downloads.
+//! `stepstone demo`: a complete study on made-up tasks, without downloads.
 
 use crate::commands::run;
 use crate::commands::study::StudyArgs;
@@ -9,10 +9,10 @@ use std::io::Write;
 use std::path::PathBuf;
 use stepstone_study::{EXPIRY, StudyError};
 
-/// Run a whole study in a minute: a small random encoder, three made-up tasks, a report.
+/// Run a complete study in a minute: a small random encoder, three made-up tasks, a report.
 ///
 /// Nothing is downloaded. The encoder is random and the tasks are made up, so the demo shows no transfer. It shows each
-/// step of a study and every file that a study leaves.
+/// step of a study and every file that a study writes.
 ///
 /// Example: stepstone demo
 #[derive(clap::Args)]
@@ -25,7 +25,7 @@ pub(crate) struct Args {
 /// Creates encoder and data, runs the study, and says which files to look at.
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let folder = &args.out;
-    let failure = |error: StudyError| Failure::study("cannot make the demo".into(), &error);
+    let failure = |error: StudyError| Failure::study("cannot create the demo".into(), &error);
     // `run` only checks the folder of the results, but encoder, data and study file are written beside it.
     let free = demo::is_free(folder).map_err(|source| failure(StudyError::Create { path: folder.clone(), source }))?;
     if !free {
@@ -34,8 +34,8 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     demo::make(folder).map_err(|error| failure(StudyError::Train(error.into())))?;
     let study = folder.join("study.toml");
     say(&format!(
-        "A random encoder (2 layers of 64) and three made-up tasks, named like real ones, are in {}.\n\
-         This is what `stepstone run {}` does with them:\n",
+        "Created a random encoder (2 layers of width 64) and three made-up tasks, named\nlike real ones, in {}.\n\
+         Now running `stepstone run {}`:\n",
         folder.display(),
         study.display()
     ));
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     if code != exit::OK {
         return Ok(code); // the run has already reported what is left or failed
     }
-    say("\nNo transfer can be seen here: the encoder knows nothing, and the tasks have nothing in common but words.");
-    say("Next: `stepstone init` writes a study file for an encoder and tasks of your own.");
+    say("\nThis demo shows no transfer: the encoder is untrained, and the tasks share only words.");
+    say("Next: `stepstone init` writes a study file for your own encoder and tasks.");
     Ok(code)
 }

@@ -13,7 +13,7 @@ use stepstone_train::find_run;
 /// Example: stepstone export 0123 my-rte-model
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Folder of a finished run, or the beginning of its id in runs/
+    /// Folder of a finished run, or the first characters of its id in runs/
     run: PathBuf,
     /// Folder to create
     dir: PathBuf,

@@ -10,17 +10,17 @@ use std::io::{self, Write};
 use stepstone_study::{Cost, CostSource, Counts, EXPIRY, Leases, Plan, PlannedTask, RunState, Slots, Tally, too_short};
 use stepstone_train::Role;
 
-/// Show every run of a study, what is already done, and what the rest will take.
+/// Show every run of a study, what is already done, and how long the rest will take.
 ///
 /// Example: stepstone plan studies/tiny.toml --resolved
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     study: StudyArgs,
-    /// Show every value of each recipe and where it came from
+    /// Show every value of each recipe and where it comes from
     #[arg(long)]
     resolved: bool,
-    /// Runs to train at once [default: one per core; fewer if few are left or memory is short]
+    /// Number of concurrent runs [default: one per core; fewer if few are left or memory is short]
     #[arg(long, value_parser = flags::count())]
     slots: Option<usize>,
     /// Print one JSON object
@@ -58,7 +58,7 @@ fn write_table(plan: &Plan, tally: &Tally<'_>, cost: &Cost, out: &mut impl Write
     let width = plan.tasks.iter().map(|task| task.task.name.len()).max().unwrap_or(0).max(4);
     writeln!(
         out,
-        "{:<12}  {:<width$}  {:>5}  {:>5}  {:>7}  {:>7}  {:>6}  EACH",
+        "{:<12}  {:<width$}  {:>5}  {:>5}  {:>7}  {:>7}  {:>6}  TIME EACH",
         "ROLE", "TASK", "RUNS", "DONE", "TRAIN", "DEV", "STEPS"
     )?;
     for (number, task) in plan.tasks.iter().enumerate() {
@@ -81,9 +81,9 @@ fn write_table(plan: &Plan, tally: &Tally<'_>, cost: &Cost, out: &mut impl Write
 
 fn write_cost(counts: Counts, cost: &Cost, slots: Slots, seconds: f64, out: &mut impl Write) -> io::Result<()> {
     let source = match cost.source {
-        CostSource::FinishedRuns(1) => "from one finished run".to_owned(),
-        CostSource::FinishedRuns(runs) => format!("from {runs} finished runs"),
-        CostSource::Calibration => "from a few seconds of training".to_owned(),
+        CostSource::FinishedRuns(1) => "estimated from one finished run".to_owned(),
+        CostSource::FinishedRuns(runs) => format!("estimated from {runs} finished runs"),
+        CostSource::Calibration => "estimated from a few seconds of training".to_owned(),
     };
     let Counts { total, done, failed, blocked, .. } = counts;
     write!(out, "\n{total} runs, {done} done")?;
@@ -96,7 +96,7 @@ fn write_cost(counts: Counts, cost: &Cost, slots: Slots, seconds: f64, out: &mut
     let plural = if slots.threads == 1 { "" } else { "s" };
     writeln!(
         out,
-        "; the rest takes about {} with {} at once, {} thread{plural} each ({source})",
+        "; about {} left, {} at a time, {} thread{plural} each\n({source})",
         duration(seconds),
         slots.count,
         slots.threads
@@ -131,7 +131,7 @@ fn resolved(task: &PlannedTask) -> Vec<(String, String, String)> {
         other => other.to_string(),
     };
     let source = |key: &str| task.recipe.sources.get(key).map(ToString::to_string);
-    let steps = || source("max_steps").or_else(|| source("epochs").map(|source| format!("{source}, by epochs")));
+    let steps = || source("max_steps").or_else(|| source("epochs").map(|source| format!("{source} (from epochs)")));
     let row = |(key, value): (&String, &Value)| match key.as_str() {
         "total_steps" => (key.clone(), text(key, value), steps().unwrap_or_default()),
         "warmup" => {

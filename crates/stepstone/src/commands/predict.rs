@@ -9,12 +9,12 @@ use stepstone_train::find_run;
 
 /// Label the rows of a file with a finished run, as JSON lines.
 ///
-/// The file is laid out as the task's own files, plain or compressed; its labels may be absent.
+/// The file has the format of the task's own files, plain or compressed; labels may be absent.
 ///
 /// Example: stepstone predict 0123 new.tsv > labels.jsonl
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Folder of a finished run, or the beginning of its id in runs/
+    /// Folder of a finished run, or the first characters of its id in runs/
     run: PathBuf,
     /// Rows to label
     file: PathBuf,

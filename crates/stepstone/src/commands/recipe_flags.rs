@@ -21,7 +21,7 @@ impl clap::Args for RecipeFlags {
         let preset = Arg::new("preset")
             .long("preset")
             .value_name("PRESET")
-            .help("What the recipe is before anything is overridden: `default`, or `acl2020` (that study's own, task by task)")
+            .help("Starting values of the recipe: `default`, or `acl2020` (the values of that study for each task)")
             .default_value("default")
             .value_parser(PossibleValuesParser::new(Preset::NAMES));
         let flags = std::iter::once(preset).chain(Overrides::KEYS.iter().map(flag));

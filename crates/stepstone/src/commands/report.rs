@@ -15,7 +15,7 @@ use stepstone_study::{EXPIRY, Leases, Plan, observations};
 
 /// Write observations.csv, report.md and transfer.svg of a study, and show the transfer matrix.
 ///
-/// Works at any time; what is not done yet is marked as incomplete.
+/// Works at any time; cells whose runs are not all done are marked as incomplete.
 ///
 /// Example: stepstone report studies/tiny.toml
 #[derive(clap::Args)]
@@ -39,7 +39,7 @@ pub(crate) fn write_results(plan: &Plan, out: &mut impl Write) -> Result<(), Fai
     let path = write(plan, "observations.csv", &text)?;
     if rows.iter().all(|row| row.score.is_none()) {
         let (runs, file) = (plan.runs.len(), path.display());
-        return writeln!(out, "none of {runs} runs is done yet; {file} lists them").map_err(Failure::output);
+        return writeln!(out, "0 of {runs} runs are done; {file} lists them").map_err(Failure::output);
     }
     // Parsed back from the text, so that the report shows what `stepstone analyze --method welch` would find in the file.
     let observed = parse(&path, text.as_bytes())
@@ -69,8 +69,8 @@ fn claim_folder(plan: &Plan) -> Result<(), Failure> {
     if let Some(before) = before["file"].as_str().filter(|before| Path::new(before) != file) {
         let (out, file) = (plan.study.folders.out.display(), file.display());
         say(&format!(
-            "warning: {out} held the results of {before}; observations.csv, report.md and transfer.svg there are now \
-             those of {file}; give one of the studies another name or --out to keep both"
+            "warning: {out} held the results of {before}; observations.csv, report.md and transfer.svg there now \
+             belong to {file}\n  hint: to keep both, give one of the studies another name or --out"
         ));
         // Until the first run is done no new report replaces them, and they would pass for this study's.
         for name in ["report.md", "transfer.svg"] {

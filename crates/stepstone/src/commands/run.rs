@@ -1,4 +1,4 @@
-//! `stepstone run`: a whole study on this machine.
+//! `stepstone run`: all runs of a study on this machine.
 
 use crate::commands::report::write_results;
 use crate::commands::study::{StudyArgs, exit_code, warning};
@@ -16,7 +16,7 @@ use stepstone_study::{
     Cost, Counts, EXPIRY, Leases, Plan, RunState, Slots, StudyError, Tally, WorkerError, watch_workers,
 };
 
-/// Train every run of a study that is not done yet, and write its report.
+/// Train all runs of a study that are not done yet, and write its report.
 ///
 /// Ctrl-C saves the state of every running run and stops (exit code 75); the same command continues. Failed runs are
 /// tried again. `stepstone worker` on other machines can share the work.
@@ -26,7 +26,7 @@ use stepstone_study::{
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) study: StudyArgs,
-    /// Runs to train at once [default: one per core; fewer if few are left or memory is short]
+    /// Number of concurrent runs [default: one per core; fewer if few are left or memory is short]
     #[arg(long, value_parser = flags::count())]
     pub(crate) slots: Option<usize>,
     /// Minimum seconds between two resume points of a run
@@ -78,7 +78,7 @@ fn promise(plan: &Plan, tally: &Tally<'_>, cost: &Cost, slots: Slots) -> String 
     let done: Vec<bool> = tally.states.iter().map(|state| matches!(state, RunState::Done(_))).collect();
     let seconds = cost.wall_seconds(plan, &done, slots);
     let threads = if slots.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", slots.threads) };
-    format!("about {} with {} at once, {threads} each", duration(seconds), slots.count)
+    format!("about {} left, {} at a time, {threads} each", duration(seconds), slots.count)
 }
 
 /// Marks failed runs as waiting again. Folders of a newer format are left alone.
@@ -128,7 +128,7 @@ fn worker_command(args: &Args, slots: Slots) -> io::Result<Vec<PathBuf>> {
 
 /// Reports what is left after the workers have ended.
 fn outcome(plan: &Plan, stopped: bool) -> u8 {
-    // The state is read anew, because workers on other machines may have changed it.
+    // The state is read again, because workers on other machines may have changed it.
     let tally = Tally::read(plan, &plan.store(), &mut Leases::new(EXPIRY));
     let counts = tally.counts();
     for (run, state) in plan.runs.iter().zip(&tally.states) {
@@ -139,20 +139,20 @@ fn outcome(plan: &Plan, stopped: bool) -> u8 {
         }
     }
     if counts.failed > 0 {
-        let blocked = if counts.blocked == 0 { String::new() } else { format!(", {} wait for them", counts.blocked) };
+        let blocked = if counts.blocked == 0 { String::new() } else { format!(" and block {} others", counts.blocked) };
         // Runs of a newer format are not failures of this study; they stay until the user follows the hint.
         let foreign = tally.states.iter().filter(|state| matches!(state, RunState::Foreign(_))).count();
         let again = match (counts.failed - foreign, foreign) {
             (_, 0) => "the same command tries them again".to_owned(),
-            (0, _) => "the same command leaves them as they are".to_owned(),
-            (_, _) => format!("the same command tries them again, but leaves {foreign} as they are"),
+            (0, _) => "the same command does not try them again: see the hints above".to_owned(),
+            (_, _) => format!("the same command tries all but {foreign} again: see the hints above"),
         };
         say(&format!("{} of {} runs failed{blocked}; {again}", counts.failed, counts.total));
     }
     let left = counts.waiting + counts.running;
     if left > 0 {
-        let why = if stopped { "stopped" } else { "the workers have ended" };
-        say(&format!("{why}; {left} of {} runs are left; the same command continues", counts.total));
+        let why = if stopped { "stopped" } else { "all workers have ended" };
+        say(&format!("{why}; {left} of {} runs left; run the same command to continue", counts.total));
     }
     exit_code(counts)
 }

@@ -1,4 +1,4 @@
-//! `stepstone status`: how far a study is, and which runs failed.
+//! `stepstone status`: the progress of a study, and which runs failed.
 
 use crate::commands::study::{StudyArgs, exit_code};
 use crate::exit::Failure;
@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use stepstone_study::{Counts, EXPIRY, Leases, Plan, RunState, Tally};
 use stepstone_train::FailureRecord;
 
-/// Show how far a study is: counts, what is running and where, what failed and why.
+/// Show the progress of a study: counts, what is running and where, what failed and why.
 ///
 /// Example: stepstone status studies/tiny.toml
 #[derive(clap::Args)]

@@ -10,13 +10,13 @@ use stepstone_study::{Counts, Plan, PlannedTask, Study, StudyError, StudyPaths, 
 pub(crate) struct StudyArgs {
     /// Study file
     pub(crate) study: PathBuf,
-    /// Folder of the pretrained encoder, instead of the file's
+    /// Folder of the pretrained encoder; overrides the study file
     #[arg(long)]
     pub(crate) model: Option<PathBuf>,
-    /// Folder that holds one folder per task, instead of the file's
+    /// Folder that holds one folder per task; overrides the study file
     #[arg(long)]
     pub(crate) data: Option<PathBuf>,
-    /// Folder of the results, instead of the file's
+    /// Folder of the results; overrides the study file
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
 }
@@ -36,7 +36,7 @@ impl StudyArgs {
         Ok(plan)
     }
 
-    /// The plan that an earlier command stored, which saves reading encoder and data; without one, plans anew.
+    /// The plan that an earlier command stored, which saves reading encoder and data; if there is none, a new plan.
     pub(crate) fn kept_plan(&self, what: &str) -> Result<Plan, Failure> {
         let study = self.read().map_err(self.failure(what))?;
         Plan::kept(&study).map_or_else(|| Plan::new(study), Ok).map_err(self.failure(what))
@@ -88,12 +88,12 @@ pub(crate) fn exit_code(counts: Counts) -> u8 {
 pub(crate) fn warning(plan: &Plan) -> Option<String> {
     let short = too_short(plan);
     let one = |(task, steps, needed): &(&PlannedTask, u64, u64)| {
-        format!("{} as {} ({steps} steps of {needed})", task.task.name, task.role)
+        format!("{} as {} ({steps} of about {needed} steps)", task.task.name, task.role)
     };
     let list: Vec<String> = short.iter().map(one).collect();
     (!short.is_empty()).then(|| {
         format!(
-            "warning: too few steps; runs this short mostly give every example the same label: {}\n  hint: raise epochs, \
+            "warning: too few steps: runs this short usually predict one label for every example: {}\n  hint: raise epochs, \
              max_train or learning_rate; docs/results/collapse.md says where the numbers come from",
             list.join(", ")
         )

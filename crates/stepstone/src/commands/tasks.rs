@@ -50,10 +50,10 @@ struct ShowArgs {
     /// Split
     #[arg(long, default_value = "train", value_parser = ["train", "dev"])]
     split: String,
-    /// Hugging Face folder whose tokenizer cuts the texts
+    /// Hugging Face folder whose tokenizer splits the texts
     #[arg(long)]
     model: Option<PathBuf>,
-    /// Tokens of an input; longer ones are cut
+    /// Maximum number of tokens per input; longer inputs are truncated
     #[arg(long, default_value_t = 256, value_parser = flags::index())]
     max_length: usize,
     /// Print one JSON object
@@ -102,7 +102,7 @@ fn write_list(out: &mut impl Write) -> io::Result<()> {
     }
     writeln!(
         out,
-        "\nEach task has a folder of its name, with its official files.\n--json adds folders, licences and papers."
+        "\nThe official files of a task go into a folder with its name.\n--json adds folders, licences and papers."
     )
 }
 
@@ -172,5 +172,11 @@ fn write_example(
             writeln!(out, "  tokens  {}  ({})", tokens[number].join(" "), tokens[number].len())?;
         }
     }
-    writeln!(out, "\ngold {}  of {}; {}", gold.unwrap_or("none"), task.labels.join(", "), task.metric.name())
+    writeln!(
+        out,
+        "\ngold label: {} (of {}); metric: {}",
+        gold.unwrap_or("none"),
+        task.labels.join(", "),
+        task.metric.name()
+    )
 }

@@ -41,7 +41,7 @@ pub(crate) struct Args {
     /// Print the scores as one JSON object
     #[arg(long)]
     json: bool,
-    /// Threads; any number gives the same result [default: all cores]
+    /// Number of threads; it does not change the result [default: all cores]
     #[arg(long, value_parser = flags::count())]
     threads: Option<usize>,
     /// Minimum seconds between two resume points
@@ -74,7 +74,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
         destination::check(&what(args), folder, destination::of_run)?;
     }
     if run.truncated > 0.0 {
-        say(&format!("{:.1} % of the training inputs are cut at max_length", 100.0 * run.truncated));
+        say(&format!("{:.1} % of the training inputs are truncated to max_length", 100.0 * run.truncated));
     }
     run.notes.iter().for_each(|note| say(note));
     // A finished run is reported without a lease, so its folder may be read-only.
@@ -89,7 +89,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
         }
         Outcome::Stopped { step } => {
             let folder = run.folder.path().display();
-            say(&format!("stopped after step {step}; state saved in {folder}; run the same command again"));
+            say(&format!("stopped after step {step}; state saved in {folder}; run the same command to continue"));
             Ok(exit::WORK_LEFT)
         }
     }

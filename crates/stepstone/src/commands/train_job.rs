@@ -19,7 +19,7 @@ pub(crate) fn run(out: &mut impl Write) -> Result<u8, Failure> {
     let mut line = String::new();
     io::stdin().read_line(&mut line).map_err(Failure::input)?;
     let job: Job = serde_json::from_str(&line)
-        .map_err(|error| Failure::data("standard input names no run to train".into(), error.to_string()))?;
+        .map_err(|error| Failure::data("standard input does not describe a run".into(), error.to_string()))?;
     // Started after the first line is read. Both go through the buffer of `io::stdin`, so no line is lost in between.
     follow(Arc::clone(&stop));
     let mut last: Option<Instant> = None;

@@ -14,15 +14,15 @@ use stepstone_study::{Ended, Event, Leases, Plan, STOP, Tally, WorkerReport, Wor
 
 /// Train the runs of a study that are ready, one after the other, until none is left.
 ///
-/// Any number of workers can serve one study at once, on any machines that share its folder. They leave failed runs to
-/// `stepstone run`, which tries them again.
+/// Any number of workers can train one study at the same time, on all machines that share its folder. Failed runs are
+/// left to `stepstone run`, which tries them again.
 ///
 /// Example: stepstone worker studies/tiny.toml --threads 4
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     study: StudyArgs,
-    /// Threads of a run; any number gives the same result [default: all cores]
+    /// Number of threads per run; it does not change the result [default: all cores]
     #[arg(long, value_parser = flags::count())]
     threads: Option<usize>,
     /// Minimum seconds between two resume points of a run
@@ -79,11 +79,11 @@ fn train(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     });
     drop(board);
     let ended =
-        ended.map_err(|error| Failure::study(format!("cannot go on with {}", args.study.study.display()), &error))?;
+        ended.map_err(|error| Failure::study(format!("cannot continue {}", args.study.study.display()), &error))?;
     // Counted in the store, because runs of other workers may have failed as well.
     let counts = Tally::read(&plan, &plan.store(), &mut Leases::new(lease_expiry)).counts();
     if counts.failed > 0 && !args.watched {
-        say(&format!("{} runs have failed; `stepstone run` tries them again", counts.failed));
+        say(&format!("failed runs: {}; `stepstone run` tries them again", counts.failed));
     }
     Ok(match ended {
         Ended::Stopped => exit::WORK_LEFT,
@@ -103,9 +103,9 @@ pub(crate) fn show(board: &mut Board, plan: &Plan, event: &Event) {
         Event::Progress { progress, .. } => return board.show_run(id, &of_job(&title, progress)),
         Event::Done { .. } => "done".to_owned(),
         Event::Failed { reason, .. } => format!("failed: {reason}"),
-        Event::Stopped { .. } => "stopped, its state is saved".to_owned(),
+        Event::Stopped { .. } => "stopped; state saved".to_owned(),
         Event::Lost { .. } => "taken over by another worker; nothing more is written".to_owned(),
-        Event::Orphaned { .. } => "its worker was killed; the run is continued later".to_owned(),
+        Event::Orphaned { .. } => "its worker was killed; another one continues the run".to_owned(),
     };
     board.end_run(id);
     board.say(&format!("{title}: {end}"));

@@ -94,7 +94,7 @@ fn a_text_longer_than_the_positions_is_refused_until_the_user_says_where_to_cut(
     let cut = train(place.path(), &["--out", "run"]);
     assert!(cut.status.success(), "{cut:?}");
     let said = String::from_utf8_lossy(&cut.stderr).into_owned();
-    assert!(said.contains("50.0 % of the training inputs are cut at max_length"), "{said}");
+    assert!(said.contains("50.0 % of the training inputs are truncated to max_length"), "{said}");
     let log = fs::read_to_string(place.path().join("run/log.jsonl")).expect("log");
     assert!(log.contains(r#""truncated":0.5"#), "{log}");
 }

@@ -150,7 +150,7 @@ fn no_message_names_a_flag_that_its_command_lacks() {
         (&["--max-length", "2"], "set it with --max-length"),
         (&["--max-length", "16", "--epochs", "0"], "set it with --epochs"),
         (&["--max-length", "16", "--learning-rate", "1e38", "--max-steps", "30"], "set it with --learning-rate"),
-        (&["--max-length", "16", "--out", "done"], "name another folder with --out"),
+        (&["--max-length", "16", "--out", "done"], "choose another folder with --out"),
         (&["--max-length", "16", "--warmup-steps", "9", "--max-steps", "3"], "set it with --warmup-steps"),
     ] {
         let start = ["train", "--model", "model", "--task", "sst2", "--data", "data"];
@@ -184,8 +184,10 @@ fn the_command_that_workers_start_says_what_is_wrong_with_its_input() {
         command.arg("internal-job").stdin(input).output().expect("runs")
     };
     let folder = fs::File::open(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("folder");
-    let table =
-        [(Stdio::from(folder), 74, "cannot read standard input"), (Stdio::null(), 65, "standard input names no run")];
+    let table = [
+        (Stdio::from(folder), 74, "cannot read standard input"),
+        (Stdio::null(), 65, "standard input does not describe a run"),
+    ];
     for (input, code, want) in table {
         let output = start(input);
         assert_eq!(output.status.code(), Some(code), "{want}: {}", message(&output));

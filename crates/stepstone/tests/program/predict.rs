@@ -105,7 +105,7 @@ fn a_run_that_has_not_ended_is_refused_with_what_to_do() {
     let output = stepstone(place.path(), &["predict", "run", "data/sst2/dev.tsv"]);
     assert_eq!(output.status.code(), Some(66), "{}", message(&output));
     assert!(message(&output).contains("run is not finished"), "{}", message(&output));
-    assert!(message(&output).contains("hint: run the command that trained it once more"), "{}", message(&output));
+    assert!(message(&output).contains("hint: run the command that trained it again"), "{}", message(&output));
 }
 
 /// Removes the best step, which can differ between instruction sets.

@@ -89,7 +89,10 @@ fn a_second_process_is_told_that_another_one_trains_in_the_folder() {
     first.kill().expect("kill -9");
     first.wait().expect("child");
     assert_eq!(second.status.code(), Some(73), "{message}");
-    assert!(message.contains(&format!("process {} on ", first.id())) && message.contains("trains in"), "{message}");
+    assert!(
+        message.contains(&format!("process {} on ", first.id())) && message.contains("is training in"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -120,7 +123,7 @@ fn ctrl_c_saves_the_state_and_names_the_command_that_goes_on() {
     let output = child.wait_with_output().expect("ends");
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(75), "{message}");
-    assert!(message.contains("state saved in killed; run the same command again"), "{message}");
+    assert!(message.contains("state saved in killed; run the same command to continue"), "{message}");
 }
 
 fn json(path: &Path) -> serde_json::Value {
