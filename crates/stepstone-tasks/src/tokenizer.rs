@@ -12,6 +12,7 @@ pub use error::TokenizerError;
 
 use crate::example::Text;
 use build::{Built, build};
+use json_file::MOST_BYTES;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -31,8 +32,6 @@ const FILES: [&str; 7] = [
     "added_tokens.json",
 ];
 
-/// Published tokenizer files have up to about 40 MB; the limit keeps a wrong file from filling memory.
-const MOST_BYTES: u64 = 1 << 30;
 /// Longest text in bytes that is tokenized whole. A text of 8 MB took 13 s, and no encoder reads more than a few thousand
 /// tokens.
 const LONGEST_TEXT: usize = 1 << 20;

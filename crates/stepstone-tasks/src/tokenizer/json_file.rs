@@ -1,11 +1,13 @@
 //! A JSON object in a file, read key by key, with errors that name file, key and value.
 
-use super::MOST_BYTES;
 use super::error::TokenizerError;
 use serde_json::{Map, Value};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use stepstone_files::read_at_most;
+
+/// Published tokenizer files have up to about 40 MB; the limit keeps a wrong file from filling memory.
+pub(super) const MOST_BYTES: u64 = 1 << 30;
 
 /// The object in one file, its keys in the order of the file.
 #[derive(Debug)]
