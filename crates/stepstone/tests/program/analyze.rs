@@ -218,7 +218,10 @@ fn every_bad_input_has_one_clear_error() {
             "nan as text",
             "intermediate,seed,task,role,score\nnone,0,rte,target,nan\n",
             65,
-            &["observations.csv:2: column `score` holds `nan` in a run with status ok", "set `status` to how the run ended"],
+            &[
+                "observations.csv:2: column `score` holds `nan` in a run with status ok",
+                "set `status` to how the run ended",
+            ],
         ),
         (
             "nan in a failed run",
