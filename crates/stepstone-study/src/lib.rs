@@ -21,6 +21,7 @@ mod state;
 mod store;
 #[cfg(test)]
 mod testing;
+mod wish;
 mod worker;
 
 pub use collapse::too_short;
@@ -36,4 +37,5 @@ pub use progress::{Counts, Tally};
 pub use slots::Slots;
 pub use state::state;
 pub use store::{RunState, Store};
+pub use wish::Wish;
 pub use worker::{EXIT_WORK_LEFT, Ended, Event, WorkerSettings, work};

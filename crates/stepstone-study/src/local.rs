@@ -2,12 +2,12 @@
 
 use crate::error::StudyError;
 use crate::job::STOP;
+use crate::wish::Wish;
 use crate::worker::Event;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
@@ -39,24 +39,28 @@ pub struct WorkerError {
 }
 
 /// Starts `slots` workers with `command`, forwards their events, and returns when the last one has ended, with the
-/// first error of a worker that could not continue, if any. When `stop` is set, the workers are asked to save and end.
+/// first error of a worker that could not continue, if any. A wish to stop is handed on to the workers; a wish to end
+/// kills them.
 ///
 /// # Errors
 /// If a worker cannot be started.
 pub fn watch_workers(
     command: &[PathBuf],
     slots: usize,
-    stop: &AtomicBool,
+    wish: &Wish,
     report: &mut dyn FnMut(Option<Event>),
 ) -> Result<Option<WorkerError>, StudyError> {
     let (sender, receiver) = mpsc::channel();
     let mut workers = Vec::new();
     for _ in 0..slots {
+        if wish.is_stop() {
+            break; // before the first worker, or between two: nothing is trained that would have to be saved
+        }
         workers.push(start(command, sender.clone())?);
     }
     // Only the threads of `start` hold senders now, so the channel closes when the last worker has ended.
     drop(sender);
-    let (mut error, mut told) = (None, false);
+    let (mut error, mut told, mut killed) = (None, false, false);
     loop {
         match receiver.recv_timeout(TICK) {
             Ok(WorkerReport::Event(event)) => report(Some(event)),
@@ -65,7 +69,13 @@ pub fn watch_workers(
             Err(RecvTimeoutError::Timeout) => report(None),
             Err(RecvTimeoutError::Disconnected) => break,
         }
-        if stop.load(Ordering::Relaxed) && !told {
+        if wish.is_end() && !killed {
+            killed = true;
+            for (child, _) in &mut workers {
+                let _ = child.kill(); // the end of its pipe then ends the process that trains for it
+            }
+        }
+        if wish.is_stop() && !told {
             told = true;
             for (_, input) in &mut workers {
                 let _ = writeln!(input, "{STOP}"); // a worker that has ended cannot be told

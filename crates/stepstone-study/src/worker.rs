@@ -6,12 +6,12 @@ use crate::lease::{BEATS, Lease, Leases};
 use crate::plan::Plan;
 use crate::state::{state, state_for_holder};
 use crate::store::{RunState, Store};
+use crate::wish::Wish;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -30,6 +30,10 @@ pub const EXIT_WORK_LEFT: i32 = 75;
 const EXIT_CANNOT_WRITE: [i32; 3] = [73, 74, 77];
 /// Exit code of a Rust program that panicked.
 const EXIT_PANIC: i32 = 101;
+/// Signals by which people and batch systems ask a process to end: SIGHUP, SIGINT, SIGUSR1, SIGUSR2, SIGTERM.
+const ASKING: [i32; 5] = [1, 2, 10, 12, 15];
+/// By this time, a signal to several processes has reached them all.
+const SPREAD: Duration = Duration::from_secs(1);
 
 /// Settings of a worker.
 #[derive(Debug, Clone)]
@@ -68,7 +72,7 @@ pub enum Event {
         id: String,
         reason: String,
     },
-    /// Its state is saved.
+    /// Stopped as asked; its resume point counts.
     Stopped {
         id: String,
     },
@@ -120,14 +124,14 @@ enum Next {
     Nothing,
 }
 
-/// Works on `plan` until nothing is left that can be trained, or `stop` is set.
+/// Works on `plan` until nothing is left that can be trained, or the wish is to stop.
 ///
 /// # Errors
 /// If the study file has been edited, or the store cannot be written.
 pub fn work(
     plan: &Plan,
     settings: &WorkerSettings,
-    stop: &AtomicBool,
+    wish: &Wish,
     report: &mut dyn FnMut(Event),
 ) -> Result<Ended, StudyError> {
     let store = plan.store();
@@ -135,12 +139,12 @@ pub fn work(
     let mut worker = Worker {
         plan,
         settings,
-        stop,
+        wish,
         store,
         leases: Leases::new(settings.lease_expiry),
         settled: vec![None; plan.runs.len()],
     };
-    while !stop.load(Ordering::Relaxed) {
+    while !wish.is_stop() {
         if !plan.study.is_unedited() {
             return Err(StudyError::Edited { path: plan.study.path.clone() });
         }
@@ -156,7 +160,7 @@ pub fn work(
 struct Worker<'a> {
     plan: &'a Plan,
     settings: &'a WorkerSettings,
-    stop: &'a AtomicBool,
+    wish: &'a Wish,
     store: Store,
     leases: Leases,
     settled: Vec<Option<Settled>>,
@@ -214,7 +218,7 @@ impl Worker<'_> {
 
     fn pause(&self) {
         let started = Instant::now();
-        while started.elapsed() < POLL && !self.stop.load(Ordering::Relaxed) {
+        while started.elapsed() < POLL && !self.wish.is_stop() {
             thread::sleep(TICK);
         }
     }
@@ -323,9 +327,14 @@ impl Process {
             if !open {
                 // The process has closed its output, so it has ended or is about to end.
                 let status = self.child.wait().map_err(failed)?;
-                return Ok(self.end(status));
+                return Ok(self.end(status, worker.wish));
             }
-            if worker.stop.load(Ordering::Relaxed) && !told {
+            if worker.wish.is_end() {
+                let _ = self.child.kill(); // it may have ended by itself
+                self.child.wait().map_err(failed)?;
+                return Ok(End::Stopped);
+            }
+            if worker.wish.is_stop() && !told {
                 told = true;
                 if let Some(input) = &mut self.input {
                     let _ = writeln!(input, "{STOP}"); // as above
@@ -345,23 +354,37 @@ impl Process {
         }
     }
 
-    fn end(&mut self, status: ExitStatus) -> End {
+    fn end(&mut self, status: ExitStatus, wish: &Wish) -> End {
         let quoted = self.stderr.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
         match (status.code(), self.error.take()) {
             (Some(0), _) => End::Done,
-            (Some(EXIT_WORK_LEFT), _) if self.lease.is_current() => End::Stopped,
-            // A process that notices the loss of its lease ends with this code, too.
-            (Some(EXIT_WORK_LEFT), _) => End::Lost,
             (Some(code), Some((reason, hint))) if EXIT_CANNOT_WRITE.contains(&code) => {
                 End::CannotWrite { code, reason, hint }
             }
+            // The new holder answers for the run now, however this process ended.
+            _ if !self.lease.is_current() => End::Lost,
+            (Some(EXIT_WORK_LEFT), _) => End::Stopped,
             (_, Some((reason, hint))) => End::Failed { reason, hint },
+            // Who asks for a stop records no failure that nobody explains: a bug will be met again.
+            (_, None) if was_asked(status, wish) => End::Stopped,
             (_, None) => {
                 let (reason, hint) = unexplained(status, quoted.trim());
                 End::Failed { reason, hint }
             }
         }
     }
+}
+
+/// Whether a stop ended the process. A signal that goes round may reach the process before this worker.
+fn was_asked(status: ExitStatus, wish: &Wish) -> bool {
+    let started = Instant::now();
+    while status.signal().is_some_and(|signal| ASKING.contains(&signal)) && started.elapsed() < SPREAD {
+        if wish.is_stop() {
+            return true;
+        }
+        thread::sleep(TICK);
+    }
+    wish.is_stop()
 }
 
 /// Reason and hint for a process that ended without reporting an error.
@@ -391,7 +414,12 @@ fn signal_cause(signal: i32, quoted: &str) -> (&'static str, Option<&'static str
         7 => (" (SIGBUS)", Some("a file was truncated while in use, or its disk failed: check the encoder's folder")),
         9 => (" (SIGKILL)", Some(MEMORY)), // sent by the kernel when memory runs out, or by `kill -9`
         11 => (" (SIGSEGV)", Some(BUG)),
-        1 | 2 | 15 => (" (asked to end by another process)", None),
+        signal if ASKING.contains(&signal) => (" (asked to end by another process)", None),
+        3 => (" (SIGQUIT, sent by another process or by Ctrl-\\)", None),
+        5 => (" (SIGTRAP)", Some(BUG)),
+        8 => (" (SIGFPE)", Some(BUG)),
+        13 => (" (SIGPIPE)", Some(BUG)),
+        31 => (" (SIGSYS)", Some("a sandbox forbids a system call: allow it, or train outside the sandbox")),
         24 => (" (SIGXCPU)", Some("the limit on processor time was reached: raise it with `ulimit -t`")),
         25 => (" (SIGXFSZ)", Some("the limit on file sizes was reached: raise it with `ulimit -f`")),
         _ => ("", None),

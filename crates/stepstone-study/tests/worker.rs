@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use stepstone_study::{
-    EXPIRY, Ended, Event, Leases, Plan, RunState, Study, StudyError, StudyPaths, WorkerSettings, work,
+    EXPIRY, Ended, Event, Leases, Plan, RunState, Study, StudyError, StudyPaths, Wish, WorkerSettings, work,
 };
 
 /// A study of two runs of sst2 over a tiny encoder.
@@ -49,6 +49,9 @@ fn a_process_that_panics_or_is_killed_costs_its_run_and_is_quoted() {
         ("read job; kill -11 $$", "signal 11 (SIGSEGV)", "this is a bug"),
         ("read job; kill -15 $$", "signal 15 (asked to end by another process)", ""),
         ("read job; kill -25 $$", "signal 25 (SIGXFSZ)", "ulimit -f"),
+        ("read job; kill -24 $$", "signal 24 (SIGXCPU)", "ulimit -t"),
+        ("read job; kill -8 $$", "signal 8 (SIGFPE)", "this is a bug"),
+        ("read job; kill -31 $$", "signal 31 (SIGSYS)", "a sandbox forbids a system call"),
         (
             "read job; echo memory allocation of 9 bytes failed >&2; kill -6 $$",
             "signal 6 (SIGABRT): memory allocation of 9 bytes",
@@ -61,7 +64,7 @@ fn a_process_that_panics_or_is_killed_costs_its_run_and_is_quoted() {
         let place = tempfile::tempdir().expect("folder");
         let plan = plan(place.path());
         let mut failed = 0;
-        let ended = work(&plan, &settings(script), &AtomicBool::new(false), &mut |event| {
+        let ended = work(&plan, &settings(script), &Wish::default(), &mut |event| {
             failed += usize::from(matches!(event, Event::Failed { .. }));
         });
         assert_eq!(ended.expect("goes on"), Ended::Finished, "{script}");
@@ -84,7 +87,7 @@ fn a_process_that_cannot_write_ends_the_worker_and_leaves_its_run_to_be_taken_ag
     let place = tempfile::tempdir().expect("folder");
     let plan = plan(place.path());
     let script = "read job; echo '{\"error\":{\"reason\":\"no space left\",\"hint\":null}}'; exit 74";
-    let error = work(&plan, &settings(script), &AtomicBool::new(false), &mut |_| {}).expect_err("ends");
+    let error = work(&plan, &settings(script), &Wish::default(), &mut |_| {}).expect_err("ends");
     assert!(matches!(&error, StudyError::Process { code: 74, reason, .. } if reason == "no space left"), "{error:?}");
     assert!(states(&plan).iter().all(|state| *state == RunState::Waiting { resumable: false }));
 }
@@ -103,12 +106,12 @@ fn a_worker_whose_lease_was_taken_over_kills_its_process_and_goes_on() {
     let mut settings = settings(&script);
     settings.lease_expiry = Duration::from_millis(800);
     let mut lost = Vec::new();
-    let stop = AtomicBool::new(false);
-    let ended = work(&plan, &settings, &stop, &mut |event| match event {
+    let wish = Wish::default();
+    let ended = work(&plan, &settings, &wish, &mut |event| match event {
         Event::Lost { id } => {
             lost.push(id);
             // The other holder never finishes the run, so the worker is stopped instead of waiting for it.
-            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            wish.stop.store(true, Ordering::Relaxed);
         }
         Event::Started { .. }
         | Event::Note { .. }
@@ -120,4 +123,75 @@ fn a_worker_whose_lease_was_taken_over_kills_its_process_and_goes_on() {
     });
     assert_eq!(ended.expect("stops"), Ended::Stopped);
     assert_eq!(lost, [plan.runs[0].record.id.clone()]);
+}
+
+/// A process that was asked to stop may end in any way; what it has on disk counts.
+#[test]
+fn whoever_asked_for_the_stop_records_no_failure_however_the_process_ends() {
+    let ends = ["exit 75", "exit 130", "exit 143", "kill -2 $$", "kill -15 $$", "kill -1 $$", "kill -9 $$"];
+    for end in ends {
+        let place = tempfile::tempdir().expect("folder");
+        let plan = plan(place.path());
+        let wish = Wish::default();
+        let mut stopped = 0;
+        let script = format!("read job; read stop; {end}");
+        let ended = work(&plan, &settings(&script), &wish, &mut |event| {
+            wish.stop.store(true, Ordering::Relaxed);
+            stopped += usize::from(matches!(event, Event::Stopped { .. }));
+        });
+        assert_eq!((ended.expect("stops"), stopped), (Ended::Stopped, 1), "{end}");
+        assert!(states(&plan).iter().all(|state| *state == RunState::Waiting { resumable: false }), "{end}");
+    }
+}
+
+/// Signals to several processes arrive one after the other.
+#[test]
+fn a_process_that_hears_of_the_stop_before_its_worker_has_not_failed() {
+    let place = tempfile::tempdir().expect("folder");
+    let plan = plan(place.path());
+    let wish = Wish::default();
+    let ended = std::thread::scope(|scope| {
+        work(&plan, &settings("read job; kill -15 $$"), &wish, &mut |event| {
+            if matches!(event, Event::Started { .. }) {
+                scope.spawn(|| {
+                    std::thread::sleep(Duration::from_millis(50));
+                    wish.stop.store(true, Ordering::Relaxed);
+                });
+            }
+        })
+    });
+    assert_eq!(ended.expect("stops"), Ended::Stopped);
+    assert!(states(&plan).iter().all(|state| *state == RunState::Waiting { resumable: false }));
+}
+
+#[test]
+fn a_wish_to_end_kills_a_process_that_does_not_answer() {
+    let place = tempfile::tempdir().expect("folder");
+    let plan = plan(place.path());
+    let wish = Wish::default();
+    let ended = work(&plan, &settings("trap '' INT TERM; exec sleep 600"), &wish, &mut |_| {
+        wish.stop.store(true, Ordering::Relaxed);
+        wish.end.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(ended.expect("ends"), Ended::Stopped);
+    assert!(states(&plan).iter().all(|state| *state == RunState::Waiting { resumable: false }));
+}
+
+#[test]
+fn a_worker_that_has_lost_its_run_records_no_failure_of_it() {
+    let place = tempfile::tempdir().expect("folder");
+    let plan = plan(place.path());
+    let wish = Wish::default();
+    let first = plan.store().folder(&plan.runs[0].record.id).path().to_path_buf();
+    let script = format!("read job; cp {dir}/lease.1 {dir}/lease.2; exit 3", dir = first.display());
+    let mut lost = Vec::new();
+    let ended = work(&plan, &settings(&script), &wish, &mut |event| {
+        if let Event::Lost { id } = event {
+            lost.push(id);
+            wish.stop.store(true, Ordering::Relaxed);
+        }
+    });
+    assert_eq!(ended.expect("stops"), Ended::Stopped);
+    assert_eq!(lost, [plan.runs[0].record.id.clone()]);
+    assert!(!first.join("failure.json").exists());
 }

@@ -24,9 +24,12 @@ pub(crate) const IO: u8 = 74;
 pub(crate) const WORK_LEFT: u8 = 75;
 pub(crate) const PERMISSION: u8 = 77;
 pub(crate) const CONFIG: u8 = 78;
+// 128 and the number of the signal, as shells have it.
+pub(crate) const INTERRUPTED: u8 = 130;
+pub(crate) const TERMINATED: u8 = 143;
 
 /// The meaning of each code. `stepstone --help` shows this table, and the README repeats it.
-const TABLE: [(u8, &str); 11] = [
+const TABLE: [(u8, &str); 13] = [
     (OK, "done"),
     (FAILED, "a run failed"),
     (USAGE, "wrong usage"),
@@ -38,12 +41,18 @@ const TABLE: [(u8, &str); 11] = [
     (WORK_LEFT, "state saved, work left"),
     (PERMISSION, "no permission to read"),
     (CONFIG, "impossible value or unknown key"),
+    (INTERRUPTED, "ended at once by a second Ctrl-C"),
+    (TERMINATED, "ended at once by a second SIGTERM"),
 ];
+
+/// The answer to signals of the commands that train; fits 80 columns.
+const SIGNALS: &str = "Signals: `train`, `run` and `worker` save and stop on Ctrl-C, SIGTERM, SIGHUP, SIGUSR1\n\
+                       and SIGUSR2. A second Ctrl-C or SIGTERM ends them at once.";
 
 /// The exit codes, for `--help`.
 pub(crate) fn table() -> String {
-    let lines: Vec<String> = TABLE.iter().map(|(code, meaning)| format!("  {code:>2}  {meaning}")).collect();
-    format!("Exit codes:\n{}", lines.join("\n"))
+    let lines: Vec<String> = TABLE.iter().map(|(code, meaning)| format!("  {code:>3}  {meaning}")).collect();
+    format!("Exit codes:\n{}\n\n{SIGNALS}", lines.join("\n"))
 }
 
 /// An error as it is shown to the user.

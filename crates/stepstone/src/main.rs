@@ -67,6 +67,8 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::OK });
         }
     };
+    // If this fails, a write beyond the limit ends the process by a signal, which names itself.
+    let _ = stop::fail_at_file_size_limit();
     // Locked once, because `predict` writes a line per row, and a lock per line would cost more than the line.
     let mut out = io::stdout().lock();
     let result = match &arguments.command {

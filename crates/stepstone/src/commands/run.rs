@@ -7,18 +7,17 @@ use crate::commands::{all_cores, this_program};
 use crate::exit::Failure;
 use crate::flags;
 use crate::progress::{Board, duration, of_study, say};
-use crate::stop;
+use crate::stop::{self, Asked};
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use stepstone_study::{
-    Cost, Counts, EXPIRY, Leases, Plan, RunState, Slots, StudyError, Tally, WorkerError, watch_workers,
+    Cost, Counts, EXPIRY, Leases, Plan, RunState, Slots, StudyError, Tally, Wish, WorkerError, watch_workers,
 };
 
 /// Train all runs of a study that are not done yet, and write its report.
 ///
-/// Ctrl-C saves the state of every running run and stops (exit code 75); the same command continues. Failed runs are
+/// Ctrl-C, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 save the state of every running run and stop (exit code 75); the same command continues. A second Ctrl-C or SIGTERM ends everything at once. Failed runs are
 /// tried again. `stepstone worker` on other machines can share the work.
 ///
 /// Example: stepstone run studies/tiny.toml
@@ -50,7 +49,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let mut tally = Tally::read(&plan, &store, &mut leases);
     let Counts { total, done, .. } = tally.counts();
     let mut error = None;
-    let stop = stop::flag().map_err(Failure::system)?;
+    let asked = Asked::of_parent().map_err(Failure::system)?;
     if done < total {
         // The slots come before the cost, because the cost is measured with the threads that a run will get.
         let slots = Slots::choose(&plan, total - done, all_cores(), args.slots).map_err(failure)?;
@@ -58,10 +57,13 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
         warning(&plan).iter().for_each(|warning| say(warning));
         say(&format!("{total} runs, {done} done; {}", promise(&plan, &tally, &cost, slots)));
         let command = worker_command(args, slots).map_err(Failure::system)?;
-        error = watch(&plan, &mut tally, &cost, slots, &command, &stop).map_err(failure)?;
+        error = watch(&plan, &mut tally, &cost, slots, &command, &asked.wish).map_err(failure)?;
+    }
+    if let Some(code) = asked.end() {
+        return Ok(code);
     }
     // The report is written even if a worker failed, because the finished runs are still worth showing.
-    let stopped = stop.load(Ordering::Relaxed);
+    let stopped = asked.wish.stop.load(Ordering::Relaxed);
     if stopped {
         write_results(&plan, &mut io::sink())?; // the matrix of a stopped study would be half empty
     } else {
@@ -98,12 +100,12 @@ fn watch(
     cost: &Cost,
     slots: Slots,
     command: &[PathBuf],
-    stop: &Arc<AtomicBool>,
+    wish: &Wish,
 ) -> Result<Option<WorkerError>, StudyError> {
     // Workers started with `--watched` draw nothing, so this process shows the progress of all of them.
     let (store, mut leases, mut board) = (plan.store(), Leases::new(EXPIRY), Board::new());
-    stop::announce(stop, board.speaker());
-    watch_workers(command, slots.count, stop, &mut |event| {
+    stop::announce(&wish.stop, board.speaker());
+    watch_workers(command, slots.count, wish, &mut |event| {
         if let Some(event) = event {
             tally.apply(&event, &store, &mut leases);
             show(&mut board, plan, &event);

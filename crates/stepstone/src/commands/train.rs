@@ -6,7 +6,7 @@ use crate::exit::{self, Failure};
 use crate::flags;
 use crate::progress::{Board, of_run, say};
 use crate::remedy::Setting;
-use crate::stop;
+use crate::stop::{self, Asked};
 use serde_json::json;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -98,7 +98,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
 /// Trains while holding a lease on the run's folder, so that a second process is refused.
 fn train(args: &Args, run: &Run) -> Result<Outcome, Failure> {
     let held = |error: StudyError| Failure::study(format!("cannot train {}", args.task), &error);
-    let stop = stop::flag().map_err(Failure::system)?;
+    let stop = Asked::of_command().map_err(Failure::system)?.wish.stop;
     let lease = Leases::new(EXPIRY).take_or_watch(run.folder.path(), &stop).map_err(held)?;
     let (mut board, mut score) = (Board::new(), None);
     stop::announce(&stop, board.speaker());

@@ -1,7 +1,7 @@
 //! `stepstone internal-job`, which workers start: trains the run of a study that standard input describes.
 
 use crate::exit::{self, Failure};
-use crate::stop;
+use crate::stop::Asked;
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Trains the job read from standard input, and reports to `out`.
 pub(crate) fn run(out: &mut impl Write) -> Result<u8, Failure> {
     // Ctrl-C reaches every process of the terminal. Without a handler, this process would end before it can save.
-    let stop = stop::flag().map_err(Failure::system)?;
+    let stop = Asked::of_child().map_err(Failure::system)?.wish.stop;
     let mut line = String::new();
     io::stdin().read_line(&mut line).map_err(Failure::input)?;
     let job: Job = serde_json::from_str(&line)

@@ -5,7 +5,7 @@ use crate::commands::{all_cores, train_job_command};
 use crate::exit::{self, Failure};
 use crate::flags;
 use crate::progress::{Board, of_job, say};
-use crate::stop;
+use crate::stop::{self, Asked};
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,12 +51,17 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
 
 fn train(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let what = "cannot work on";
-    // `stepstone run` has just stored the plan, so its workers need not read all the data again.
-    let plan = if args.watched { args.study.kept_plan(what) } else { args.study.plan_to_write(what) }?;
-    let stop = stop::flag().map_err(Failure::system)?;
-    if args.watched {
-        follow(Arc::clone(&stop));
-    }
+    let (asked, plan) = if args.watched {
+        // First of all, because Ctrl-C reaches this process as soon as it exists.
+        let asked = Asked::of_child().map_err(Failure::system)?;
+        follow(Arc::clone(&asked.wish.stop));
+        // `stepstone run` has just stored the plan, so its workers need not read all the data again.
+        (asked, args.study.kept_plan(what)?)
+    } else {
+        // Until there is something to save, a signal ends the command at once.
+        let plan = args.study.plan_to_write(what)?;
+        (Asked::of_parent().map_err(Failure::system)?, plan)
+    };
     // With 0 seconds, every lease would have expired as soon as it was taken.
     let lease_expiry = Duration::from_secs(args.lease_seconds.max(1));
     let settings = WorkerSettings {
@@ -68,9 +73,9 @@ fn train(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let mut board = Board::new();
     // The watcher answers Ctrl-C itself; a line from every worker would repeat it.
     if !args.watched {
-        stop::announce(&stop, board.speaker());
+        stop::announce(&asked.wish.stop, board.speaker());
     }
-    let ended = work(&plan, &settings, &stop, &mut |event| {
+    let ended = work(&plan, &settings, &asked.wish, &mut |event| {
         if args.watched {
             report(out, &WorkerReport::Event(event));
         } else {
@@ -80,6 +85,9 @@ fn train(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     drop(board);
     let ended =
         ended.map_err(|error| Failure::study(format!("cannot continue {}", args.study.study.display()), &error))?;
+    if let Some(code) = asked.end() {
+        return Ok(code);
+    }
     // Counted in the store, because runs of other workers may have failed as well.
     let counts = Tally::read(&plan, &plan.store(), &mut Leases::new(lease_expiry)).counts();
     if counts.failed > 0 && !args.watched {
@@ -103,7 +111,7 @@ pub(crate) fn show(board: &mut Board, plan: &Plan, event: &Event) {
         Event::Progress { progress, .. } => return board.show_run(id, &of_job(&title, progress)),
         Event::Done { .. } => "done".to_owned(),
         Event::Failed { reason, .. } => format!("failed: {reason}"),
-        Event::Stopped { .. } => "stopped; state saved".to_owned(),
+        Event::Stopped { .. } => "stopped; it continues from its resume point".to_owned(),
         Event::Lost { .. } => "taken over by another worker; nothing more is written".to_owned(),
         Event::Orphaned { .. } => "its worker was killed; another one continues the run".to_owned(),
     };

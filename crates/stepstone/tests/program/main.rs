@@ -8,6 +8,8 @@ mod bench;
 mod flags;
 mod predict;
 mod quotes;
+#[cfg(unix)]
+mod signals;
 mod study;
 mod tasks;
 mod train;

@@ -40,7 +40,7 @@ pub(crate) const QUICK: &str = "max_steps = 30\nevaluations = 3";
 const RUNS: usize = 12;
 
 /// Contents of the files that must not depend on how the study was run, by path.
-fn results(out: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(crate) fn results(out: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = vec![out.join("observations.csv")];
     for run in fs::read_dir(out.join("runs")).expect("runs") {
         let run = run.expect("entry").path();
@@ -51,7 +51,7 @@ fn results(out: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files.iter().map(|file| (relative(file), fs::read(file).expect("file"))).collect()
 }
 
-fn assert_same(a: &BTreeMap<PathBuf, Vec<u8>>, b: &BTreeMap<PathBuf, Vec<u8>>) {
+pub(crate) fn assert_same(a: &BTreeMap<PathBuf, Vec<u8>>, b: &BTreeMap<PathBuf, Vec<u8>>) {
     assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
     for (path, bytes) in a {
         assert!(bytes == &b[path], "{} differs", path.display());
@@ -59,7 +59,7 @@ fn assert_same(a: &BTreeMap<PathBuf, Vec<u8>>, b: &BTreeMap<PathBuf, Vec<u8>>) {
 }
 
 /// The events of all logs: run folder, event, step.
-fn events(out: &Path) -> Vec<(PathBuf, String, u64)> {
+pub(crate) fn events(out: &Path) -> Vec<(PathBuf, String, u64)> {
     let mut all = Vec::new();
     for run in fs::read_dir(out.join("runs")).into_iter().flatten().filter_map(Result::ok) {
         let log = run.path().join("log.jsonl");
@@ -73,7 +73,7 @@ fn events(out: &Path) -> Vec<(PathBuf, String, u64)> {
     all
 }
 
-fn count(out: &Path, event: &str) -> usize {
+pub(crate) fn count(out: &Path, event: &str) -> usize {
     events(out).iter().filter(|(_, e, _)| e == event).count()
 }
 
@@ -123,7 +123,7 @@ enum Phase {
 }
 
 /// Number of lines in each run's log.
-fn log_lengths(out: &Path) -> BTreeMap<PathBuf, usize> {
+pub(crate) fn log_lengths(out: &Path) -> BTreeMap<PathBuf, usize> {
     let mut lengths = BTreeMap::new();
     events(out).into_iter().for_each(|(run, ..)| *lengths.entry(run).or_default() += 1);
     lengths
@@ -158,8 +158,9 @@ fn kill_group(study: &mut Child) {
     study.wait().expect("ends");
 }
 
-/// Sends SIGKILL to the first process of the study's group with this command.
-fn kill_one(study: &Child, command: &str) {
+/// The processes of the study's group with this command, in no particular order.
+pub(crate) fn processes(study: &Child, command: &str) -> Vec<rustix::process::Pid> {
+    let mut found = Vec::new();
     for entry in fs::read_dir("/proc").expect("proc").filter_map(Result::ok) {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
         let (stat, line) = (fs::read_to_string(entry.path().join("stat")), fs::read(entry.path().join("cmdline")));
@@ -168,10 +169,16 @@ fn kill_one(study: &Child, command: &str) {
             stat.unwrap_or_default().rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(2)?.parse().ok());
         let line = String::from_utf8_lossy(&line.unwrap_or_default()).replace('\0', " ");
         if group == Some(study.id()) && line.contains(&format!(" {command} ")) {
-            let pid = rustix::process::Pid::from_raw(pid).expect("a process id");
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL); // it may have just ended
-            return;
+            found.extend(rustix::process::Pid::from_raw(pid));
         }
+    }
+    found
+}
+
+/// Sends SIGKILL to one process of the study's group with this command.
+fn kill_one(study: &Child, command: &str) {
+    if let Some(pid) = processes(study, command).first() {
+        let _ = rustix::process::kill_process(*pid, rustix::process::Signal::KILL); // it may have just ended
     }
 }
 
