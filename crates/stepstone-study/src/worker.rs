@@ -15,6 +15,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+use stepstone_train::TrainError;
 
 /// How often a worker checks its process and its signals.
 const TICK: Duration = Duration::from_millis(100);
@@ -189,6 +190,11 @@ impl Worker<'_> {
                 Some(Some(Settled::Done)) | None => {}
             }
             match self.take(run)? {
+                // The parent counts as unsettled from here on, and the next pass has it made again.
+                Some(lease) if self.parent_is_damaged(run)? => {
+                    lease.release()?;
+                    waiting = true;
+                }
                 Some(lease) => return Ok(Next::Run(run, lease)),
                 None => waiting |= self.settled[run].is_none(),
             }
@@ -214,6 +220,19 @@ impl Worker<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Checks every file of the run that `run` starts from: a changed weight would move the scores of `run` without
+    /// changing its id.
+    fn parent_is_damaged(&mut self, run: usize) -> Result<bool, StudyError> {
+        let Some(parent) = self.plan.runs[run].parent else { return Ok(false) };
+        let id = &self.plan.runs[parent].record.id;
+        let damaged = self.store.discard_if_damaged(id, &mut self.leases)?.is_some()
+            || matches!(self.store.folder(id).check_model(), Err(TrainError::DamagedModel(_)));
+        if damaged {
+            self.settled[parent] = None;
+        }
+        Ok(damaged)
     }
 
     fn pause(&self) {

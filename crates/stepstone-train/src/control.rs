@@ -1,7 +1,7 @@
 //! How a caller steers a run, and how the run ends.
 
 use crate::error::TrainError;
-use crate::folder::Scores;
+use crate::scores::Scores;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ impl Control<'_> {
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there is one per run")]
 pub enum Outcome {
     /// All steps are done and the scores are written.
     Done(Scores),

@@ -2,54 +2,59 @@
 //! scores.
 
 use crate::error::TrainError;
-use crate::finished::{SavedModel, finished};
-use crate::folder::{RunFolder, RunRecord, Scores};
+use crate::finished::{SavedModel, finished, verified};
+use crate::folder::RunRecord;
 use crate::model::HEAD_FILE;
 use crate::predict::task_of;
+use crate::scores::Scores;
+use crate::verify::{digest, model_files};
 use std::fmt::Write as _;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use stepstone_files::write_atomically;
 use stepstone_models::{EncoderConfig, HeadKind, ModelError};
 use stepstone_tasks::{Task, TaskHead};
 
-/// Copies the model of a finished run to `dir`, with a model card. If that fails, `dir` is left as it was.
+/// Copies the model of a finished run to `dir`, with a model card, and reads the copy once. If that fails, `dir` is left as
+/// it was.
 ///
 /// # Errors
-/// If the run is not finished, `dir` exists and is not empty, or a write fails.
+/// If the run is not finished, its files are not as it wrote them, `dir` exists and is not empty, or a write fails.
 pub fn export(run: &Path, dir: &Path) -> Result<(), TrainError> {
-    let card = Card::of(run)?.text();
-    let source = run.join("model");
-    let entries = fs::read_dir(&source).map_err(|error| ModelError::Read { path: source.clone(), source: error })?;
-    let files: Result<Vec<PathBuf>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
-    let mut files = files.map_err(|error| ModelError::Read { path: source.clone(), source: error })?;
-    // Files are copied in a fixed order, so that a failure is the same each time.
-    files.sort();
-    // Noted before anything is created: a failed export removes only a folder that it made.
-    let existed = dir.is_dir();
+    // Everything is read and checked before the first write.
+    let card = Card::of(run)?;
+    let files = model_files(&run.join("model"))?;
     if fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(ModelError::NotEmpty { path: dir.into() }.into());
     }
-    fs::create_dir_all(dir).map_err(|source| TrainError::Create { path: dir.into(), source })?;
+    // Noted before anything is created: a failed export removes only what it made, the innermost folder first.
+    let made: Vec<&Path> = dir.ancestors().take_while(|folder| !folder.exists()).collect();
     let mut targets = Vec::new();
-    let mut write = || {
-        for file in &files {
-            let target = dir.join(file.file_name().unwrap_or_default());
-            // Listed before the copy, so that a torn copy is removed too.
-            targets.push(target.clone());
-            fs::copy(file, &target).map_err(TrainError::write(&target))?;
-        }
-        let readme = dir.join("README.md");
-        targets.push(readme.clone());
-        write_atomically(&readme, card.as_bytes()).map_err(TrainError::write(&readme))
-    };
-    write().inspect_err(|_| {
+    write(&card, &files, dir, &mut targets).inspect_err(|_| {
         // Clean-up is best effort; the original error is returned.
         targets.iter().for_each(|target| drop(fs::remove_file(target)));
-        if !existed {
-            let _ = fs::remove_dir(dir);
-        }
+        made.iter().for_each(|folder| drop(fs::remove_dir(folder)));
     })
+}
+
+/// Writes the folder of an export and reads its model back; `targets` lists what may lie there, whole or in part.
+fn write(card: &Card, files: &[PathBuf], dir: &Path, targets: &mut Vec<PathBuf>) -> Result<(), TrainError> {
+    fs::create_dir_all(dir).map_err(|source| TrainError::Create { path: dir.into(), source })?;
+    for file in files {
+        let target = dir.join(file.file_name().unwrap_or_default());
+        // Listed before the copy, so that a torn copy is removed too.
+        targets.push(target.clone());
+        stepstone_files::copy(file, &target).map_err(TrainError::write(&target))?;
+        if digest(&target)? != digest(file)? {
+            let differs = io::Error::other(format!("the copy differs from {}", file.display()));
+            return Err(TrainError::write(&target)(differs));
+        }
+    }
+    let readme = dir.join("README.md");
+    targets.push(readme.clone());
+    write_atomically(&readme, card.text().as_bytes()).map_err(TrainError::write(&readme))?;
+    SavedModel::open(dir, &card.record)?.check(card.task, &card.record)
 }
 
 /// Contents of a model card.
@@ -63,8 +68,9 @@ struct Card {
 }
 
 impl Card {
+    /// The card of a run whose files are all as it wrote them.
     fn of(run: &Path) -> Result<Self, TrainError> {
-        let (record, scores) = finished(run)?;
+        let (record, scores) = verified(run)?;
         let mut before: Vec<(RunRecord, Scores)> = Vec::new();
         let store = run.canonicalize().ok().and_then(|run| run.parent().map(Path::to_path_buf)).unwrap_or_default();
         // The digest of a run's start names the run before it, so the chain is followed without any index.
@@ -75,8 +81,9 @@ impl Card {
             start.clone_from(&found.0.identity.encoder);
             before.insert(0, found);
         }
-        let encoder = SavedModel::open(&RunFolder::new(run), &record)?.config;
-        Ok(Self { task: task_of(run, &record)?, record, scores, encoder, before })
+        let (task, model) = (task_of(run, &record)?, SavedModel::open(&run.join("model"), &record)?);
+        model.check(task, &record)?;
+        Ok(Self { task, record, scores, encoder: model.config, before })
     }
 
     fn text(&self) -> String {
@@ -216,13 +223,8 @@ mod tests {
     use super::*;
     use crate::run::{Run, RunRequest};
     use crate::start::StartPoint;
-    use crate::testing::{control, place, request, run};
+    use crate::testing::{place, request, run, train, without_digests};
     use serde_json::json;
-    use std::sync::atomic::AtomicBool;
-
-    fn train(run: &Run) {
-        run.train(&control(&AtomicBool::new(false)), &mut |_| {}).expect("trains");
-    }
 
     /// Names in a folder, sorted.
     fn names(folder: &Path) -> Vec<String> {
@@ -342,11 +344,46 @@ mod tests {
         let error = export(run.folder.path(), &full).expect_err("not empty");
         assert!(matches!(error, TrainError::Model(ModelError::NotEmpty { .. })), "{error:?}");
         assert_eq!(names(&full), ["mine"]);
+        // Without digests the folder is noticed only when it is to be copied, after other files.
+        without_digests(&run);
         fs::create_dir(run.folder.file("model/x")).expect("a folder, which is not copied");
-        export(run.folder.path(), &new).expect_err("not a file");
-        assert!(!new.exists());
+        export(run.folder.path(), &new.join("inner")).expect_err("not a file");
+        assert!(!new.exists(), "the folder around it was made too");
         fs::create_dir(&new).expect("folder");
         export(run.folder.path(), &new).expect_err("not a file");
         assert!(names(&new).is_empty());
+    }
+
+    #[test]
+    fn a_model_that_nobody_could_load_is_refused_before_anything_is_written() {
+        let place = place();
+        let dir = place.path().join("exported");
+        for (number, head) in ["hf", "linear"].into_iter().enumerate() {
+            let run = run(place.path(), head, &json!({"head": head}));
+            train(&run);
+            // First with digests, then as an older version left it: then the files must at least be complete.
+            for digests in [true, false] {
+                if !digests {
+                    without_digests(&run);
+                }
+                for name in
+                    ["config.json", "model.safetensors", "vocab.txt", "head.safetensors"].iter().take(3 + number)
+                {
+                    let path = run.folder.file("model").join(name);
+                    let bytes = fs::read(&path).expect("a file");
+                    for cut in [None, Some(0), Some(20)] {
+                        fs::remove_file(&path).expect("removes");
+                        if let Some(length) = cut {
+                            fs::write(&path, &bytes[..length]).expect("writes");
+                        }
+                        let error = export(run.folder.path(), &dir).expect_err("no usable model");
+                        let found = matches!(&error, TrainError::BadRun { .. }) == digests;
+                        assert!(found && error.to_string().contains(name), "{head} {name} cut to {cut:?}: {error:?}");
+                        assert!(!dir.exists(), "{head} {name} cut to {cut:?}");
+                        fs::write(&path, &bytes).expect("writes");
+                    }
+                }
+            }
+        }
     }
 }

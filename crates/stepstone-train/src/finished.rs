@@ -1,13 +1,14 @@
 //! Opens the model of a finished run and checks that its files are complete.
 
-use crate::bridge::tokenizer_family;
+use crate::bridge::{answers, tokenizer_family};
 use crate::error::TrainError;
-use crate::folder::{RunFolder, RunRecord, Scores};
+use crate::folder::{RunFolder, RunRecord};
 use crate::model::HEAD_FILE;
 use crate::run::Run;
+use crate::scores::Scores;
 use std::path::Path;
-use stepstone_models::{EncoderConfig, HeadKind, ModelError, Weights};
-use stepstone_tasks::{Tokenizer, TokenizerError};
+use stepstone_models::{Classifier, EncoderConfig, HeadKind, ModelError, Weights};
+use stepstone_tasks::{Task, Tokenizer, TokenizerError};
 
 /// The model of a run, opened.
 pub(crate) struct SavedModel {
@@ -18,20 +19,32 @@ pub(crate) struct SavedModel {
 }
 
 impl SavedModel {
-    /// Opens `model/` of a run.
-    pub(crate) fn open(run: &RunFolder, record: &RunRecord) -> Result<Self, TrainError> {
-        let (folder, recipe) = (run.file("model"), &record.identity.recipe);
+    /// Opens the model of a run in `folder`.
+    pub(crate) fn open(folder: &Path, record: &RunRecord) -> Result<Self, TrainError> {
+        let recipe = &record.identity.recipe;
         let open = || {
-            let config = EncoderConfig::read(&folder)?;
-            let mut weights = Weights::open(&folder, &config)?;
+            let config = EncoderConfig::read(folder)?;
+            let mut weights = Weights::open(folder, &config)?;
             match recipe.head {
                 HeadKind::Hf => {}
                 HeadKind::Linear => weights.add_file(&folder.join(HEAD_FILE), &config)?,
             }
-            let tokenizer = Tokenizer::load(&folder, tokenizer_family(config.family), recipe.inputs.max_length)?;
+            let tokenizer = Tokenizer::load(folder, tokenizer_family(config.family), recipe.inputs.max_length)?;
             Ok(Self { tokenizer: tokenizer.with_pieces(recipe.inputs.pieces), config, weights })
         };
         open().map_err(damaged)
+    }
+
+    /// Reads every tensor once: each must be there, have its shape, and hold finite numbers.
+    pub(crate) fn check(&self, task: &Task, record: &RunRecord) -> Result<(), TrainError> {
+        let answers = answers(task, record.identity.labels.len());
+        let model = Classifier::new(&self.config, record.identity.recipe.head, answers);
+        let mut values = Vec::new();
+        for part in model.layout.parts() {
+            values.resize(part.param.len(), 0.0);
+            self.weights.read(&part.name, &part.shape, &mut values).map_err(|error| damaged(error.into()))?;
+        }
+        Ok(())
     }
 }
 
@@ -51,24 +64,12 @@ impl RunFolder {
     /// # Errors
     /// [`TrainError::DamagedModel`] if a file of the model is missing or torn; another if it cannot be read.
     pub fn check_model(&self) -> Result<(), TrainError> {
-        SavedModel::open(self, &self.existing_record()?).map(drop)
-    }
-
-    /// `run.json`, which must be there.
-    ///
-    /// # Errors
-    /// If it is absent or unreadable.
-    pub fn existing_record(&self) -> Result<RunRecord, TrainError> {
-        self.record()?.ok_or_else(|| TrainError::BadRun {
-            path: self.file("run.json"),
-            found: "no such file".into(),
-            expected: "the record of the run".into(),
-        })
+        SavedModel::open(&self.file("model"), &self.existing_record()?).map(drop)
     }
 }
 
 impl Run {
-    /// The scores, if the run is done and its files are complete. A damaged run counts as not done.
+    /// The scores, if the run is done and its files are as it wrote them. A damaged run counts as not done.
     ///
     /// # Errors
     /// If the folder holds another run, or something that this version must not touch.
@@ -80,7 +81,7 @@ impl Run {
             return Err(TrainError::OtherRun { path: folder.path().into(), found: found.clone() });
         }
         // Without run.json nothing says which run the scores belong to.
-        if record.is_none() {
+        if record.is_none() || (scores.is_some() && whole(folder.verify().map(Some))?.is_none()) {
             return Ok(None);
         }
         match self.keep_model.then(|| folder.check_model()) {
@@ -93,7 +94,7 @@ impl Run {
     }
 }
 
-/// A torn file counts as absent.
+/// A damaged file counts as absent.
 fn whole<T>(read: Result<Option<T>, TrainError>) -> Result<Option<T>, TrainError> {
     match read {
         Err(TrainError::BadRun { .. }) => Ok(None),
@@ -101,7 +102,14 @@ fn whole<T>(read: Result<Option<T>, TrainError>) -> Result<Option<T>, TrainError
     }
 }
 
-/// Record and scores of a finished run.
+/// Record and scores of a finished run whose files are all as it wrote them.
+pub(crate) fn verified(run: &Path) -> Result<(RunRecord, Scores), TrainError> {
+    let found = finished(run)?;
+    RunFolder::new(run).verify()?;
+    Ok(found)
+}
+
+/// Record and scores of a finished run; its other files are not looked at.
 pub(crate) fn finished(run: &Path) -> Result<(RunRecord, Scores), TrainError> {
     let folder = RunFolder::new(run);
     let record = folder.record()?.ok_or_else(|| TrainError::MissingRun { path: run.into() })?;
@@ -187,13 +195,18 @@ mod tests {
         let place = place();
         let run = run(place.path(), "run", &json!({}));
         train(&run).expect("trains");
-        let scores = fs::read_to_string(run.folder.file("scores.json")).expect("scores");
-        let other = scores.replace(&run.record.id, "0123456789abcdef");
-        for (name, text) in
-            [("scores.json", "{\"format\": 2}"), ("run.json", "{\"format\": 2}"), ("scores.json", &other)]
-        {
+        let other = Run::prepare(&crate::RunRequest { seed: 1, ..request(place.path(), "other", &json!({})) });
+        let other = other.expect("a run");
+        train(&other).expect("trains");
+        let of_other = |name: &str| fs::read_to_string(other.folder.file(name)).expect("a file");
+        for (name, text) in [
+            ("scores.json", "{\"format\": 3}".to_owned()),
+            ("run.json", "{\"format\": 2}".to_owned()),
+            ("scores.json", of_other("scores.json")),
+            ("run.json", of_other("run.json")),
+        ] {
             let before = fs::read(run.folder.file(name)).expect("a file");
-            fs::write(run.folder.file(name), text).expect("writes");
+            fs::write(run.folder.file(name), &text).expect("writes");
             let error = train(&run).expect_err("left alone");
             assert!(matches!(error, TrainError::Newer { .. } | TrainError::OtherRun { .. }), "{error:?}");
             assert_eq!(fs::read_to_string(run.folder.file(name)).expect("a file"), text);

@@ -8,15 +8,15 @@ use crate::error::TrainError;
 use crate::overrides::Source;
 use crate::recipe::Recipe;
 use crate::role::Role;
+use crate::scores::{SCORES_FORMAT, Scores};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use stepstone_files::write_atomically;
-use stepstone_tasks::NamedScore;
 
-/// Format of the files of a run folder, raised when a field changes meaning.
+/// Format of the files of a run folder but `scores.json`, raised when a field changes meaning.
 pub const FORMAT: u32 = 1;
 
 /// `run.json`: what determines a run.
@@ -36,13 +36,11 @@ impl RunRecord {
     /// If JSON cannot hold a value of the recipe.
     pub fn new(identity: Identity) -> Result<Self, TrainError> {
         let sources = identity.recipe.sources.iter().map(|(key, source)| ((*key).to_owned(), source.clone())).collect();
-        let text = serde_json::to_string(&identity).map_err(|error| TrainError::BadRun {
+        let id = identity.id().map_err(|error| TrainError::BadRun {
             path: "run.json".into(),
             found: error.to_string(),
             expected: "a recipe that JSON can hold".into(),
         })?;
-        // 64 bits: a collision among a million runs has a probability of 3e-8.
-        let id = blake3::hash(text.as_bytes()).to_hex()[..16].to_string();
         Ok(Self { format: FORMAT, id, identity, sources })
     }
 }
@@ -74,34 +72,12 @@ pub struct Identity {
     pub device: String,
 }
 
-/// `scores.json`: the result of a finished run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the names are those of observations.csv")]
-pub struct Scores {
-    pub format: u32,
-    pub run_id: String,
-    pub task: String,
-    /// On the whole dev split with the best weights; the primary metric first.
-    pub scores: Vec<NamedScore>,
-    /// Scores of parts of the dev split, such as `matched.accuracy`.
-    pub parts: Vec<NamedScore>,
-    #[serde(flatten)]
-    pub data: DataCounts,
-    pub steps: u64,
-    pub best_step: u64,
-    /// Mean loss between the last two evaluations, in nats.
-    pub final_train_loss: f64,
-    pub n_distinct_pred: usize,
-}
-
-/// Context of the scores: how much data there was, and what the best constant answer scores.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the names are those of observations.csv")]
-pub struct DataCounts {
-    pub n_train: usize,
-    pub n_dev: usize,
-    pub n_classes: usize,
-    pub majority_score: f64,
+impl Identity {
+    fn id(&self) -> Result<String, serde_json::Error> {
+        let text = serde_json::to_string(self)?;
+        // 64 bits: a collision among a million runs has a probability of 3e-8.
+        Ok(blake3::hash(text.as_bytes()).to_hex()[..16].to_string())
+    }
 }
 
 /// `failure.json`: why a run failed.
@@ -161,9 +137,13 @@ impl RunFolder {
     /// The scores, if the run is done.
     ///
     /// # Errors
-    /// If the file exists but cannot be read.
+    /// If the file exists but cannot be read, or is not as it was written.
     pub fn scores(&self) -> Result<Option<Scores>, TrainError> {
-        self.read("scores.json")
+        let scores: Option<Scores> = self.read("scores.json", SCORES_FORMAT)?;
+        match scores.as_ref().map(Scores::check) {
+            Some(Err((found, expected))) => Err(TrainError::BadRun { path: self.file("scores.json"), found, expected }),
+            Some(Ok(())) | None => Ok(scores),
+        }
     }
 
     /// Why the run failed, if it did.
@@ -171,7 +151,7 @@ impl RunFolder {
     /// # Errors
     /// If the file exists but cannot be read.
     pub fn failure(&self) -> Result<Option<FailureRecord>, TrainError> {
-        self.read("failure.json")
+        self.read("failure.json", FORMAT)
     }
 
     /// How the time of a finished run was spent.
@@ -179,7 +159,7 @@ impl RunFolder {
     /// # Errors
     /// If the file exists but cannot be read.
     pub fn timing(&self) -> Result<Option<Timing>, TrainError> {
-        self.read("timing.json")
+        self.read("timing.json", FORMAT)
     }
 
     /// Writes `failure.json`, and the folder if there is none.
@@ -208,30 +188,54 @@ impl RunFolder {
 
     fn remove(&self, name: &str) -> Result<(), TrainError> {
         let path = self.file(name);
-        match fs::remove_file(&path) {
-            Err(error) if !absent(&error) => Err(TrainError::write(&path)(error)),
-            _ => Ok(()),
-        }
+        stepstone_files::remove(&path).map_err(TrainError::write(&path))
+    }
+
+    /// Makes a finished run one that has to be made again, because of `damage`.
+    ///
+    /// # Errors
+    /// If the system refuses a write.
+    pub fn discard(&self, damage: &TrainError) -> Result<(), TrainError> {
+        self.log("damaged", serde_json::json!({"reason": damage.to_string()}))?;
+        self.forget_scores()
     }
 
     /// `run.json`, if there is one.
     ///
     /// # Errors
-    /// If the file exists but cannot be read.
+    /// If the file exists but cannot be read, or its id is not that of its identity.
     pub fn record(&self) -> Result<Option<RunRecord>, TrainError> {
-        self.read("run.json")
+        let Some(record) = self.read::<RunRecord>("run.json", FORMAT)? else { return Ok(None) };
+        let bad = |found, expected| TrainError::BadRun { path: self.file("run.json"), found, expected };
+        // Whoever trusts the id trusts labels and recipe with it.
+        match record.identity.id() {
+            Ok(id) if id == record.id => Ok(Some(record)),
+            Ok(id) => Err(bad(format!("id {}", record.id), format!("{id}, the hash of its identity"))),
+            Err(error) => Err(bad(error.to_string(), "a recipe that JSON can hold".into())),
+        }
     }
 
-    /// Creates the folder and `run.json`; a torn `run.json` is written again.
+    /// `run.json`, which must be there.
+    ///
+    /// # Errors
+    /// If it is absent or unreadable.
+    pub fn existing_record(&self) -> Result<RunRecord, TrainError> {
+        self.record()?.ok_or_else(|| TrainError::BadRun {
+            path: self.file("run.json"),
+            found: "no such file".into(),
+            expected: "the record of the run".into(),
+        })
+    }
+
+    /// Creates the folder and `run.json`.
     pub(crate) fn open(&self, record: &RunRecord) -> Result<(), TrainError> {
         match self.record() {
             // Two runs must not mix their files in one folder.
             Ok(Some(found)) if found.id != record.id => {
                 Err(TrainError::OtherRun { path: self.path.clone(), found: found.id })
             }
-            Ok(Some(_)) => Ok(()),
-            // The record follows from the request, so a torn file loses nothing.
-            Ok(None) | Err(TrainError::BadRun { .. }) => {
+            // The record follows from the request, so nothing is lost by writing it again, and damage is mended.
+            Ok(_) | Err(TrainError::BadRun { .. }) => {
                 self.create()?;
                 self.write("run.json", record)
             }
@@ -278,7 +282,8 @@ impl RunFolder {
         write().map_err(TrainError::write(&path))
     }
 
-    fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, TrainError> {
+    /// Reads a JSON file of format `newest` or older.
+    fn read<T: DeserializeOwned>(&self, name: &str, newest: u32) -> Result<Option<T>, TrainError> {
         #[derive(Deserialize)]
         struct Versioned {
             format: u32,
@@ -293,9 +298,9 @@ impl RunFolder {
         // The version is read on its own first: a newer file may lack fields that this version requires.
         let version =
             serde_json::from_slice::<Versioned>(&bytes).map_err(|e| bad(e.to_string(), "a run file".into()))?;
-        if version.format > FORMAT {
+        if version.format > newest {
             let found = format!("format {}", version.format);
-            let expected = format!("at most {FORMAT}: use a newer stepstone");
+            let expected = format!("at most {newest}: use a newer stepstone");
             return Err(TrainError::Newer { path, found, expected });
         }
         serde_json::from_slice(&bytes).map(Some).map_err(|error| bad(error.to_string(), "a run file".into()))
@@ -347,32 +352,6 @@ mod tests {
         fs::remove_file(&path).expect("removes");
         fs::create_dir(&path).expect("a folder in its place");
         assert!(matches!(folder.failure(), Err(TrainError::Read { .. })));
-    }
-
-    #[test]
-    fn the_scores_of_a_run_are_one_flat_object_in_the_documented_order() {
-        let scores = Scores {
-            format: FORMAT,
-            run_id: "r".into(),
-            task: "rte".into(),
-            scores: vec![NamedScore { name: "accuracy".into(), value: 0.1 + 0.2 }],
-            parts: Vec::new(),
-            data: DataCounts { n_train: 7, n_dev: 5, n_classes: 2, majority_score: 0.6 },
-            steps: 3,
-            best_step: 2,
-            final_train_loss: 0.5,
-            n_distinct_pred: 1,
-        };
-        let text = serde_json::to_string(&scores).expect("JSON");
-        assert_eq!(
-            text,
-            "{\"format\":1,\"run_id\":\"r\",\"task\":\"rte\",\"scores\":[{\"name\":\"accuracy\",\
-             \"value\":0.30000000000000004}],\"parts\":[],\"n_train\":7,\"n_dev\":5,\"n_classes\":2,\
-             \"majority_score\":0.6,\"steps\":3,\"best_step\":2,\"final_train_loss\":0.5,\"n_distinct_pred\":1}"
-        );
-        let (_place, folder) = place();
-        folder.write("scores.json", &scores).expect("writes");
-        assert_eq!(folder.scores().expect("reads"), Some(scores));
     }
 
     #[test]

@@ -25,18 +25,20 @@ mod recipe;
 mod resume;
 mod role;
 mod run;
+mod scores;
 mod start;
 mod step;
 #[cfg(test)]
 mod testing;
 mod trainer;
+mod verify;
 
 pub use benchmark::{Benchmark, Shape};
 pub use bridge::tokenizer_family;
 pub use control::{Control, Outcome};
 pub use error::{TrainError, write_hint};
 pub use export::export;
-pub use folder::{DataCounts, FORMAT, FailureRecord, Identity, RunFolder, RunRecord, Scores, Timing};
+pub use folder::{FORMAT, FailureRecord, Identity, RunFolder, RunRecord, Timing};
 pub use identify::{EncoderIdentity, Lengths};
 pub use measure::Rates;
 pub use overrides::{Key, Layer, Overrides, Source};
@@ -46,4 +48,6 @@ pub use progress::Progress;
 pub use recipe::{Inputs, Limits, Optimization, Recipe, Schedule, Selection, Warmup};
 pub use role::Role;
 pub use run::{Run, RunRequest};
+pub use scores::{DataCounts, Scores};
 pub use start::StartPoint;
+pub use verify::Verified;

@@ -3,8 +3,8 @@
 use crate::batches::Split;
 use crate::bridge::{answers, pack_shape};
 use crate::error::TrainError;
-use crate::finished::{SavedModel, finished};
-use crate::folder::{RunFolder, RunRecord};
+use crate::finished::{SavedModel, verified};
+use crate::folder::RunRecord;
 use crate::inference::{DeviceModel, Unusable};
 use crate::model::Heads;
 use serde::Serialize;
@@ -48,14 +48,14 @@ pub fn find_run(name: &Path, store: &Path) -> Result<PathBuf, TrainError> {
 /// absent.
 ///
 /// # Errors
-/// If the run is not finished, or its model or the file is corrupt.
+/// If the run is not finished, its files are not as it wrote them, or the file is corrupt.
 pub fn predict(run: &Path, file: &Path, threads: usize) -> Result<Vec<Prediction>, TrainError> {
-    let (record, _) = finished(run)?;
+    let (record, _) = verified(run)?;
     let identity = &record.identity;
     let task = task_of(run, &record)?;
     let examples = load_prediction_file(task, file)?;
     let folder = run.join("model");
-    let SavedModel { config, weights, tokenizer } = SavedModel::open(&RunFolder::new(run), &record)?;
+    let SavedModel { config, weights, tokenizer } = SavedModel::open(&folder, &record)?;
     let split = Split::new(&examples, task.sequences_per_example(), &tokenizer, (&config, &folder))?;
     let answers = answers(task, identity.labels.len());
     let mut model = DeviceModel::new(&config, identity.recipe.head, answers, threads)?;

@@ -2,13 +2,15 @@
 
 use crate::control::Control;
 use crate::error::TrainError;
-use crate::folder::{DataCounts, FORMAT, Scores, Timing};
+use crate::folder::Timing;
 use crate::inference::{DeviceModel, Logits};
 use crate::model;
 use crate::resume::{self, State};
 use crate::run::Run;
+use crate::scores::{DataCounts, SCORES_FORMAT, Scores};
+use crate::verify;
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::ops::Range;
@@ -34,13 +36,15 @@ impl Finished<'_> {
         let predicted = self.logits.predicted();
         control.check_still_ours(&run.record.id)?;
         folder.log("writing", json!({"step": step}))?;
+        // Of an attempt that was killed before its scores, or of a damaged run: the scores vouch for what lies there.
+        let _ = fs::remove_dir_all(folder.file("model"));
         if run.keep_model {
-            let _ = fs::remove_dir_all(folder.file("model")); // of an attempt that was killed before its scores
             model::save(&folder.file("model"), run, &self.model.classifier, self.parameters)?;
         }
         self.write_predictions(&predicted)?;
         folder.write("timing.json", clock)?;
-        let scores = self.scores(&predicted);
+        // Read back from the disk rather than hashed on the way, so that one function digests all files.
+        let scores = Scores { files: verify::list(folder)?, ..self.scores(&predicted) }.sealed();
         // A model may take long to write, so the lease is checked again right before the scores.
         control.check_still_ours(&run.record.id)?;
         folder.write("scores.json", &scores)?;
@@ -49,6 +53,7 @@ impl Finished<'_> {
         Ok(scores)
     }
 
+    /// The scores, still without digests.
     fn scores(&self, predicted: &[u32]) -> Scores {
         let run = self.run;
         let classes = self.model.classifier.answers.count();
@@ -57,8 +62,9 @@ impl Finished<'_> {
             scores.map(|s| NamedScore { name: format!("{}.{}", part.name, s.name), ..s }).collect::<Vec<_>>()
         };
         Scores {
-            format: FORMAT,
+            format: SCORES_FORMAT,
             run_id: run.record.id.clone(),
+            digest: String::new(),
             task: run.task.name.into(),
             scores: score(run, predicted, 0..predicted.len()),
             parts: run.data.dev_parts.iter().flat_map(part).collect(),
@@ -72,6 +78,7 @@ impl Finished<'_> {
             best_step: self.best_step,
             final_train_loss: self.state.loss,
             n_distinct_pred: predicted.iter().collect::<BTreeSet<_>>().len(),
+            files: BTreeMap::new(),
         }
     }
 

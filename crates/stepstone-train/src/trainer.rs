@@ -2,13 +2,14 @@
 
 use crate::control::{Control, Outcome};
 use crate::error::TrainError;
-use crate::folder::{FORMAT, Scores, Timing};
+use crate::folder::{FORMAT, Timing};
 use crate::inference::{DeviceModel, Logits, Unusable};
 use crate::model::Heads;
 use crate::progress::Progress;
 use crate::publish::{Finished, score};
 use crate::resume::{self, Best, State};
 use crate::run::Run;
+use crate::scores::Scores;
 use crate::step::Stepper;
 use serde_json::json;
 use std::sync::atomic::AtomicBool;
@@ -29,10 +30,10 @@ impl Run {
             return Ok(Outcome::Done(scores));
         }
         control.check_still_ours(&self.record.id)?;
-        self.folder.open(&self.record)?;
-        // Removed before the first step, because a run killed from here on must not look finished or failed.
+        // Removed before the first write, because a run killed from here on must not look finished or failed.
         self.folder.forget_scores()?;
         self.folder.forget_failure()?;
+        self.folder.open(&self.record)?;
         let (mut trainer, new) = Trainer::new(self)?;
         match resume::load(self, &mut trainer.model) {
             Ok(Some(found)) => (trainer.state, trainer.best) = found,

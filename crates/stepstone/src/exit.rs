@@ -106,6 +106,12 @@ impl Failure {
         Self { code: DATA, what, causes: vec![cause], hint: None }
     }
 
+    /// Results of runs of the study in `file` are damaged, each told in a line.
+    pub(crate) fn damaged(what: String, file: &Path, causes: Vec<String>) -> Self {
+        let hint = format!("`stepstone run {}` makes damaged runs again", file.display());
+        Self { code: DATA, what, causes, hint: Some(hint) }
+    }
+
     /// A value on the command line does not fit the files.
     pub(crate) fn usage(what: String, hint: String) -> Self {
         Self { code: USAGE, what, causes: Vec::new(), hint: Some(hint) }
@@ -229,8 +235,10 @@ fn code(error: &TrainError) -> u8 {
         | TrainError::Logits { .. }
         | TrainError::Rows { .. }
         | TrainError::BadRun { .. }
+        // Whatever is wrong with it in detail: nobody is asked to bring a file that only training makes.
+        | TrainError::DamagedModel(_)
         | TrainError::Newer { .. } => DATA,
-        TrainError::DamagedModel(source) | TrainError::Start { source, .. } => code(source),
+        TrainError::Start { source, .. } => code(source),
         TrainError::Read { source, .. } | TrainError::Tokenizer(TokenizerError::Read { source, .. }) => {
             read_code(source)
         }

@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 use stepstone_analysis::report::{self, Color, Layout};
 use stepstone_analysis::{Method, Mode, Options, analyze, parse, write_observations};
 use stepstone_files::write_atomically;
-use stepstone_study::{EXPIRY, Leases, Plan, observations};
+use stepstone_study::{EXPIRY, Leases, Plan, RunState, observations};
 
 /// Write observations.csv, report.md and transfer.svg of a study, and show the transfer matrix.
 ///
-/// Works at any time; cells whose runs are not all done are marked as incomplete.
+/// Works at any time; cells whose runs are not all done are marked as incomplete. If the record or the scores of a finished
+/// run are damaged, the command fails (exit code 65) and leaves the last report as it is.
 ///
 /// Example: stepstone report studies/tiny.toml
 #[derive(clap::Args)]
@@ -27,8 +28,23 @@ pub(crate) struct Args {
 /// Writes the files, and the matrix to `out`.
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let plan = args.study.kept_plan_to_write("cannot report")?;
+    refuse_damaged(&plan)?;
     write_results(&plan, out)?;
     Ok(exit::OK)
+}
+
+/// Refuses a report that would silently lack the runs whose results are damaged.
+fn refuse_damaged(plan: &Plan) -> Result<(), Failure> {
+    let store = plan.store();
+    let damaged = plan.runs.iter().filter_map(|run| match store.on_disk(&run.record.id) {
+        RunState::Damaged(failure) => Some(format!("{}: {}", plan.title(run), failure.reason)),
+        _ => None,
+    });
+    let damaged: Vec<String> = damaged.collect();
+    if damaged.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::damaged(format!("cannot report {}", plan.study.name), &plan.study.path, damaged))
 }
 
 /// Writes observations and report into the study's folder, and the transfer matrix to `out`.

@@ -44,7 +44,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     // Created here, so that a folder that cannot be created is one error of `run` and not one of every worker.
     store.create().map_err(failure)?;
     // Only `run` does this: workers that retried what failed would repeat it without end.
-    try_failed_again(&plan, &mut leases).map_err(failure)?;
+    make_again(&plan, &mut leases).map_err(failure)?;
     // Read after that, so that runs to be tried again count as waiting.
     let mut tally = Tally::read(&plan, &store, &mut leases);
     let Counts { total, done, .. } = tally.counts();
@@ -83,12 +83,20 @@ fn promise(plan: &Plan, tally: &Tally<'_>, cost: &Cost, slots: Slots) -> String 
     format!("about {} left, {} at a time, {threads} each", duration(seconds), slots.count)
 }
 
-/// Marks failed runs as waiting again. Folders of a newer format are left alone.
-fn try_failed_again(plan: &Plan, leases: &mut Leases) -> Result<(), StudyError> {
+/// Makes failed runs wait again, and finished ones whose files are damaged. Folders of a newer format are left alone.
+fn make_again(plan: &Plan, leases: &mut Leases) -> Result<(), StudyError> {
     let store = plan.store();
     for run in &plan.runs {
-        if matches!(store.state(&run.record.id, leases), RunState::Failed(_)) {
-            store.folder(&run.record.id).forget_failure()?;
+        let id = &run.record.id;
+        match store.state(id, leases) {
+            RunState::Failed(_) => store.folder(id).forget_failure()?,
+            RunState::Done(_) => {
+                if let Some(damage) = store.discard_if_damaged(id, leases)? {
+                    say(&format!("{} is made again: {}", plan.title(run), damage.reason));
+                }
+            }
+            // The next worker to take a damaged run makes it again.
+            RunState::Damaged(_) | RunState::Foreign(_) | RunState::Running(_) | RunState::Waiting { .. } => {}
         }
     }
     Ok(())

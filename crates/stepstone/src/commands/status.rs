@@ -1,13 +1,16 @@
 //! `stepstone status`: the progress of a study, and which runs failed.
 
 use crate::commands::study::{StudyArgs, exit_code};
-use crate::exit::Failure;
+use crate::exit::{self, Failure};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use stepstone_study::{Counts, EXPIRY, Leases, Plan, RunState, Tally};
-use stepstone_train::FailureRecord;
+use stepstone_train::{FailureRecord, Verified};
 
 /// Show the progress of a study: counts, what is running and where, what failed and why.
+///
+/// With --verify, compare every file of every finished run in the study's store with the digests in its scores.json, and
+/// list the damaged runs (exit code 65 if there are any); `stepstone run` makes those of its study again.
 ///
 /// Example: stepstone status studies/tiny.toml
 #[derive(clap::Args)]
@@ -17,17 +20,61 @@ pub(crate) struct Args {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Check the files of all finished runs in the store
+    #[arg(long)]
+    verify: bool,
 }
 
-/// Writes the state to `out`. Exit code: 0 all done, 1 some failed, 75 work left.
+/// Writes the state to `out`. Exit code: 0 all done, 1 some failed, 75 work left; with `--verify`, 0 or 65.
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let plan = args.study.kept_plan("cannot show the status of")?;
+    if args.verify {
+        return verify(&plan, args.json, out);
+    }
     let tally = Tally::read(&plan, &plan.store(), &mut Leases::new(EXPIRY));
     let counts = tally.counts();
     let written =
         if args.json { writeln!(out, "{}", as_json(&plan, &tally)) } else { write_text(&plan, &tally, counts, out) };
     written.map_err(Failure::output)?;
     Ok(exit_code(counts))
+}
+
+/// Checks every finished run in the store, whichever study it belongs to.
+fn verify(plan: &Plan, json: bool, out: &mut impl Write) -> Result<u8, Failure> {
+    let store = plan.store();
+    let unreadable = |error| Failure::study(format!("cannot check {}", plan.study.folders.store.display()), &error);
+    let (mut whole, mut without, mut damaged) = (0, Vec::new(), Vec::new());
+    for id in store.ids().map_err(unreadable)? {
+        match store.verify(&id) {
+            Ok(Some(Verified::Whole)) => whole += 1,
+            Ok(Some(Verified::WithoutDigests)) => without.push(id),
+            Ok(None) => {}
+            Err(failure) => damaged.push((id, failure)),
+        }
+    }
+    let code = if damaged.is_empty() { exit::OK } else { exit::DATA };
+    let mut write = || {
+        if json {
+            let damaged: Vec<Value> =
+                damaged.iter().map(|(id, failure)| json!({"id": id, "damage": failure})).collect();
+            let schema = "stepstone.verify/1";
+            return writeln!(
+                out,
+                "{}",
+                json!({"schema": schema, "whole": whole, "damaged": damaged, "without_digests": without})
+            );
+        }
+        for id in &without {
+            writeln!(out, "no digests  {id}: written by an older version, so its files cannot be compared")?;
+        }
+        for (id, failure) in &damaged {
+            write_failure("damaged", id, failure, out)?;
+        }
+        let (store, damaged, without) = (plan.study.folders.store.display(), damaged.len(), without.len());
+        writeln!(out, "{store}: {whole} finished runs are whole, {damaged} are damaged, {without} have no digests")
+    };
+    write().map_err(Failure::output)?;
+    Ok(code)
 }
 
 fn write_text(plan: &Plan, tally: &Tally<'_>, counts: Counts, out: &mut impl Write) -> io::Result<()> {

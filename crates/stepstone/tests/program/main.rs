@@ -5,6 +5,7 @@ mod bad_input;
 #[cfg(unix)]
 mod bad_output;
 mod bench;
+mod damage;
 mod flags;
 mod predict;
 mod quotes;

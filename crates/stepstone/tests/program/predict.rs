@@ -1,6 +1,6 @@
 //! `predict` and `export`: trained runs are used, named by their folder or a prefix of their id.
 
-use crate::workplace::{TRAIN, stepstone, train, workplace};
+use crate::workplace::{stepstone, train, workplace};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -171,25 +171,4 @@ fn an_export_is_what_transformers_expects_with_a_card_of_lineage_and_scores() {
         assert_eq!(again.status.code(), Some(73), "{}", message(&again));
         assert!(message(&again).contains("is not empty"), "{}", message(&again));
     }
-}
-
-#[test]
-fn the_card_tells_the_whole_way_of_runs_that_lie_side_by_side() {
-    let place = workplace();
-    let at = place.path();
-    assert!(train(at, &["--out", "runs/0000000000000001"]).status.success());
-    let second = [&TRAIN[..], &["--seed", "1", "--out", "runs/0000000000000002"]].concat();
-    assert!(stepstone(at, &second).status.success());
-    // Like a run of a study that started from the encoder of the other run.
-    let path = at.join("runs/0000000000000002/run.json");
-    let mut record: Value = serde_json::from_slice(&fs::read(&path).expect("record")).expect("JSON");
-    let encoder = record["identity"]["encoder"].as_str().expect("digest").to_owned();
-    record["identity"]["encoder"] = "run:0000000000000001".into();
-    fs::write(&path, record.to_string()).expect("record");
-    assert!(stepstone(at, &["export", "runs/0000000000000002", "exported"]).status.success());
-    let card = fs::read_to_string(at.join("exported/README.md")).expect("card");
-    let lineage: Vec<&str> =
-        card.lines().skip_while(|line| *line != "## Lineage").filter(|l| l.starts_with('|')).collect();
-    assert!(lineage[2].starts_with("| encoder |") && lineage[2].contains(&encoder), "{lineage:#?}");
-    assert!(lineage[3].contains("seed 0") && lineage[4].contains("seed 1"), "{lineage:#?}");
 }

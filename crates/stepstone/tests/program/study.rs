@@ -37,7 +37,7 @@ pub(crate) fn study_place(recipe: &str) -> tempfile::TempDir {
 // Short, because most of these tests train all twelve runs.
 pub(crate) const QUICK: &str = "max_steps = 30\nevaluations = 3";
 /// Number of runs in the study: 2 intermediates, 3 baseline restarts on 2 tasks, 2 restarts on 2 tasks after sst2.
-const RUNS: usize = 12;
+pub(crate) const RUNS: usize = 12;
 
 /// Contents of the files that must not depend on how the study was run, by path.
 pub(crate) fn results(out: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -406,7 +406,7 @@ fn damaged_or_missing_files_are_made_again_and_a_newer_format_is_left_alone() {
     // Runs 3 to 5 belong to the baseline, so nothing starts from them.
     let newer = fs::read(scores(4)).expect("scores");
     fs::write(scores(3), "{\"format\": 1, \"run_id").expect("file");
-    fs::write(scores(4), "{\"format\": 2}").expect("file");
+    fs::write(scores(4), "{\"format\": 3}").expect("file");
     fs::write(scores(5), "").expect("file");
     // A finished intermediate without its model, and a run that waits for it.
     fs::remove_dir_all(out.join("runs").join(id(0)).join("model")).expect("model");
@@ -418,12 +418,12 @@ fn damaged_or_missing_files_are_made_again_and_a_newer_format_is_left_alone() {
     let output = stepstone(place.path(), &["run", "study.toml"]);
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{message}");
-    assert!(message.contains("format 2, expected at most 1: use a newer stepstone"), "{message}");
+    assert!(message.contains("format 3, expected at most 2: use a newer stepstone"), "{message}");
     assert!(
         message.contains(&format!("runs/{}", id(4))) && message.contains("the same command does not try them again"),
         "{message}"
     );
-    assert_eq!(fs::read(scores(4)).expect("scores"), b"{\"format\": 2}");
+    assert_eq!(fs::read(scores(4)).expect("scores"), b"{\"format\": 3}");
     assert_eq!(count(&out, "start"), RUNS + 4 - 1, "four runs were trained, one of them in a new folder");
     fs::write(scores(4), newer).expect("scores");
     assert!(stepstone(place.path(), &["run", "study.toml"]).status.success());
