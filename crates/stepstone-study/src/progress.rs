@@ -4,7 +4,7 @@ use crate::cost::Cost;
 use crate::lease::Leases;
 use crate::plan::Plan;
 use crate::slots::Slots;
-use crate::state::state;
+use crate::state::{state, states};
 use crate::store::{RunState, Store};
 use crate::worker::Event;
 use serde::Serialize;
@@ -42,7 +42,7 @@ impl<'a> Tally<'a> {
     /// Reads the store.
     pub fn read(plan: &'a Plan, store: &Store, leases: &mut Leases) -> Self {
         let index = plan.runs.iter().enumerate().map(|(run, planned)| (planned.record.id.as_str(), run)).collect();
-        let states = (0..plan.runs.len()).map(|run| state(plan, store, run, leases)).collect();
+        let states = states(plan, store, leases);
         Tally { plan, index, states, left: BTreeMap::new() }
     }
 

@@ -4,6 +4,7 @@
 use crate::lease::Leases;
 use crate::plan::Plan;
 use crate::store::{RunState, Store, failure};
+use std::collections::BTreeSet;
 use stepstone_train::TrainError;
 
 /// The state of run number `run`. A finished run is damaged if its model is missing or torn while another run waits to
@@ -17,6 +18,20 @@ pub fn state(plan: &Plan, store: &Store, run: usize, leases: &mut Leases) -> Run
         },
         other => other,
     }
+}
+
+/// The state of every run, as [`state`] has it; each folder is read once.
+pub(crate) fn states(plan: &Plan, store: &Store, leases: &mut Leases) -> Vec<RunState> {
+    let mut states: Vec<RunState> = plan.runs.iter().map(|run| store.state(&run.record.id, leases)).collect();
+    let waits = |state: &RunState| !matches!(state, RunState::Done(_) | RunState::Foreign(_));
+    let waiting = plan.runs.iter().zip(&states).filter(|(_, state)| waits(state));
+    let needed: BTreeSet<usize> = waiting.filter_map(|(run, _)| run.parent).collect();
+    for run in needed {
+        if matches!(states[run], RunState::Done(_)) {
+            states[run] = state(plan, store, run, leases);
+        }
+    }
+    states
 }
 
 /// The state of run number `run` for its holder: leases are ignored.
