@@ -100,9 +100,13 @@ impl Store {
     /// What is wrong with the run.
     pub fn verify(&self, id: &str) -> Result<Option<Verified>, FailureRecord> {
         match self.on_disk(id) {
-            RunState::Done(_) => self.folder(id).verify().map(Some).map_err(|error| failure(&error)),
+            // A run that waits may be a finished one whose scores have been removed.
+            RunState::Done(_) | RunState::Waiting { .. } => match self.folder(id).verify() {
+                Err(TrainError::Unfinished { .. }) => Ok(None),
+                checked => checked.map(Some).map_err(|error| failure(&error)),
+            },
             RunState::Damaged(failure) | RunState::Foreign(failure) => Err(failure),
-            RunState::Failed(_) | RunState::Running(_) | RunState::Waiting { .. } => Ok(None),
+            RunState::Failed(_) | RunState::Running(_) => Ok(None),
         }
     }
 

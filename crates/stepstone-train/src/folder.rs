@@ -14,10 +14,13 @@ use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use stepstone_files::write_atomically;
+use stepstone_files::{read_at_most, write_atomically};
 
 /// Format of the files of a run folder but `scores.json`, raised when a field changes meaning.
 pub const FORMAT: u32 = 1;
+
+/// Far more than any record, score list or log of a run.
+const MOST_BYTES: u64 = 64 << 20;
 
 /// `run.json`: what determines a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -227,6 +230,13 @@ impl RunFolder {
         })
     }
 
+    /// Whether the last event of `log.jsonl` is that the run is done. Events after that would say that it is made again.
+    pub(crate) fn logged_done(&self) -> bool {
+        let log = read_at_most(&self.file("log.jsonl"), MOST_BYTES).unwrap_or_default();
+        let last = log.trim_ascii_end().rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+        serde_json::from_slice::<serde_json::Value>(last).is_ok_and(|line| line["event"] == "done")
+    }
+
     /// Creates the folder and `run.json`.
     pub(crate) fn open(&self, record: &RunRecord) -> Result<(), TrainError> {
         match self.record() {
@@ -289,7 +299,7 @@ impl RunFolder {
             format: u32,
         }
         let path = self.file(name);
-        let bytes = match fs::read(&path) {
+        let bytes = match read_at_most(&path, MOST_BYTES) {
             Ok(bytes) => bytes,
             Err(error) if absent(&error) => return Ok(None),
             Err(source) => return Err(TrainError::Read { path, source }),

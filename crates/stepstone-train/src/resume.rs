@@ -11,7 +11,6 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
 use stepstone_engine::{Arena, Device};
 use stepstone_models::{NamedTensor, write_safetensors};
 
@@ -108,8 +107,11 @@ fn digest(mut hasher: blake3::Hasher, state: &State) -> Result<String, serde_jso
 /// What is wrong with the state. Nothing in the device has changed then.
 pub(crate) fn load(run: &Run, model: &mut DeviceModel) -> Result<Option<(State, Vec<f32>)>, String> {
     let len = model.classifier.layout.len;
-    let Some(bytes) = read(&run.folder.file(FILE), TENSORS * size_of::<f32>() * len + HEADER_BYTES)? else {
-        return Ok(None);
+    let most = TENSORS * size_of::<f32>() * len + HEADER_BYTES;
+    let bytes = match stepstone_files::read_at_most(&run.folder.file(FILE), most as u64) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
     };
     // Everything is checked before anything is loaded: half a state would mix two points of the run.
     let (state, tensors) = check(&bytes, &run.record, len)?;
@@ -124,23 +126,6 @@ pub(crate) fn load(run: &Run, model: &mut DeviceModel) -> Result<Option<(State, 
 pub(crate) fn remove(folder: &RunFolder) {
     // What is left over only costs disk space, or is discarded again.
     let _ = fs::remove_dir_all(folder.file("resume"));
-}
-
-/// The bytes of a file of at most `most` bytes; None if there is no such file.
-fn read(path: &Path, most: usize) -> Result<Option<Vec<u8>>, String> {
-    let found = match fs::metadata(path) {
-        Ok(found) => found,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.to_string()),
-    };
-    // Looked at before it is opened: to read a named pipe would take for ever, and a huge file all memory.
-    if !found.is_file() {
-        return Err("not a file".into());
-    }
-    if found.len() > most as u64 {
-        return Err(format!("{} bytes, expected at most {most}", found.len()));
-    }
-    fs::read(path).map(Some).map_err(|error| error.to_string())
 }
 
 /// The state and the bytes of each tensor of `len` values, if this run can have written them.
@@ -209,6 +194,7 @@ mod tests {
     use crate::control::Outcome;
     use crate::testing::{control, place, run};
     use serde_json::{Value, json};
+    use std::path::Path;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     const VALUES: &str = r#"{"max_steps": 5, "evaluations": 3, "learning_rate": 1e-3}"#;
@@ -374,7 +360,7 @@ mod tests {
         let run = five_steps(place.path(), "run");
         fs::create_dir_all(run.folder.file(FILE)).expect("a folder in its place");
         train(&run);
-        assert_eq!(discarded(&run), Some(("not a file".to_owned(), json!("start"))));
+        assert_eq!(discarded(&run), Some(("is a directory".to_owned(), json!("start"))));
         assert_eq!(load(&run, &mut model(&run)), Ok(None), "no state at all");
     }
 }

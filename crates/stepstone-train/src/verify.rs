@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use stepstone_files::check_regular;
 use stepstone_models::ModelError;
 
 /// How far the files of a finished run could be checked.
@@ -40,9 +41,15 @@ impl RunFolder {
     /// [`TrainError::BadRun`] if a file is not as the run wrote it; another if the run is not finished, is of a newer
     /// version, or cannot be read.
     pub fn verify(&self) -> Result<Verified, TrainError> {
-        let scores = self.scores()?.ok_or_else(|| TrainError::Unfinished { run: self.path().into() })?;
-        let record = self.existing_record()?;
         let bad = |path: PathBuf, found: String, expected: String| TrainError::BadRun { path, found, expected };
+        let scores = self.scores()?.ok_or_else(|| {
+            if self.logged_done() {
+                let expected = "the scores of a run that is done, by its log.jsonl".into();
+                return bad(self.file("scores.json"), "no such file".into(), expected);
+            }
+            TrainError::Unfinished { run: self.path().into() }
+        })?;
+        let record = self.existing_record()?;
         if scores.run_id != record.id {
             let (found, expected) = (format!("scores of run {}", scores.run_id), format!("those of {}", record.id));
             return Err(bad(self.file("scores.json"), found, expected));
@@ -93,12 +100,17 @@ fn name_of(path: &Path) -> String {
 /// blake3 of a file, 64 hex digits; None if there is no such file.
 pub(crate) fn digest(path: &Path) -> Result<Option<String>, TrainError> {
     let failed = |source| TrainError::Read { path: path.into(), source };
-    match fs::metadata(path) {
-        // A folder or a named pipe in its place: opening a pipe would wait for a writer.
-        Ok(found) if !found.is_file() => return Ok(None),
-        Ok(_) => {}
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
-        Err(error) => return Err(failed(error)),
+    match check_regular(path) {
+        Ok(()) => {}
+        // A folder or a named pipe in its place is as if there were no file.
+        Err(error) => {
+            return match error.kind() {
+                ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory | ErrorKind::InvalidInput => {
+                    Ok(None)
+                }
+                _ => Err(failed(error)),
+            };
+        }
     }
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(File::open(path).map_err(failed)?).map_err(failed)?;
@@ -215,6 +227,8 @@ mod tests {
         without_digests(&run);
         assert_eq!(run.folder.verify().expect("reads"), Verified::WithoutDigests);
         fs::remove_file(run.folder.file("scores.json")).expect("removes");
+        assert!(matches!(run.folder.verify(), Err(TrainError::BadRun { .. })), "the log says that it was done");
+        fs::remove_file(run.folder.file("log.jsonl")).expect("removes");
         assert!(matches!(run.folder.verify(), Err(TrainError::Unfinished { .. })));
     }
 }

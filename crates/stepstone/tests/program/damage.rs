@@ -51,6 +51,7 @@ fn status_verify_lists_every_damaged_run_report_refuses_them_and_run_makes_them_
     fs::remove_file(runs[3].join("predictions.jsonl")).expect("removes");
     replace(&runs[4].join("scores.json"), "\"n_train\": 64", "\"n_train\": 65");
     replace(&runs[5].join("run.json"), "\"seed\": ", "\"seed\": 7");
+    fs::remove_file(runs[6].join("scores.json")).expect("removes");
     fs::OpenOptions::new()
         .append(true)
         .open(runs[1].join("model/vocab.txt"))
@@ -59,7 +60,7 @@ fn status_verify_lists_every_damaged_run_report_refuses_them_and_run_makes_them_
 
     let verify = stepstone(place.path(), &["status", "study.toml", "--verify"]);
     assert_eq!(verify.status.code(), Some(65), "{}", message(&verify));
-    assert!(message(&verify).contains("6 finished runs are whole, 6 are damaged"), "{}", message(&verify));
+    assert!(message(&verify).contains("5 finished runs are whole, 7 are damaged"), "{}", message(&verify));
     let json = stepstone(place.path(), &["status", "study.toml", "--verify", "--json"]);
     let json: Value = serde_json::from_slice(&json.stdout).expect("JSON");
     let listed: Vec<String> = json["damaged"].as_array().expect("runs").iter().map(Value::to_string).collect();
@@ -70,6 +71,7 @@ fn status_verify_lists_every_damaged_run_report_refuses_them_and_run_makes_them_
         (3, "predictions.jsonl: no such file, expected digest "),
         (4, "scores.json: content of digest "),
         (5, "run.json: id "),
+        (6, "scores.json: no such file, expected the scores of a run that is done"),
     ];
     for (run, what) in damaged {
         let id = runs[run].file_name().expect("id").to_string_lossy();
