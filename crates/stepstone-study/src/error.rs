@@ -34,6 +34,8 @@ pub enum StudyError {
     Memory { task: String, need_mib: u64, available_mib: u64, hint: String },
     #[error("cannot start a process for run {id}")]
     Spawn { id: String, source: io::Error },
+    #[error("{} is on a file system without hard links, and leases need them", folder.display())]
+    NoHardLinks { folder: PathBuf, source: io::Error },
     #[error("process {pid} on {host} is training in {}", folder.display())]
     Busy { folder: PathBuf, host: String, pid: u32 },
     #[error("run {id}: {reason}")]
@@ -54,6 +56,9 @@ impl StudyError {
             Self::Edited { .. } => Some("start it again to use the edited file; finished runs are kept".into()),
             Self::Changed { .. } => Some("start it again to plan the study with the current files".into()),
             Self::Busy { .. } => Some("wait until it ends, or choose another folder".into()),
+            Self::NoHardLinks { .. } => {
+                Some("name a folder on another disk: local Linux file systems and NFS have hard links".into())
+            }
             Self::Exists { .. } => Some("choose another folder, or remove it first".into()),
             Self::Memory { hint, .. } => Some(hint.clone()),
             Self::Create { .. } => Some("choose a folder that you may write to".into()),

@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use stepstone_files::write_atomically;
+use stepstone_files::{read_at_most, write_atomically};
 
 /// Raised when a field changes meaning.
 const FORMAT: u32 = 1;
+/// Bytes of the longest plan that is read: those of a hundred thousand runs.
+const LARGEST: u64 = 1 << 28;
 
 #[derive(Serialize)]
 struct Written<'a> {
@@ -49,7 +51,7 @@ impl Plan {
     /// have changed since. Data and encoder are not checked: a run whose inputs have changed fails with an error that
     /// says so.
     pub fn kept(study: &Study) -> Option<Self> {
-        let found: Found = serde_json::from_slice(&fs::read(path(study)).ok()?).ok()?;
+        let found: Found = serde_json::from_slice(&read_at_most(&path(study), LARGEST).ok()?).ok()?;
         // An index out of range would panic later, and a cycle of parents would never end.
         let fits = |(number, run): (usize, &PlannedRun)| {
             run.task < found.tasks.len() && run.parent.is_none_or(|parent| parent < number)

@@ -9,6 +9,7 @@
 //! own monotonic clock. Clocks of different machines are never compared.
 
 use crate::error::StudyError;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs;
@@ -18,6 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
+use stepstone_files::read_at_most;
 
 /// What the system answers if a process ends between opening and reading its file (ESRCH).
 const NO_SUCH_PROCESS: i32 = 3;
@@ -29,6 +31,12 @@ pub(crate) const BEATS: u32 = 4;
 /// Number of checks per expiry of a lease that another machine holds.
 // At the usual expiry, this is one check per second.
 const LOOKS: u32 = 120;
+
+/// The highest number of a lease. Holders count from 1, so that none gets near it: a file with a higher number is no
+/// lease.
+const MOST: u64 = 1 << 53;
+/// Bytes of the longest lease that is read; those that we write have a few hundred.
+const LARGEST: u64 = 1 << 16;
 
 /// Content of a lease.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,6 +149,10 @@ impl Leases {
             Some(fence) if self.is_dead(folder, fence) => fence + 1,
             Some(_) => return Ok(None),
         };
+        if fence > MOST {
+            let source = io::Error::other("no lease has a higher number: remove this file");
+            return Err(StudyError::Write { path: file(folder, fence - 1), source });
+        }
         fs::create_dir_all(folder).map_err(|source| StudyError::Create { path: folder.into(), source })?;
         self.take_number(folder, fence)
     }
@@ -148,8 +160,7 @@ impl Leases {
     /// Takes the run under number `fence`; None if another has that number or a higher one.
     fn take_number(&self, folder: &Path, fence: u64) -> Result<Option<Lease>, StudyError> {
         let lease = Lease { folder: folder.into(), fence, holder: self.here.clone() };
-        let taken = lease.link().map_err(StudyError::write(&lease.path()))?;
-        if !taken {
+        if !lease.link()? {
             return Ok(None); // another was faster
         }
         // The number may have been taken, given up and cleared away since it was chosen, by holders of higher ones.
@@ -157,9 +168,7 @@ impl Leases {
             lease.remove();
             return Ok(None);
         }
-        for older in 1..fence {
-            let _ = fs::remove_file(file(folder, older)); // only the highest number counts
-        }
+        clear(folder, fence);
         Ok(Some(lease))
     }
 
@@ -195,7 +204,7 @@ impl Leases {
 
     fn is_dead(&mut self, folder: &Path, fence: u64) -> bool {
         let path = file(folder, fence);
-        let content = fs::read(&path).unwrap_or_default();
+        let content = read_at_most(&path, LARGEST).unwrap_or_default();
         match serde_json::from_slice::<Holder>(&content) {
             Ok(holder) if holder.released || holder.is_gone(&self.here) => return true,
             // Leases are written whole, so an unreadable one is foreign; it expires like any other.
@@ -270,7 +279,7 @@ impl Lease {
 
     /// Ends the lease of a finished run, which nobody will take again.
     pub fn remove(self) {
-        let _ = fs::remove_file(self.path()); // nobody reads the lease of a finished run
+        clear(&self.folder, self.fence + 1); // nobody reads the lease of a finished run
     }
 
     fn rewrite(&self) -> Result<bool, StudyError> {
@@ -278,28 +287,31 @@ impl Lease {
             return Ok(false);
         }
         let path = self.path();
-        let write = || {
-            let temporary = self.temporary()?;
-            fs::rename(temporary, &path)
-        };
-        write().map_err(StudyError::write(&path))?;
+        match self.temporary().and_then(|temporary| fs::rename(temporary, &path)) {
+            // The next holder has cleared the temporary file away.
+            Err(error) if error.kind() == ErrorKind::NotFound && !self.is_current() => return Ok(false),
+            written => written.map_err(StudyError::write(&path))?,
+        }
         // A run taken over during the write is lost. The write did no harm, because only the highest number counts.
         Ok(self.is_current())
     }
 
     /// Creates the lease file unless it exists. A retried request on a network disk may report "exists" after success,
     /// so the number of links decides.
-    fn link(&self) -> io::Result<bool> {
+    fn link(&self) -> Result<bool, StudyError> {
         use std::os::unix::fs::MetadataExt;
-        let temporary = self.temporary()?;
-        let linked = fs::hard_link(&temporary, self.path());
+        let path = self.path();
+        let temporary = self.temporary().map_err(StudyError::write(&path))?;
+        let linked = fs::hard_link(&temporary, &path);
         // Counted before the temporary name is removed, which lowers the count again.
         let links = fs::metadata(&temporary).map(|metadata| metadata.nlink());
-        let removed = fs::remove_file(&temporary);
-        match linked {
-            Ok(()) => removed.map(|()| true),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(links? == 2),
-            Err(error) => Err(error),
+        let _ = fs::remove_file(&temporary); // what is left is cleared away with the lease
+        match (linked, links) {
+            (Ok(()), _) => Ok(true),
+            (Err(error), Ok(links)) if error.kind() == ErrorKind::AlreadyExists => Ok(links == 2),
+            // The holder of a higher number has cleared the temporary file away.
+            (Err(_), Err(gone)) if gone.kind() == ErrorKind::NotFound => Ok(false),
+            (Err(error), _) => Err(refused(&self.folder, &path, error)),
         }
     }
 
@@ -328,13 +340,41 @@ pub(crate) fn is_current(folder: &Path, fence: u64) -> bool {
 
 fn current(folder: &Path) -> Option<u64> {
     let entries = fs::read_dir(folder).ok()?;
-    let fence =
-        |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.strip_prefix("lease.")?.parse().ok();
+    let fence = |entry: io::Result<fs::DirEntry>| number(entry.ok()?.file_name().to_str()?.strip_prefix("lease.")?);
     entries.filter_map(fence).max()
 }
 
+/// The number of a lease, as its holder writes it.
+fn number(word: &str) -> Option<u64> {
+    word.parse().ok().filter(|number: &u64| *number <= MOST && number.to_string() == word)
+}
+
+/// Removes the leases with numbers below `end`, and what killed writers of such leases have left. It lists the folder: a
+/// loop over the numbers would be as long as the highest name says.
+fn clear(folder: &Path, end: u64) {
+    for entry in fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok) {
+        let name = entry.file_name();
+        let Some(rest) = name.to_str().and_then(|name| name.strip_prefix("lease.")) else { continue };
+        let (word, temporary) = rest.split_once('.').unwrap_or((rest, ".tmp"));
+        if temporary.strip_suffix(".tmp").is_some() && number(word).is_some_and(|number| number < end) {
+            let _ = fs::remove_file(entry.path()); // only the highest counts
+        }
+    }
+}
+
+/// Why a lease could not be linked.
+fn refused(folder: &Path, path: &Path, source: io::Error) -> StudyError {
+    // `EPERM` is link(2)'s own answer of such a file system: the temporary file could be written.
+    let answers = [Errno::PERM, Errno::NOTSUP, Errno::OPNOTSUPP, Errno::NOSYS];
+    if answers.iter().any(|answer| source.raw_os_error() == Some(answer.raw_os_error())) {
+        StudyError::NoHardLinks { folder: folder.into(), source }
+    } else {
+        StudyError::write(path)(source)
+    }
+}
+
 fn read(folder: &Path, fence: u64) -> Option<Holder> {
-    serde_json::from_slice(&fs::read(file(folder, fence)).ok()?).ok()
+    serde_json::from_slice(&read_at_most(&file(folder, fence), LARGEST).ok()?).ok()
 }
 
 fn file(folder: &Path, fence: u64) -> PathBuf {
@@ -342,162 +382,4 @@ fn file(folder: &Path, fence: u64) -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LONG: Duration = Duration::from_hours(1);
-    const SHORT: Duration = Duration::from_millis(80);
-
-    fn place() -> tempfile::TempDir {
-        tempfile::tempdir().expect("folder")
-    }
-
-    /// Leaves a lease as a worker on another machine would have written it.
-    fn foreign(folder: &Path, fence: u64, beats: u64) {
-        let mut holder = Holder::this();
-        (holder.host, holder.boot, holder.beats) = ("elsewhere".into(), "another boot".into(), beats);
-        fs::create_dir_all(folder).expect("folder");
-        fs::write(file(folder, fence), serde_json::to_vec(&holder).expect("JSON")).expect("file");
-    }
-
-    #[test]
-    fn one_of_many_takers_wins() {
-        let place = place();
-        let folder = place.path().join("run");
-        let takers = (0..8).map(|_| {
-            let folder = folder.clone();
-            std::thread::spawn(move || Leases::new(LONG).take(&folder).expect("takes").is_some())
-        });
-        let takers: Vec<_> = takers.collect();
-        let won = takers.into_iter().map(|taker| taker.join().expect("thread")).filter(|won| *won).count();
-        assert_eq!(won, 1);
-        let left: Vec<_> = fs::read_dir(&folder).expect("folder").map(|e| e.expect("entry").file_name()).collect();
-        assert_eq!(left, ["lease.1"], "no temporary file is left");
-    }
-
-    #[test]
-    fn a_released_run_is_taken_under_the_next_fence_and_the_old_holder_has_lost_it() {
-        let place = place();
-        let mut leases = Leases::new(LONG);
-        let mut first = leases.take(place.path()).expect("takes").expect("free");
-        assert!(leases.take(place.path()).expect("asks").is_none(), "the holder lives");
-        assert!(first.beat(None).expect("beats"));
-        assert_eq!(leases.holder(place.path()).expect("a holder").beats, 1);
-        let stale = Lease { folder: place.path().into(), fence: first.fence, holder: first.holder.clone() };
-        first.release().expect("releases");
-        assert!(leases.holder(place.path()).is_none());
-        let second = leases.take(place.path()).expect("takes").expect("free");
-        assert_eq!(second.fence(), 2);
-        let mut stale = stale;
-        assert!(!stale.beat(None).expect("asks"), "a heartbeat of the old holder changes nothing");
-        assert!(is_current(place.path(), 2) && !is_current(place.path(), 1));
-    }
-
-    #[test]
-    fn a_dead_process_of_this_boot_loses_its_lease_at_once() {
-        let place = place();
-        let mut child = std::process::Command::new("true").spawn().expect("starts");
-        let mut holder = Holder::this();
-        holder.worker = Process::of(child.id());
-        child.wait().expect("ends");
-        fs::write(file(place.path(), 4), serde_json::to_vec(&holder).expect("JSON")).expect("file");
-        let lease = Leases::new(LONG).take(place.path()).expect("takes").expect("free at once");
-        assert_eq!(lease.fence(), 5);
-        holder.worker = Process { pid: std::process::id(), start: 1 };
-        fs::write(file(place.path(), 6), serde_json::to_vec(&holder).expect("JSON")).expect("file");
-        assert!(Leases::new(LONG).take(place.path()).expect("takes").is_some(), "the number was given to another");
-        // The child of a dead worker may still be writing.
-        holder.child = Some(Process::of(std::process::id()));
-        fs::write(file(place.path(), 8), serde_json::to_vec(&holder).expect("JSON")).expect("file");
-        assert!(Leases::new(LONG).take(place.path()).expect("asks").is_none(), "its child lives");
-    }
-
-    #[test]
-    fn a_second_process_of_this_machine_is_told_who_has_the_run() {
-        let place = place();
-        let held = Leases::new(LONG).take(place.path()).expect("takes").expect("free");
-        let error = Leases::new(LONG).take_or_watch(place.path(), &AtomicBool::new(false)).expect_err("held");
-        let StudyError::Busy { pid, host, .. } = &error else { panic!("{error:?}") };
-        assert_eq!((*pid, host), (std::process::id(), &Holder::this().host));
-        held.release().expect("releases");
-        let mut leases = Leases::new(LONG);
-        assert_eq!(leases.take_or_watch(place.path(), &AtomicBool::new(false)).expect("free").fence(), 2);
-    }
-
-    #[test]
-    fn a_silent_holder_of_another_machine_is_watched_until_its_lease_expires() {
-        let place = place();
-        foreign(place.path(), 1, 0);
-        let stopped = Leases::new(LONG).take_or_watch(place.path(), &AtomicBool::new(true));
-        assert!(matches!(stopped, Err(StudyError::Busy { .. })), "{stopped:?}");
-        let lease = Leases::new(SHORT).take_or_watch(place.path(), &AtomicBool::new(false)).expect("expires");
-        assert_eq!(lease.fence(), 2);
-    }
-
-    #[test]
-    fn a_held_lease_beats_by_itself_and_says_when_it_is_lost() {
-        let place = place();
-        let lease = Leases::new(LONG).take(place.path()).expect("takes").expect("free");
-        let beats = || read(place.path(), 1).expect("a lease").beats;
-        lease.hold(SHORT, |still_ours| {
-            while beats() < 2 {
-                assert!(still_ours());
-                thread::yield_now();
-            }
-            foreign(place.path(), 2, 0);
-            assert!(!still_ours());
-        });
-        assert_eq!(read(place.path(), 2).expect("a lease").host, "elsewhere", "nothing of the new holder is touched");
-    }
-
-    #[test]
-    fn a_foreign_lease_expires_by_the_readers_clock_whatever_its_files_time_says() {
-        let place = place();
-        foreign(place.path(), 1, 0);
-        for hours in [-5i64, 5] {
-            let seconds = Duration::from_hours(hours.unsigned_abs());
-            let now = std::time::SystemTime::now();
-            let time = if hours < 0 { now - seconds } else { now + seconds };
-            let lease = fs::File::options().write(true).open(file(place.path(), 1)).expect("file");
-            lease.set_modified(time).expect("time");
-            assert!(Leases::new(LONG).take(place.path()).expect("asks").is_none(), "{hours} hours");
-        }
-        let mut leases = Leases::new(SHORT);
-        assert!(leases.take(place.path()).expect("asks").is_none(), "first sight starts the clock");
-        std::thread::sleep(SHORT);
-        foreign(place.path(), 1, 1);
-        assert!(leases.take(place.path()).expect("asks").is_none(), "a heartbeat restarts it");
-        std::thread::sleep(SHORT);
-        assert_eq!(leases.take(place.path()).expect("takes").expect("expired").fence(), 2);
-    }
-
-    #[test]
-    fn a_late_taker_of_a_number_that_others_have_passed_gets_nothing_and_leaves_nothing() {
-        let place = place();
-        foreign(place.path(), 3, 0); // whoever took 3 has cleared 2 away
-        assert!(Leases::new(LONG).take_number(place.path(), 2).expect("asks").is_none());
-        let left: Vec<_> = fs::read_dir(place.path()).expect("folder").map(|e| e.expect("entry").file_name()).collect();
-        assert_eq!(left, ["lease.3"]);
-    }
-
-    #[test]
-    fn a_process_that_has_ended_is_gone_before_its_parent_has_waited_for_it() {
-        use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
-        let mut child = std::process::Command::new("true").spawn().expect("starts");
-        let process = Process::of(child.id());
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT; // it stays a zombie
-        waitid(WaitId::Pid(Pid::from_child(&child)), options).expect("ends");
-        assert!(process.is_gone());
-        child.wait().expect("ends");
-    }
-
-    #[test]
-    fn where_the_boot_is_unknown_only_time_tells_whether_a_holder_lives() {
-        let place = place();
-        let mut leases = Leases::new(LONG);
-        leases.here.boot.clear();
-        let holder = Holder { worker: Process { pid: std::process::id(), start: 1 }, ..leases.here.clone() };
-        fs::write(file(place.path(), 1), serde_json::to_vec(&holder).expect("JSON")).expect("file");
-        assert!(leases.take(place.path()).expect("asks").is_none(), "it may be a process of another machine");
-    }
-}
+mod tests;

@@ -209,7 +209,7 @@ fn study_code(error: &StudyError) -> u8 {
                 CANNOT_CREATE
             }
         }
-        StudyError::Exists { .. } | StudyError::Busy { .. } => CANNOT_CREATE,
+        StudyError::Exists { .. } | StudyError::Busy { .. } | StudyError::NoHardLinks { .. } => CANNOT_CREATE,
         StudyError::Write { source, .. } => write_code(source),
         StudyError::Memory { .. } | StudyError::Spawn { .. } => SYSTEM,
         // The code of the run's process is passed on, so that a full disk gives 74 in a run as well as in a worker.
