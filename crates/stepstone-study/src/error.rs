@@ -1,8 +1,9 @@
 //! Errors of planning, running and reading a study.
 
-use std::io;
+use std::error::Error;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use stepstone_train::{TrainError, write_hint};
+use stepstone_train::{TrainError, read_hint, write_hint};
 
 /// Each error says where, what was found and what was expected.
 #[derive(Debug, thiserror::Error)]
@@ -63,11 +64,62 @@ impl StudyError {
             Self::Memory { hint, .. } => Some(hint.clone()),
             Self::Create { .. } => Some("choose a folder that you may write to".into()),
             Self::Write { source, .. } => write_hint(source).map(str::to_owned),
-            Self::Read { .. } | Self::Spawn { .. } => None,
+            Self::Read { path, source } => read_hint(path, source),
+            Self::Spawn { .. } => None,
+        }
+    }
+
+    /// Whether every run would meet this error, as it does when the disk is full. Any other error concerns one run and
+    /// the runs that start from it.
+    pub fn stops_every_run(&self) -> bool {
+        match self {
+            Self::Create { source, .. } | Self::Write { source, .. } => !lies_in_a_folder(source),
+            Self::Train(error) => error.refused_write().is_some_and(|source| !lies_in_a_folder(source)),
+            Self::Edited { .. }
+            | Self::NoHardLinks { .. }
+            | Self::Spawn { .. }
+            | Self::Memory { .. }
+            | Self::Process { .. } => true,
+            Self::Missing { .. }
+            | Self::Folder { .. }
+            | Self::Read { .. }
+            | Self::File { .. }
+            | Self::Recipe { .. }
+            | Self::Changed { .. }
+            | Self::Exists { .. }
+            | Self::Busy { .. } => false,
         }
     }
 
     pub(crate) fn write(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
         move |source| Self::Write { path: path.into(), source }
     }
+}
+
+/// Whether a write was refused for what stands in its folder; a store that refuses every write has been found before.
+fn lies_in_a_folder(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::PermissionDenied
+            | ErrorKind::NotFound
+            | ErrorKind::AlreadyExists
+            | ErrorKind::IsADirectory
+            | ErrorKind::NotADirectory
+            | ErrorKind::DirectoryNotEmpty
+    )
+}
+
+/// An error and its causes, outermost first. A cause that the message above it already contains is left out.
+pub fn causes(error: &dyn Error) -> Vec<String> {
+    let mut causes = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        // Some library errors include the text of their source in their own.
+        if causes.last().is_none_or(|said| !said.contains(&text)) {
+            causes.push(text);
+        }
+        source = cause.source();
+    }
+    causes
 }

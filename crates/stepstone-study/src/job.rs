@@ -44,6 +44,8 @@ pub enum Report {
         reason: String,
         /// What to do.
         hint: Option<String>,
+        /// See [`StudyError::stops_every_run`].
+        every_run: bool,
     },
 }
 

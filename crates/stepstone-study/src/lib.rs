@@ -26,7 +26,7 @@ mod worker;
 
 pub use collapse::too_short;
 pub use cost::{Cost, CostSource};
-pub use error::StudyError;
+pub use error::{StudyError, causes};
 pub use file::{Study, StudyFolders, StudyPaths, table_of};
 pub use job::{Job, JobProgress, Report, STOP};
 pub use lease::{EXPIRY, Holder, Leases};

@@ -1,5 +1,6 @@
 //! Finished runs as rows of observations.csv.
 
+use crate::error::StudyError;
 use crate::lease::Leases;
 use crate::plan::{NONE, Plan, PlannedRun};
 use crate::store::{RunState, Store};
@@ -12,7 +13,11 @@ const SCALE: f64 = 100.0;
 const RECIPE_DIGITS: usize = 16;
 
 /// One observation per run and metric; a run that is not done has a single one, without a score.
-pub fn observations(plan: &Plan, store: &Store, leases: &mut Leases) -> Vec<Observation> {
+///
+/// # Errors
+/// If the store is closed to this process.
+pub fn observations(plan: &Plan, store: &Store, leases: &mut Leases) -> Result<Vec<Observation>, StudyError> {
+    store.check_open()?;
     let rows = plan.runs.iter().flat_map(|run| match store.state(&run.record.id, leases) {
         RunState::Done(scores) => scored(plan, run, &scores),
         RunState::Failed(_) | RunState::Foreign(_) => vec![unscored(plan, run, Status::Failed)],
@@ -21,7 +26,7 @@ pub fn observations(plan: &Plan, store: &Store, leases: &mut Leases) -> Vec<Obse
             vec![unscored(plan, run, Status::Missing)]
         }
     });
-    rows.collect()
+    Ok(rows.collect())
 }
 
 /// The primary metric, its companions, and the parts of the dev split.

@@ -1,6 +1,7 @@
 //! Progress of a study.
 
 use crate::cost::Cost;
+use crate::error::StudyError;
 use crate::lease::Leases;
 use crate::plan::Plan;
 use crate::slots::Slots;
@@ -9,6 +10,7 @@ use crate::store::{RunState, Store};
 use crate::worker::Event;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use stepstone_train::{FORMAT, FailureRecord};
 
 /// Runs by state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -36,14 +38,41 @@ pub struct Tally<'a> {
     pub states: Vec<RunState>,
     /// Seconds left of each running run that has reported progress.
     left: BTreeMap<usize, f64>,
+    /// Failures told by events: the folder of a run may be such that it takes no failure.json.
+    failures: BTreeMap<usize, FailureRecord>,
 }
 
 impl<'a> Tally<'a> {
     /// Reads the store.
-    pub fn read(plan: &'a Plan, store: &Store, leases: &mut Leases) -> Self {
+    ///
+    /// # Errors
+    /// If the store is closed to this process.
+    pub fn read(plan: &'a Plan, store: &Store, leases: &mut Leases) -> Result<Self, StudyError> {
         let index = plan.runs.iter().enumerate().map(|(run, planned)| (planned.record.id.as_str(), run)).collect();
-        let states = states(plan, store, leases);
-        Tally { plan, index, states, left: BTreeMap::new() }
+        let (states, left, failures) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        let mut tally = Tally { plan, index, states, left, failures };
+        tally.read_again(store, leases)?;
+        Ok(tally)
+    }
+
+    /// Reads the store once more.
+    ///
+    /// # Errors
+    /// If the store is closed to this process.
+    pub fn read_again(&mut self, store: &Store, leases: &mut Leases) -> Result<(), StudyError> {
+        store.check_open()?;
+        let states = states(self.plan, store, leases).into_iter().enumerate();
+        self.states = states.map(|(run, state)| self.with_failure(run, state)).collect();
+        Ok(())
+    }
+
+    fn with_failure(&self, run: usize, state: RunState) -> RunState {
+        match (state, self.failures.get(&run)) {
+            (RunState::Waiting { .. } | RunState::Damaged(_) | RunState::Failed(_), Some(failure)) => {
+                RunState::Failed(failure.clone())
+            }
+            (state, _) => state,
+        }
     }
 
     /// Whether a run cannot start because one before it has failed.
@@ -75,17 +104,23 @@ impl<'a> Tally<'a> {
                 self.left.insert(run, progress.seconds_left);
             }
             Event::Note { .. } => {}
+            Event::Failed { reason, hint, .. } => {
+                let failure = FailureRecord { format: FORMAT, reason: reason.clone(), hint: hint.clone() };
+                self.failures.insert(run, failure);
+                self.settle(run, store, leases);
+            }
             Event::Started { .. }
             | Event::Done { .. }
-            | Event::Failed { .. }
             | Event::Stopped { .. }
             | Event::Lost { .. }
-            | Event::Orphaned { .. } => {
-                self.left.remove(&run);
-                self.states[run] = state(self.plan, store, run, leases);
-            }
+            | Event::Orphaned { .. } => self.settle(run, store, leases),
         }
         Some(run)
+    }
+
+    fn settle(&mut self, run: usize, store: &Store, leases: &mut Leases) {
+        self.left.remove(&run);
+        self.states[run] = self.with_failure(run, state(self.plan, store, run, leases));
     }
 
     /// Approximate seconds until the study is done: running runs report their own, the others are estimated from

@@ -1,6 +1,6 @@
 //! The store: the folder of all runs, shared by workers and, if they name the same folder, by studies.
 
-use crate::error::StudyError;
+use crate::error::{StudyError, causes};
 use crate::lease::{Holder, Leases};
 use std::fs;
 use std::io::ErrorKind;
@@ -40,11 +40,27 @@ impl Store {
         Self { path: path.into() }
     }
 
-    /// Creates the folder and checks that it is writable.
+    /// Checks that the folders of the runs can be reached; a store that does not exist yet can. Without this check, every
+    /// run of a closed store would seem to have failed.
     ///
     /// # Errors
-    /// If the folder cannot be created or written.
+    /// If the system refuses.
+    pub fn check_open(&self) -> Result<(), StudyError> {
+        // The folder's own entry for itself, because looking it up needs the same right as looking up a run.
+        match fs::metadata(self.path.join(".")) {
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                Err(StudyError::Read { path: self.path.clone(), source })
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Creates the folder and checks that it is readable and writable.
+    ///
+    /// # Errors
+    /// If the folder cannot be created, read or written.
     pub fn create(&self) -> Result<(), StudyError> {
+        self.check_open()?;
         let failed = |source| StudyError::Create { path: self.path.clone(), source };
         fs::create_dir_all(&self.path).map_err(failed)?;
         // Workers may start at the same time, so each process has a file name of its own.
@@ -155,7 +171,7 @@ impl Store {
 
 /// The failure record of a run that cannot continue because of `error`.
 pub(crate) fn failure(error: &TrainError) -> FailureRecord {
-    FailureRecord { format: stepstone_train::FORMAT, reason: error.to_string(), hint: error.hint() }
+    FailureRecord { format: stepstone_train::FORMAT, reason: causes(error).join(": "), hint: error.hint() }
 }
 
 #[cfg(test)]

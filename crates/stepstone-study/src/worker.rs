@@ -1,6 +1,6 @@
 //! One worker: takes ready runs from the store, one after the other, until none is left.
 
-use crate::error::StudyError;
+use crate::error::{StudyError, causes};
 use crate::job::{Job, JobProgress, Report, STOP};
 use crate::lease::{BEATS, Lease, Leases};
 use crate::plan::Plan;
@@ -27,8 +27,6 @@ const QUOTED: usize = 2000;
 
 /// Exit code of a process that has saved its state and left work.
 pub const EXIT_WORK_LEFT: i32 = 75;
-/// Exit codes of a process that could not write. Other runs would fail in the same way, so the worker ends.
-const EXIT_CANNOT_WRITE: [i32; 3] = [73, 74, 77];
 /// Exit code of a Rust program that panicked.
 const EXIT_PANIC: i32 = 101;
 /// Signals by which people and batch systems ask a process to end: SIGHUP, SIGINT, SIGUSR1, SIGUSR2, SIGTERM.
@@ -72,6 +70,7 @@ pub enum Event {
     Failed {
         id: String,
         reason: String,
+        hint: Option<String>,
     },
     /// Stopped as asked; its resume point counts.
     Stopped {
@@ -121,6 +120,8 @@ enum Settled {
 
 enum Next {
     Run(usize, Lease),
+    /// A run whose folder takes no lease.
+    Closed(usize, StudyError),
     Wait,
     Nothing,
 }
@@ -151,6 +152,11 @@ pub fn work(
         }
         match worker.next()? {
             Next::Run(run, lease) => worker.train(run, lease, report)?,
+            Next::Closed(run, error) => {
+                worker.settled[run] = Some(Settled::Failed);
+                let (reason, hint) = (causes(&error).join(": "), error.hint());
+                report(Event::Failed { id: plan.runs[run].record.id.clone(), reason, hint });
+            }
             Next::Wait => worker.pause(),
             Next::Nothing => return Ok(Ended::Finished),
         }
@@ -189,14 +195,23 @@ impl Worker<'_> {
                 }
                 Some(Some(Settled::Done)) | None => {}
             }
-            match self.take(run)? {
-                // The parent counts as unsettled from here on, and the next pass has it made again.
-                Some(lease) if self.parent_is_damaged(run)? => {
-                    lease.release()?;
-                    waiting = true;
-                }
-                Some(lease) => return Ok(Next::Run(run, lease)),
-                None => waiting |= self.settled[run].is_none(),
+            match self.take(run) {
+                Ok(Some(lease)) => match self.parent_is_damaged(run) {
+                    Ok(false) => return Ok(Next::Run(run, lease)),
+                    // The parent counts as unsettled from here on, and the next pass has it made again.
+                    Ok(true) => {
+                        lease.release()?;
+                        waiting = true;
+                    }
+                    Err(error) if error.stops_every_run() => return Err(error),
+                    Err(error) => {
+                        lease.release()?;
+                        return Ok(Next::Closed(run, error));
+                    }
+                },
+                Ok(None) => waiting |= self.settled[run].is_none(),
+                Err(error) if error.stops_every_run() => return Err(error),
+                Err(error) => return Ok(Next::Closed(run, error)),
             }
         }
         Ok(if waiting { Next::Wait } else { Next::Nothing })
@@ -261,16 +276,19 @@ impl Worker<'_> {
             }
             // The lease belongs to the new holder now, so there is nothing to release.
             End::Lost => Event::Lost { id },
-            End::CannotWrite { code, reason, hint } => {
+            End::CannotGoOn { code, reason, hint } => {
                 let _ = lease.release(); // if that cannot be written either, this process's end frees the run
                 return Err(StudyError::Process { id, code, reason, hint });
             }
             End::Failed { reason, hint } => {
                 // Written before the release, or another worker could take the run before it counts as failed.
-                self.store.folder(&id).fail(reason.clone(), hint)?;
-                lease.release()?;
-                self.settled[run] = Some(Settled::Failed);
-                Event::Failed { id, reason }
+                let written = self.store.folder(&id).fail(reason.clone(), hint.clone()).map_err(StudyError::from);
+                // A folder that takes no failure.json costs only its run; the event tells the failure.
+                match written.and_then(|()| lease.release()) {
+                    Err(error) if error.stops_every_run() => return Err(error),
+                    Ok(()) | Err(_) => self.settled[run] = Some(Settled::Failed),
+                }
+                Event::Failed { id, reason, hint }
             }
         };
         report(event);
@@ -316,7 +334,8 @@ enum End {
     Done,
     Stopped,
     Lost,
-    CannotWrite { code: i32, reason: String, hint: Option<String> },
+    /// Every run would fail in the same way, so the worker ends.
+    CannotGoOn { code: i32, reason: String, hint: Option<String> },
     Failed { reason: String, hint: Option<String> },
 }
 
@@ -327,7 +346,14 @@ struct Process {
     reports: Receiver<Report>,
     stderr: Option<JoinHandle<String>>,
     lease: Lease,
-    error: Option<(String, Option<String>)>,
+    error: Option<Told>,
+}
+
+/// A [`Report::Error`].
+struct Told {
+    reason: String,
+    hint: Option<String>,
+    every_run: bool,
 }
 
 impl Process {
@@ -339,7 +365,7 @@ impl Process {
             match self.reports.recv_timeout(TICK) {
                 Ok(Report::Note(text)) => report(Event::Note { id: id.into(), text }),
                 Ok(Report::Progress(progress)) => report(Event::Progress { id: id.into(), progress }),
-                Ok(Report::Error { reason, hint }) => self.error = Some((reason, hint)),
+                Ok(Report::Error { reason, hint, every_run }) => self.error = Some(Told { reason, hint, every_run }),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => open = false,
             }
@@ -377,13 +403,11 @@ impl Process {
         let quoted = self.stderr.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
         match (status.code(), self.error.take()) {
             (Some(0), _) => End::Done,
-            (Some(code), Some((reason, hint))) if EXIT_CANNOT_WRITE.contains(&code) => {
-                End::CannotWrite { code, reason, hint }
-            }
+            (Some(code), Some(Told { reason, hint, every_run: true })) => End::CannotGoOn { code, reason, hint },
             // The new holder answers for the run now, however this process ended.
             _ if !self.lease.is_current() => End::Lost,
             (Some(EXIT_WORK_LEFT), _) => End::Stopped,
-            (_, Some((reason, hint))) => End::Failed { reason, hint },
+            (_, Some(Told { reason, hint, .. })) => End::Failed { reason, hint },
             // Who asks for a stop records no failure that nobody explains: a bug will be met again.
             (_, None) if was_asked(status, wish) => End::Stopped,
             (_, None) => {

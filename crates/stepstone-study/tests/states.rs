@@ -38,7 +38,7 @@ fn state_of(plan: &Plan, run: usize) -> RunState {
 }
 
 fn counts(plan: &Plan) -> Counts {
-    Tally::read(plan, &plan.store(), &mut Leases::new(EXPIRY)).counts()
+    Tally::read(plan, &plan.store(), &mut Leases::new(EXPIRY)).expect("an open store").counts()
 }
 
 #[test]

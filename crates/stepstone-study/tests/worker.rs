@@ -57,7 +57,7 @@ fn a_process_that_panics_or_is_killed_costs_its_run_and_is_quoted() {
             "signal 6 (SIGABRT): memory allocation of 9 bytes",
             "if memory ran out",
         ),
-        ("read job; echo '{\"error\":{\"reason\":\"a bad row\",\"hint\":null}}'; exit 65", "a bad row", ""),
+        ("read job; echo '{\"error\":{\"reason\":\"a bad row\",\"hint\":null,\"every_run\":false}}'; exit 65", "a bad row", ""),
         ("read job; exit 3", "the process ended with exit code 3", ""),
     ];
     for (script, reason, hint) in table {
@@ -86,7 +86,8 @@ fn a_process_that_panics_or_is_killed_costs_its_run_and_is_quoted() {
 fn a_process_that_cannot_write_ends_the_worker_and_leaves_its_run_to_be_taken_again() {
     let place = tempfile::tempdir().expect("folder");
     let plan = plan(place.path());
-    let script = "read job; echo '{\"error\":{\"reason\":\"no space left\",\"hint\":null}}'; exit 74";
+    let error = "{\"error\":{\"reason\":\"no space left\",\"hint\":null,\"every_run\":true}}";
+    let script = &format!("read job; echo '{error}'; exit 74");
     let error = work(&plan, &settings(script), &Wish::default(), &mut |_| {}).expect_err("ends");
     assert!(matches!(&error, StudyError::Process { code: 74, reason, .. } if reason == "no space left"), "{error:?}");
     assert!(states(&plan).iter().all(|state| *state == RunState::Waiting { resumable: false }));

@@ -99,6 +99,11 @@ impl TrainError {
 
     /// What to do about it, if there is advice that holds for every command.
     pub fn hint(&self) -> Option<String> {
+        if let Some((path, error)) = self.refused_read()
+            && let Some(hint) = read_hint(path, error)
+        {
+            return Some(hint);
+        }
         match self {
             Self::Model(ModelError::Write { source, .. }) | Self::Write { source, .. } => {
                 write_hint(source).map(String::from)
@@ -116,13 +121,13 @@ impl TrainError {
                 Some("its weights are too large: train the task again with a smaller learning_rate".into())
             }
             Self::OtherRun { path, .. } => {
-                Some(format!("choose another folder, or remove {} if it is not needed any more", path.display()))
+                Some(format!("choose another folder, or move {} away", path.display()))
             }
             Self::BadRun { .. } | Self::DamagedModel(_) => {
                 Some("run the command that trained it again: it restores damaged files".into())
             }
             Self::Newer { path, .. } => Some(format!(
-                "use the version of stepstone that wrote it; to train the run again with this version, remove {}",
+                "use the version of stepstone that wrote it; to train the run again with this version, move {} away",
                 path.parent().unwrap_or(path).display()
             )),
             Self::Start { run, .. } => Some(format!(
@@ -138,6 +143,30 @@ impl TrainError {
                 Some("run the command that trained it again: it continues where it stopped".into())
             }
         }
+    }
+
+    /// The system's refusal to write, if that is what it was.
+    pub fn refused_write(&self) -> Option<&io::Error> {
+        let (Self::Write { source, .. } | Self::Create { source, .. } | Self::Model(ModelError::Write { source, .. })) =
+            self
+        else {
+            return None;
+        };
+        Some(source)
+    }
+
+    /// The system's refusal to read a file of an encoder or a run, if that is what it was.
+    fn refused_read(&self) -> Option<(&Path, &io::Error)> {
+        if let Self::Start { source, .. } = self {
+            return source.refused_read();
+        }
+        let (Self::Read { path, source }
+        | Self::Model(ModelError::Read { path, source })
+        | Self::Tokenizer(TokenizerError::Read { path, source })) = self
+        else {
+            return None;
+        };
+        Some((path, source))
     }
 
     pub(crate) fn write(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
@@ -157,6 +186,23 @@ pub fn write_hint(error: &io::Error) -> Option<&'static str> {
             "raise the limit on file sizes (`ulimit -f`) and run the same command again: it continues from the saved state",
         ),
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Some(NAME_ANOTHER_FOLDER),
+        io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            Some("move away what stands in its place, and run the same command again")
+        }
+        _ => None,
+    }
+}
+
+/// What to do about a read of `path` that the system refused; None if there is no general advice.
+pub fn read_hint(path: &Path, error: &io::Error) -> Option<String> {
+    let path = path.display();
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            Some(format!("make {path} and its folder readable, and run the same command again"))
+        }
+        io::ErrorKind::IsADirectory => {
+            Some(format!("a file belongs there: move the folder {path} away, and run the same command again"))
+        }
         _ => None,
     }
 }

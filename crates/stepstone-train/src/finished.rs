@@ -6,6 +6,7 @@ use crate::folder::{RunFolder, RunRecord};
 use crate::model::HEAD_FILE;
 use crate::run::Run;
 use crate::scores::Scores;
+use std::io::ErrorKind;
 use std::path::Path;
 use stepstone_models::{Classifier, EncoderConfig, HeadKind, ModelError, Weights};
 use stepstone_tasks::{Task, Tokenizer, TokenizerError};
@@ -51,7 +52,14 @@ impl SavedModel {
 /// A missing or torn file of a run's model cannot be downloaded again: only training restores it.
 fn damaged(error: TrainError) -> TrainError {
     match error {
-        // A file that cannot be read may be whole, so it does not count as damaged.
+        // A folder in the place of a file holds nothing of the model, so the file is missing.
+        TrainError::Model(ModelError::Read { ref source, .. })
+        | TrainError::Tokenizer(TokenizerError::Read { ref source, .. })
+            if source.kind() == ErrorKind::IsADirectory =>
+        {
+            TrainError::DamagedModel(Box::new(error))
+        }
+        // Any other file that cannot be read may be whole, so it does not count as damaged.
         TrainError::Model(ModelError::Read { .. }) | TrainError::Tokenizer(TokenizerError::Read { .. }) => error,
         TrainError::Model(_) | TrainError::Tokenizer(_) => TrainError::DamagedModel(Box::new(error)),
         other => other,

@@ -36,7 +36,7 @@ mod verify;
 pub use benchmark::{Benchmark, Shape};
 pub use bridge::tokenizer_family;
 pub use control::{Control, Outcome};
-pub use error::{TrainError, write_hint};
+pub use error::{TrainError, read_hint, write_hint};
 pub use export::export;
 pub use folder::{FORMAT, FailureRecord, Identity, RunFolder, RunRecord, Timing};
 pub use identify::{EncoderIdentity, Lengths};

@@ -1,13 +1,12 @@
 //! Exit codes, and the one format of all errors.
 
 use crate::remedy::{self, Setting};
-use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::Path;
 use stepstone_analysis::{InputError, Problem};
 use stepstone_models::ModelError;
-use stepstone_study::{StudyError, WorkerError};
+use stepstone_study::{StudyError, WorkerError, causes};
 use stepstone_tasks::{DataError, TokenizerError};
 use stepstone_train::{Layer, TrainError};
 
@@ -130,6 +129,17 @@ impl Failure {
         Self { code: read_code(&error), what, causes: vec![error.to_string()], hint: None }
     }
 
+    /// None of the runs is there whose scores the results in `out` show. An unmounted disk leaves an empty folder.
+    pub(crate) fn vanished(what: String, store: &Path, out: &Path) -> Self {
+        let (store, results) = (store.display(), out.join("observations.csv"));
+        let cause = format!("{store} holds no finished run, and {} has scores of them", results.display());
+        let hint = format!(
+            "if {store} lies on another disk, mount it; to begin anew, move {} away: what is there is kept",
+            results.display()
+        );
+        Self { code: NO_INPUT, what, causes: vec![cause], hint: Some(hint) }
+    }
+
     /// A folder for results holds something else, for example `found`.
     pub(crate) fn occupied(what: String, folder: &Path, found: &Path) -> Self {
         let (folder, found) = (folder.display(), found.display());
@@ -176,21 +186,6 @@ impl fmt::Display for Failure {
             None => writeln!(f, "  (exit code {})", self.code),
         }
     }
-}
-
-/// An error and its causes, outermost first. A cause that the message above it already contains is left out.
-fn causes(error: &dyn Error) -> Vec<String> {
-    let mut causes = vec![error.to_string()];
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        // Some library errors include the text of their source in their own.
-        if causes.last().is_none_or(|said| !said.contains(&text)) {
-            causes.push(text);
-        }
-        source = cause.source();
-    }
-    causes
 }
 
 fn study_code(error: &StudyError) -> u8 {
@@ -331,6 +326,7 @@ mod tests {
 
     #[test]
     fn a_cause_that_is_already_in_the_message_is_not_repeated() {
+        use std::error::Error;
         #[derive(Debug)]
         struct Said(io::Error);
         impl fmt::Display for Said {

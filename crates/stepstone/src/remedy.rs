@@ -21,7 +21,7 @@ pub(crate) fn of_run(error: &TrainError, setting: &Setting) -> Option<String> {
     let advice = match (error, setting) {
         // The library gives the same advice without the flag, which it does not know.
         (TrainError::OtherRun { .. }, Setting::Flag) => {
-            Some("choose another folder with --out, or remove this one".to_owned())
+            Some("choose another folder with --out, or move this one away".to_owned())
         }
         _ => error.hint(),
     };

@@ -33,7 +33,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     let plan = args.study.plan("cannot plan")?;
     let failure = |error| Failure::study(format!("cannot plan {}", args.study.study.display()), &error);
     let store = plan.store();
-    let tally = Tally::read(&plan, &store, &mut Leases::new(EXPIRY));
+    let tally = Tally::read(&plan, &store, &mut Leases::new(EXPIRY)).map_err(failure)?;
     let counts = tally.counts();
     let slots = Slots::choose(&plan, counts.total - counts.done, all_cores(), args.slots).map_err(failure)?;
     let cost = Cost::measure(&plan, &store, slots.threads).map_err(failure)?;

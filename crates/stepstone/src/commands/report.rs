@@ -4,6 +4,7 @@ use crate::commands::study::StudyArgs;
 use crate::exit::{self, Failure};
 use crate::progress::say;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::env;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
@@ -49,11 +50,17 @@ fn refuse_damaged(plan: &Plan) -> Result<(), Failure> {
 
 /// Writes observations and report into the study's folder, and the transfer matrix to `out`.
 pub(crate) fn write_results(plan: &Plan, out: &mut impl Write) -> Result<(), Failure> {
+    let what = || format!("cannot report {}", plan.study.path.display());
     let rows = observations(plan, &plan.store(), &mut Leases::new(EXPIRY));
+    let rows = rows.map_err(|error| Failure::study(what(), &error))?;
+    let done = rows.iter().any(|row| row.score.is_some());
+    if !done && had_results(plan) {
+        return Err(Failure::vanished(what(), &plan.study.folders.store, &plan.study.folders.out));
+    }
     let text = write_observations(&rows);
     claim_folder(plan)?; // before the first file is replaced
     let path = write(plan, "observations.csv", &text)?;
-    if rows.iter().all(|row| row.score.is_none()) {
+    if !done {
         let (runs, file) = (plan.runs.len(), path.display());
         return writeln!(out, "0 of {runs} runs are done; {file} lists them").map_err(Failure::output);
     }
@@ -72,6 +79,14 @@ pub(crate) fn write_results(plan: &Plan, out: &mut impl Write) -> Result<(), Fai
     }
     writeln!(out, "\nobservations.csv, report.md and transfer.svg are in {}", plan.study.folders.out.display())
         .map_err(Failure::output)
+}
+
+/// Whether the results that are there show a score of a run of this plan.
+fn had_results(plan: &Plan) -> bool {
+    let before = fs::read_to_string(plan.study.folders.out.join("observations.csv")).unwrap_or_default();
+    let ids: HashSet<&str> = plan.runs.iter().map(|run| run.record.id.as_str()).collect();
+    // Ids and the word `ok` are written without quotes, whatever stands in the other columns.
+    before.lines().any(|line| line.contains(",ok,") && line.split(',').any(|field| ids.contains(field)))
 }
 
 /// Records which study file the results belong to, and warns if they belonged to another one until now. Runs cannot be

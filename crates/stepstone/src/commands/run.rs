@@ -4,7 +4,7 @@ use crate::commands::report::write_results;
 use crate::commands::study::{StudyArgs, exit_code, warning};
 use crate::commands::worker::show;
 use crate::commands::{all_cores, this_program};
-use crate::exit::Failure;
+use crate::exit::{self, Failure};
 use crate::flags;
 use crate::progress::{Board, duration, of_study, say};
 use crate::stop::{self, Asked};
@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use stepstone_study::{
-    Cost, Counts, EXPIRY, Leases, Plan, RunState, Slots, StudyError, Tally, Wish, WorkerError, watch_workers,
+    Cost, Counts, EXPIRY, Event, Leases, Plan, RunState, Slots, StudyError, Tally, Wish, WorkerError, causes, watch_workers,
 };
 
 /// Train all runs of a study that are not done yet, and write its report.
@@ -44,9 +44,12 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     // Created here, so that a folder that cannot be created is one error of `run` and not one of every worker.
     store.create().map_err(failure)?;
     // Only `run` does this: workers that retried what failed would repeat it without end.
-    make_again(&plan, &mut leases).map_err(failure)?;
+    let kept = make_again(&plan, &mut leases).map_err(failure)?;
     // Read after that, so that runs to be tried again count as waiting.
-    let mut tally = Tally::read(&plan, &store, &mut leases);
+    let mut tally = Tally::read(&plan, &store, &mut leases).map_err(failure)?;
+    for event in &kept {
+        tally.apply(event, &store, &mut leases);
+    }
     let Counts { total, done, .. } = tally.counts();
     let mut error = None;
     let asked = Asked::of_parent().map_err(Failure::system)?;
@@ -64,15 +67,22 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     }
     // The report is written even if a worker failed, because the finished runs are still worth showing.
     let stopped = asked.wish.stop.load(Ordering::Relaxed);
-    if stopped {
-        write_results(&plan, &mut io::sink())?; // the matrix of a stopped study would be half empty
+    let written = if stopped {
+        write_results(&plan, &mut io::sink()) // the matrix of a stopped study would be half empty
     } else {
-        write_results(&plan, out)?;
+        write_results(&plan, out)
+    };
+    if let Some(error) = error {
+        return Err(error.into());
     }
-    match error {
-        Some(error) => Err(error.into()),
-        None => Ok(outcome(&plan, stopped)),
+    match written {
+        // Whoever has moved the runs away to train them again keeps the earlier report until one of them is done.
+        Err(failure) if failure.code == exit::NO_INPUT => say(&failure.reason()),
+        other => other?,
     }
+    // Read anew, because workers on other machines may have changed the store.
+    tally.read_again(&store, &mut leases).map_err(failure)?;
+    Ok(outcome(&plan, &tally, stopped))
 }
 
 /// The line that says how long the rest takes, and how many runs train at once.
@@ -83,23 +93,29 @@ fn promise(plan: &Plan, tally: &Tally<'_>, cost: &Cost, slots: Slots) -> String 
     format!("about {} left, {} at a time, {threads} each", duration(seconds), slots.count)
 }
 
-/// Makes failed runs wait again, and finished ones whose files are damaged. Folders of a newer format are left alone.
-fn make_again(plan: &Plan, leases: &mut Leases) -> Result<(), StudyError> {
-    let store = plan.store();
+/// Makes failed runs wait again, and finished ones whose files are damaged. Returns those whose folders do not allow it.
+/// Folders of a newer format are left alone.
+fn make_again(plan: &Plan, leases: &mut Leases) -> Result<Vec<Event>, StudyError> {
+    let (store, mut kept) = (plan.store(), Vec::new());
     for run in &plan.runs {
         let id = &run.record.id;
-        match store.state(id, leases) {
-            RunState::Failed(_) => store.folder(id).forget_failure()?,
-            RunState::Done(_) => {
-                if let Some(damage) = store.discard_if_damaged(id, leases)? {
-                    say(&format!("{} is made again: {}", plan.title(run), damage.reason));
-                }
-            }
+        let again = match store.state(id, leases) {
+            RunState::Failed(_) => store.folder(id).forget_failure().map(|()| None).map_err(StudyError::from),
+            RunState::Done(_) => store.discard_if_damaged(id, leases),
             // The next worker to take a damaged run makes it again.
-            RunState::Damaged(_) | RunState::Foreign(_) | RunState::Running(_) | RunState::Waiting { .. } => {}
+            RunState::Damaged(_) | RunState::Foreign(_) | RunState::Running(_) | RunState::Waiting { .. } => Ok(None),
+        };
+        match again {
+            Ok(None) => {}
+            Ok(Some(damage)) => say(&format!("{} is made again: {}", plan.title(run), damage.reason)),
+            Err(error) if error.stops_every_run() => return Err(error),
+            Err(error) => {
+                let reason = causes(&error).join(": ");
+                kept.push(Event::Failed { id: id.clone(), reason, hint: error.hint() });
+            }
         }
     }
-    Ok(())
+    Ok(kept)
 }
 
 fn watch(
@@ -137,9 +153,7 @@ fn worker_command(args: &Args, slots: Slots) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Reports what is left after the workers have ended.
-fn outcome(plan: &Plan, stopped: bool) -> u8 {
-    // The state is read again, because workers on other machines may have changed it.
-    let tally = Tally::read(plan, &plan.store(), &mut Leases::new(EXPIRY));
+fn outcome(plan: &Plan, tally: &Tally<'_>, stopped: bool) -> u8 {
     let counts = tally.counts();
     for (run, state) in plan.runs.iter().zip(&tally.states) {
         if let RunState::Failed(failure) | RunState::Foreign(failure) = state {

@@ -25,13 +25,16 @@ pub(crate) struct Args {
     verify: bool,
 }
 
+const WHAT: &str = "cannot show the status of";
+
 /// Writes the state to `out`. Exit code: 0 all done, 1 some failed, 75 work left; with `--verify`, 0 or 65.
 pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
-    let plan = args.study.kept_plan("cannot show the status of")?;
+    let plan = args.study.kept_plan(WHAT)?;
     if args.verify {
+        plan.store().check_open().map_err(args.study.failure(WHAT))?;
         return verify(&plan, args.json, out);
     }
-    let tally = Tally::read(&plan, &plan.store(), &mut Leases::new(EXPIRY));
+    let tally = Tally::read(&plan, &plan.store(), &mut Leases::new(EXPIRY)).map_err(args.study.failure(WHAT))?;
     let counts = tally.counts();
     let written =
         if args.json { writeln!(out, "{}", as_json(&plan, &tally)) } else { write_text(&plan, &tally, counts, out) };

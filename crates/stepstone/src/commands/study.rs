@@ -58,7 +58,7 @@ impl StudyArgs {
         Study::read(&self.study, &paths)
     }
 
-    fn failure(&self, what: &str) -> impl Fn(StudyError) -> Failure {
+    pub(crate) fn failure(&self, what: &str) -> impl Fn(StudyError) -> Failure + use<> {
         let what = format!("{what} {}", self.study.display());
         move |error| Failure::study(what.clone(), &error)
     }

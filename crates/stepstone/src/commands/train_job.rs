@@ -38,7 +38,8 @@ pub(crate) fn run(out: &mut impl Write) -> Result<u8, Failure> {
         Ok(Outcome::Stopped { .. }) => Ok(exit::WORK_LEFT),
         Err(error) => {
             let failure = Failure::job(format!("run {} failed", job.id), &error, &job.request.layers);
-            write(out, &Report::Error { reason: failure.reason(), hint: failure.hint() });
+            let every_run = error.stops_every_run();
+            write(out, &Report::Error { reason: failure.reason(), hint: failure.hint(), every_run });
             Ok(failure.code)
         }
     }

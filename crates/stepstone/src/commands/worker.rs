@@ -75,7 +75,10 @@ fn train(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     if !args.watched {
         stop::announce(&asked.wish.stop, board.speaker());
     }
+    // Some failures are in no file, because the folder of the run takes none.
+    let mut failed = false;
     let ended = work(&plan, &settings, &asked.wish, &mut |event| {
+        failed |= matches!(event, Event::Failed { .. });
         if args.watched {
             report(out, &WorkerReport::Event(event));
         } else {
@@ -83,19 +86,19 @@ fn train(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
         }
     });
     drop(board);
-    let ended =
-        ended.map_err(|error| Failure::study(format!("cannot continue {}", args.study.study.display()), &error))?;
+    let failure = |error| Failure::study(format!("cannot continue {}", args.study.study.display()), &error);
+    let ended = ended.map_err(failure)?;
     if let Some(code) = asked.end() {
         return Ok(code);
     }
     // Counted in the store, because runs of other workers may have failed as well.
-    let counts = Tally::read(&plan, &plan.store(), &mut Leases::new(lease_expiry)).counts();
+    let counts = Tally::read(&plan, &plan.store(), &mut Leases::new(lease_expiry)).map_err(failure)?.counts();
     if counts.failed > 0 && !args.watched {
         say(&format!("failed runs: {}; `stepstone run` tries them again", counts.failed));
     }
     Ok(match ended {
         Ended::Stopped => exit::WORK_LEFT,
-        Ended::Finished if counts.failed + counts.blocked > 0 => exit::FAILED,
+        Ended::Finished if failed || counts.failed + counts.blocked > 0 => exit::FAILED,
         Ended::Finished => exit::OK,
     })
 }

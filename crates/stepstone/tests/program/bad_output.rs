@@ -1,41 +1,11 @@
 //! Output that cannot be written: a read-only folder, a full disk. Earlier results are kept.
 
-use crate::workplace::{TRAIN, command, stepstone, train, workplace};
+use crate::workplace::{TRAIN, bound_by_permissions, command, set_mode, train, workplace};
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Command, Output};
 
 fn message(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// The user id of `nobody`. File permissions apply to this user, but not to root.
-const NOBODY: u32 = 65_534;
-
-fn set_mode(path: &Path, mode: u32) {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("permissions");
-}
-
-/// Runs the program as a user to whom file permissions apply. None, with a message, if the tests cannot switch users.
-fn bound_by_permissions(place: &Path, arguments: &[&str]) -> Option<Output> {
-    let root = fs::metadata(place).expect("place").uid() == 0;
-    if !root {
-        return Some(stepstone(place, arguments));
-    }
-    // Runs a copy, because the build folder may not be readable by other users.
-    let program = place.join("stepstone");
-    fs::copy(env!("CARGO_BIN_EXE_stepstone"), &program).expect("copies");
-    set_mode(&program, 0o755);
-    let mut command = Command::new(program);
-    match command.current_dir(place).args(arguments).uid(NOBODY).gid(NOBODY).output() {
-        Ok(output) => Some(output),
-        Err(error) => {
-            eprintln!("SKIPPED: cannot run as user {NOBODY}: {error}");
-            None
-        }
-    }
 }
 
 #[test]

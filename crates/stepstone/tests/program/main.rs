@@ -4,6 +4,8 @@ mod analyze;
 mod bad_input;
 #[cfg(unix)]
 mod bad_output;
+#[cfg(unix)]
+mod bad_store;
 mod bench;
 mod damage;
 mod flags;

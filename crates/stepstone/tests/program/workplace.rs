@@ -1,6 +1,8 @@
 //! Runs the real program in a folder with a tiny random encoder and a made-up data set.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -52,4 +54,45 @@ pub(crate) const TRAIN: [&str; 13] = [
 /// Trains with the arguments `TRAIN` and `more`.
 pub(crate) fn train(place: &Path, more: &[&str]) -> Output {
     stepstone(place, &[&TRAIN, more].concat())
+}
+
+/// The user id of `nobody`. File permissions apply to this user, but not to root.
+const NOBODY: u32 = 65_534;
+
+pub(crate) fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("permissions");
+}
+
+/// Gives a folder and what lies in it to the user of [`bound_by_permissions`].
+pub(crate) fn give_away(path: &Path) {
+    if fs::metadata(path).expect("path").uid() == 0 {
+        // A test that cannot switch users is skipped when it runs the program.
+        let _ = std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY));
+    }
+    for entry in fs::read_dir(path).into_iter().flatten().filter_map(Result::ok) {
+        give_away(&entry.path());
+    }
+}
+
+/// Runs the program as a user to whom file permissions apply. None, with a message, if the tests cannot switch users.
+pub(crate) fn bound_by_permissions(place: &Path, arguments: &[&str]) -> Option<Output> {
+    // Root's own folder cannot tell: it may have been given away.
+    let root = fs::metadata("/proc/self").expect("a process").uid() == 0;
+    if !root {
+        return Some(stepstone(place, arguments));
+    }
+    // Runs a copy, because the build folder may not be readable by other users.
+    let program = place.join("stepstone");
+    if !program.exists() {
+        fs::copy(env!("CARGO_BIN_EXE_stepstone"), &program).expect("copies");
+        set_mode(&program, 0o755);
+    }
+    let mut command = Command::new(program);
+    match command.current_dir(place).args(arguments).uid(NOBODY).gid(NOBODY).output() {
+        Ok(output) => Some(output),
+        Err(error) => {
+            eprintln!("SKIPPED: cannot run as user {NOBODY}: {error}");
+            None
+        }
+    }
 }
