@@ -1,5 +1,7 @@
 //! The exports for pandas: one line per cell, average and correlation in each mode, with the names of the JSON.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -72,11 +74,21 @@ impl Export {
             }
             match row.get(*column) {
                 None | Some(Value::Null) => {}
-                Some(Value::String(text)) => push_field(&mut self.text, text),
+                Some(Value::String(text)) => push_field(&mut self.text, &guarded(text)),
                 Some(value) => self.text.push_str(&value.to_string()),
             }
         }
         self.text.push('\n');
+    }
+}
+
+/// A name that a spreadsheet would run as a formula, behind an apostrophe. A number written as text, such as `-inf`, stays.
+fn guarded(text: &str) -> Cow<'_, str> {
+    // Names come from observations of others, and a formula can send the rest of a sheet away.
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err() {
+        Cow::Owned(format!("'{text}"))
+    } else {
+        Cow::Borrowed(text)
     }
 }
 
@@ -95,4 +107,47 @@ fn object(value: &impl Serialize) -> Map<String, Value> {
         }
     }
     flat
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Options;
+
+    #[test]
+    fn names_that_a_spreadsheet_would_run_get_an_apostrophe_and_numbers_stay_numbers() {
+        for (text, want) in [
+            ("=1+1", "'=1+1"),
+            ("+cmd", "'+cmd"),
+            ("-rm", "'-rm"),
+            ("@sum", "'@sum"),
+            ("\tx", "'\tx"),
+            ("\rx", "'\rx"),
+            ("-inf", "-inf"),
+            ("-1.5", "-1.5"),
+            ("sst2=", "sst2="),
+            ("", ""),
+        ] {
+            assert_eq!(guarded(text), want, "{text:?}");
+        }
+        let mut text = String::from("intermediate,seed,task,role,score\n");
+        for (number, name) in ["none", "=a", "+b", "@c"].into_iter().enumerate() {
+            for task in ["-t", "=u"] {
+                text += &format!("{name},0,{task},target,{}\n", 0.5 - 0.01 * number as f64);
+            }
+        }
+        let study = crate::parse("o.csv", text.as_bytes()).expect("observations").studies.remove(0);
+        let analysis = crate::analyze(&study, &Options::default());
+        for (name, export) in [
+            ("cells", cells(&analysis)),
+            ("averages", averages(&analysis)),
+            ("correlations", correlations(&analysis)),
+        ] {
+            let fields = || export.lines().flat_map(|line| line.split(','));
+            let formula = fields().find(|field| guarded(field) != **field);
+            assert_eq!(formula, None, "{name}: {export}");
+            assert!(fields().any(|field| field.starts_with('\'')), "{name} has guarded names: {export}");
+        }
+        assert!(cells(&analysis).contains(",-1.0,"), "a delta of one point less is a number");
+    }
 }
