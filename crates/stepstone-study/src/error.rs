@@ -62,7 +62,9 @@ impl StudyError {
             }
             Self::Exists { .. } => Some("choose another folder, or remove it first".into()),
             Self::Memory { hint, .. } => Some(hint.clone()),
-            Self::Create { .. } => Some("choose a folder that you may write to".into()),
+            Self::Create { source, .. } => {
+                Some(write_hint(source).unwrap_or("choose a folder that you may write to").into())
+            }
             Self::Write { source, .. } => write_hint(source).map(str::to_owned),
             Self::Read { path, source } => read_hint(path, source),
             Self::Spawn { .. } => None,

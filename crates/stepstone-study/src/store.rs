@@ -48,9 +48,10 @@ impl Store {
     pub fn check_open(&self) -> Result<(), StudyError> {
         // The folder's own entry for itself, because looking it up needs the same right as looking up a run.
         match fs::metadata(self.path.join(".")) {
-            Err(source) if source.kind() != ErrorKind::NotFound => {
+            Err(source) if !matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 Err(StudyError::Read { path: self.path.clone(), source })
             }
+            // A path below a file does not exist either; creating it fails with an error of its own.
             Ok(_) | Err(_) => Ok(()),
         }
     }

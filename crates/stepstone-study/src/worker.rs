@@ -283,11 +283,14 @@ impl Worker<'_> {
             End::Failed { reason, hint } => {
                 // Written before the release, or another worker could take the run before it counts as failed.
                 let written = self.store.folder(&id).fail(reason.clone(), hint.clone()).map_err(StudyError::from);
+                let released = lease.release();
                 // A folder that takes no failure.json costs only its run; the event tells the failure.
-                match written.and_then(|()| lease.release()) {
-                    Err(error) if error.stops_every_run() => return Err(error),
-                    Ok(()) | Err(_) => self.settled[run] = Some(Settled::Failed),
+                if let Some(error) =
+                    [written, released].into_iter().filter_map(Result::err).find(StudyError::stops_every_run)
+                {
+                    return Err(error);
                 }
+                self.settled[run] = Some(Settled::Failed);
                 Event::Failed { id, reason, hint }
             }
         };
@@ -335,8 +338,15 @@ enum End {
     Stopped,
     Lost,
     /// Every run would fail in the same way, so the worker ends.
-    CannotGoOn { code: i32, reason: String, hint: Option<String> },
-    Failed { reason: String, hint: Option<String> },
+    CannotGoOn {
+        code: i32,
+        reason: String,
+        hint: Option<String>,
+    },
+    Failed {
+        reason: String,
+        hint: Option<String>,
+    },
 }
 
 struct Process {

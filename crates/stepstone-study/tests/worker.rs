@@ -57,7 +57,11 @@ fn a_process_that_panics_or_is_killed_costs_its_run_and_is_quoted() {
             "signal 6 (SIGABRT): memory allocation of 9 bytes",
             "if memory ran out",
         ),
-        ("read job; echo '{\"error\":{\"reason\":\"a bad row\",\"hint\":null,\"every_run\":false}}'; exit 65", "a bad row", ""),
+        (
+            "read job; echo '{\"error\":{\"reason\":\"a bad row\",\"hint\":null,\"every_run\":false}}'; exit 65",
+            "a bad row",
+            "",
+        ),
         ("read job; exit 3", "the process ended with exit code 3", ""),
     ];
     for (script, reason, hint) in table {

@@ -108,7 +108,7 @@ impl TrainError {
             Self::Model(ModelError::Write { source, .. }) | Self::Write { source, .. } => {
                 write_hint(source).map(String::from)
             }
-            Self::Create { .. } => Some(NAME_ANOTHER_FOLDER.into()),
+            Self::Create { source, .. } => Some(write_hint(source).unwrap_or(NAME_ANOTHER_FOLDER).into()),
             Self::Model(error) => error.hint(),
             Self::Data(error) => error.hint(),
             Self::Task(error) => Some(error.hint()),
@@ -120,9 +120,7 @@ impl TrainError {
             Self::Logits { .. } => {
                 Some("its weights are too large: train the task again with a smaller learning_rate".into())
             }
-            Self::OtherRun { path, .. } => {
-                Some(format!("choose another folder, or move {} away", path.display()))
-            }
+            Self::OtherRun { path, .. } => Some(format!("choose another folder, or move {} away", path.display())),
             Self::BadRun { .. } | Self::DamagedModel(_) => {
                 Some("run the command that trained it again: it restores damaged files".into())
             }
@@ -185,7 +183,8 @@ pub fn write_hint(error: &io::Error) -> Option<&'static str> {
         io::ErrorKind::FileTooLarge => Some(
             "raise the limit on file sizes (`ulimit -f`) and run the same command again: it continues from the saved state",
         ),
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Some(NAME_ANOTHER_FOLDER),
+        io::ErrorKind::PermissionDenied => Some("make its folder writable, or name another one"),
+        io::ErrorKind::ReadOnlyFilesystem => Some(NAME_ANOTHER_FOLDER),
         io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
             Some("move away what stands in its place, and run the same command again")
         }

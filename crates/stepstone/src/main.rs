@@ -8,11 +8,12 @@ mod flags;
 mod progress;
 mod remedy;
 mod stop;
+mod terminal;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::env;
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Find out which intermediate task an encoder should be fine-tuned on before a target task.
@@ -58,19 +59,29 @@ fn parse(words: &[OsString]) -> Result<Arguments, clap::Error> {
     Arguments::from_arg_matches(&matches.map_err(|error| flags::explain(error, &command, &words))?)
 }
 
+/// Prints help, version, or what is wrong with the command line. A failed write is ignored, because the reader has closed
+/// the pipe.
+fn print(error: &clap::Error) {
+    let plain = |word: OsString| terminal::shown(&word.to_string_lossy()) == word.to_string_lossy();
+    if env::args_os().all(plain) {
+        let _ = error.print(); // with the styles of clap
+    } else {
+        // Only a wrong command line quotes its words, so this is never help.
+        let _ = write!(terminal::errors(), "{error}");
+    }
+}
+
 fn main() -> ExitCode {
     let arguments = match parse(&env::args_os().collect::<Vec<_>>()) {
         Ok(arguments) => arguments,
         Err(error) => {
-            // This also prints help and version. A failed write is ignored, because the reader has closed the pipe.
-            let _ = error.print();
+            print(&error);
             return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::OK });
         }
     };
     // If this fails, a write beyond the limit ends the process by a signal, which names itself.
     let _ = stop::fail_at_file_size_limit();
-    // Locked once, because `predict` writes a line per row, and a lock per line would cost more than the line.
-    let mut out = io::stdout().lock();
+    let mut out = terminal::output();
     let result = match &arguments.command {
         Command::Demo(args) => commands::demo::run(args, &mut out),
         Command::Init(args) => commands::init::run(args, &mut out),
@@ -94,7 +105,7 @@ fn main() -> ExitCode {
         // A reader such as `head` has closed the pipe: nothing failed, so nothing is printed.
         Err(failure) if failure.code == exit::OK => ExitCode::from(exit::OK),
         Err(failure) => {
-            let _ = write!(io::stderr(), "{failure}"); // if this fails, there is nowhere left to report it
+            let _ = write!(terminal::errors(), "{failure}"); // if this fails, there is nowhere left to report it
             ExitCode::from(failure.code)
         }
     }

@@ -1,8 +1,9 @@
 //! Progress on standard error: live lines on a terminal, otherwise a plain line every 30 seconds.
 
+use crate::terminal::{errors, shown};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, IsTerminal, Write};
+use std::io::Write;
 use std::time::{Duration, Instant};
 use stepstone_study::{Counts, JobProgress};
 use stepstone_train::Progress;
@@ -31,7 +32,7 @@ impl Board {
     /// Draws live lines if standard error is a terminal that can erase lines.
     pub(crate) fn new() -> Self {
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let live = io::stderr().is_terminal() && !dumb;
+        let live = errors().is_terminal() && !dumb;
         Self::on(live.then(|| ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND)))
     }
 
@@ -82,7 +83,7 @@ impl Board {
             };
             self.runs.insert(id.to_owned(), bar);
         }
-        self.runs[id].set_message(line.to_owned());
+        self.runs[id].set_message(shown(line).into_owned());
     }
 
     /// Removes the live line of a run.
@@ -97,7 +98,7 @@ impl Board {
     /// seconds after the last one.
     pub(crate) fn show_whole(&mut self, due: bool, line: impl FnOnce() -> String) {
         if let Some(screen) = &self.screen {
-            self.whole.get_or_insert_with(|| screen.add(blank())).set_message(line());
+            self.whole.get_or_insert_with(|| screen.add(blank())).set_message(shown(&line()).into_owned());
         } else if due || self.last.is_none_or(|last| last.elapsed() >= PAUSE) {
             self.last = Some(Instant::now());
             self.say(&line());
@@ -117,14 +118,14 @@ impl Drop for Board {
 fn say_above(screen: Option<&MultiProgress>, line: &str) {
     // Written through the screen, a line appears above the live ones; written directly, it would break into them.
     match screen {
-        Some(screen) => drop(screen.println(line)),
+        Some(screen) => drop(screen.println(shown(line))),
         None => say(line),
     }
 }
 
 /// Writes a line to standard error. If standard error is closed, the line is lost and the work continues.
 pub(crate) fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(errors(), "{line}");
 }
 
 /// An empty line that will be truncated to the width of the terminal.

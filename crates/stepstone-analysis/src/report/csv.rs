@@ -130,19 +130,15 @@ mod tests {
         ] {
             assert_eq!(guarded(text), want, "{text:?}");
         }
-        let mut text = String::from("intermediate,seed,task,role,score\n");
-        for (number, name) in ["none", "=a", "+b", "@c"].into_iter().enumerate() {
-            for task in ["-t", "=u"] {
-                text += &format!("{name},0,{task},target,{}\n", 0.5 - 0.01 * number as f64);
-            }
-        }
+        let names = ["none", "=a", "+b", "@c"].into_iter().zip(["0.5", "0.49", "0.48", "0.47"]);
+        let rows = names.flat_map(|(name, score)| ["-t", "=u"].map(|task| format!("{name},0,{task},target,{score}")));
+        let rows: Vec<String> = [String::from("intermediate,seed,task,role,score")].into_iter().chain(rows).collect();
+        let text = rows.join("\n") + "\n";
         let study = crate::parse("o.csv", text.as_bytes()).expect("observations").studies.remove(0);
         let analysis = crate::analyze(&study, &Options::default());
-        for (name, export) in [
-            ("cells", cells(&analysis)),
-            ("averages", averages(&analysis)),
-            ("correlations", correlations(&analysis)),
-        ] {
+        for (name, export) in
+            [("cells", cells(&analysis)), ("averages", averages(&analysis)), ("correlations", correlations(&analysis))]
+        {
             let fields = || export.lines().flat_map(|line| line.split(','));
             let formula = fields().find(|field| guarded(field) != **field);
             assert_eq!(formula, None, "{name}: {export}");

@@ -3,6 +3,7 @@
 use crate::commands::report::color;
 use crate::destination;
 use crate::exit::{self, Failure};
+use crate::terminal::Terminal;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -72,7 +73,7 @@ fn alpha(word: &str) -> Result<Alpha, String> {
 }
 
 /// Analyses every (study, encoder) of the file.
-pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
+pub(crate) fn run(args: &Args, out: &mut Terminal<impl Write>) -> Result<u8, Failure> {
     let observations = read(&args.file)
         .map_err(|error| Failure::observations(format!("cannot analyze {}", args.file.display()), &error))?;
     let options = options(args, &observations)?;
@@ -88,7 +89,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
         None if args.json => json(&analyses),
         _ => summary(&observations, &analyses, agreement.as_ref(), args.out.as_deref()),
     };
-    out.write_all(text.as_bytes()).map_err(Failure::output)?;
+    out.write_styled(&text).map_err(Failure::output)?;
     Ok(exit::OK)
 }
 

@@ -5,6 +5,7 @@ use crate::commands::study::StudyArgs;
 use crate::demo;
 use crate::exit::{self, Failure};
 use crate::progress::say;
+use crate::terminal::Terminal;
 use std::io::Write;
 use std::path::PathBuf;
 use stepstone_study::{EXPIRY, StudyError};
@@ -23,7 +24,7 @@ pub(crate) struct Args {
 }
 
 /// Creates encoder and data, runs the study, and says which files to look at.
-pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
+pub(crate) fn run(args: &Args, out: &mut Terminal<impl Write>) -> Result<u8, Failure> {
     let folder = &args.out;
     let failure = |error: StudyError| Failure::study("cannot create the demo".into(), &error);
     // `run` only checks the folder of the results, but encoder, data and study file are written beside it.

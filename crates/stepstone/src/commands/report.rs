@@ -3,11 +3,12 @@
 use crate::commands::study::StudyArgs;
 use crate::exit::{self, Failure};
 use crate::progress::say;
+use crate::terminal::{self, Terminal};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::env;
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use stepstone_analysis::report::{self, Color, Layout};
 use stepstone_analysis::{Method, Mode, Options, analyze, parse, write_observations};
@@ -27,7 +28,7 @@ pub(crate) struct Args {
 }
 
 /// Writes the files, and the matrix to `out`.
-pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
+pub(crate) fn run(args: &Args, out: &mut Terminal<impl Write>) -> Result<u8, Failure> {
     let plan = args.study.kept_plan_to_write("cannot report")?;
     refuse_damaged(&plan)?;
     write_results(&plan, out)?;
@@ -49,7 +50,7 @@ fn refuse_damaged(plan: &Plan) -> Result<(), Failure> {
 }
 
 /// Writes observations and report into the study's folder, and the transfer matrix to `out`.
-pub(crate) fn write_results(plan: &Plan, out: &mut impl Write) -> Result<(), Failure> {
+pub(crate) fn write_results(plan: &Plan, out: &mut Terminal<impl Write>) -> Result<(), Failure> {
     let what = || format!("cannot report {}", plan.study.path.display());
     let rows = observations(plan, &plan.store(), &mut Leases::new(EXPIRY));
     let rows = rows.map_err(|error| Failure::study(what(), &error))?;
@@ -75,7 +76,7 @@ pub(crate) fn write_results(plan: &Plan, out: &mut impl Write) -> Result<(), Fai
         write(plan, "report.md", &format!("{}\n![Transfer matrix](transfer.svg)\n", report::report(&analysis)))?;
         write(plan, "transfer.svg", &report::svg(&analysis, Mode::Keep))?;
         let layout = Layout { color: color(), ..Layout::default() };
-        write!(out, "{}", report::summary(&analysis, layout)).map_err(Failure::output)?;
+        out.write_styled(&report::summary(&analysis, layout)).map_err(Failure::output)?;
     }
     writeln!(out, "\nobservations.csv, report.md and transfer.svg are in {}", plan.study.folders.out.display())
         .map_err(Failure::output)
@@ -128,5 +129,5 @@ pub(crate) fn color() -> Color {
     let set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
     // A `dumb` terminal would show the escape codes as text.
     let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
-    if io::stdout().is_terminal() && !set("NO_COLOR") && !dumb { Color::Ansi256 } else { Color::None }
+    if terminal::output().is_terminal() && !set("NO_COLOR") && !dumb { Color::Ansi256 } else { Color::None }
 }

@@ -8,11 +8,13 @@ use crate::exit::{self, Failure};
 use crate::flags;
 use crate::progress::{Board, duration, of_study, say};
 use crate::stop::{self, Asked};
+use crate::terminal::{self, Terminal};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use stepstone_study::{
-    Cost, Counts, EXPIRY, Event, Leases, Plan, RunState, Slots, StudyError, Tally, Wish, WorkerError, causes, watch_workers,
+    Cost, Counts, EXPIRY, Event, Leases, Plan, RunState, Slots, StudyError, Tally, Wish, WorkerError, causes,
+    watch_workers,
 };
 
 /// Train all runs of a study that are not done yet, and write its report.
@@ -37,7 +39,7 @@ pub(crate) struct Args {
 }
 
 /// Runs the study; progress goes to standard error, the report to `out`.
-pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
+pub(crate) fn run(args: &Args, out: &mut Terminal<impl Write>) -> Result<u8, Failure> {
     let failure = |error: StudyError| Failure::study(format!("cannot run {}", args.study.study.display()), &error);
     let plan = args.study.plan_to_write("cannot run")?;
     let (store, mut leases) = (plan.store(), Leases::new(EXPIRY));
@@ -68,7 +70,7 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     // The report is written even if a worker failed, because the finished runs are still worth showing.
     let stopped = asked.wish.stop.load(Ordering::Relaxed);
     let written = if stopped {
-        write_results(&plan, &mut io::sink()) // the matrix of a stopped study would be half empty
+        write_results(&plan, &mut terminal::nowhere()) // the matrix of a stopped study would be half empty
     } else {
         write_results(&plan, out)
     };

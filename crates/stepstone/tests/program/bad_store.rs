@@ -77,8 +77,10 @@ fn bad_run_folders_cost_only_their_own_runs_and_what_stands_in_the_way_is_named_
         assert!(text.contains("5 of 12 runs failed"), "{text}");
         for (path, hint) in &in_the_way {
             let name = path.strip_prefix(place.path()).expect("inside").display().to_string();
-            let line = text.lines().skip_while(|line| !(line.contains(" failed: ") && line.contains(&name)));
-            assert!(line.take(3).any(|line| line.contains("hint: ") && line.contains(hint)), "{name}: {text}");
+            let lines: Vec<&str> = text.lines().collect();
+            let last = lines.iter().rposition(|line| line.contains(" failed: ") && line.contains(&name));
+            let after = lines.get(last.expect(&text) + 1).expect("a line");
+            assert!(after.contains("hint: ") && after.contains(hint), "{name}: {text}");
         }
         for made in [0, 7, 8] {
             assert!(runs[made].join("scores.json").is_file(), "run {made}: {text}");
@@ -101,6 +103,7 @@ fn run_folders_without_permission_cost_only_their_own_runs() {
         fs::remove_dir_all(&runs[run]).expect("run");
     }
     fs::create_dir(&runs[5]).expect("folder");
+    give_away(&runs[5]);
     // A closed run, a run whose folder takes no file, and a parent whose model cannot be read.
     let closed = [(runs[3].clone(), 0o000), (runs[5].clone(), 0o555), (runs[0].join("model"), 0o000)];
     closed.iter().for_each(|(path, mode)| set_mode(path, *mode));
@@ -179,6 +182,7 @@ fn reports_and_ends_of_runs_at_once_do_not_disturb_each_other() {
         }
     }
     assert!(report(place.path()) == before);
-    let names = fs::read_dir(place.path().join("small")).expect("folder").map(|entry| entry.expect("entry").file_name());
+    let names =
+        fs::read_dir(place.path().join("small")).expect("folder").map(|entry| entry.expect("entry").file_name());
     assert!(names.into_iter().all(|name| !name.to_string_lossy().ends_with(".tmp")), "nothing is left over");
 }

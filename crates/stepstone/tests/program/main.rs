@@ -15,5 +15,6 @@ mod quotes;
 mod signals;
 mod study;
 mod tasks;
+mod terminal;
 mod train;
 mod workplace;
