@@ -96,11 +96,13 @@ MUTATIONS = [
     *of(
         "resume, training", "stepstone-train",
         ("resume.rs", "the second moment is not loaded",
-         "in ARENAS.iter().zip(&arenas) {", "in ARENAS.iter().zip(&arenas).take(if MUTANT { 2 } else { 3 }) {"),
+         "in ARENAS.iter().zip(tensors) {", "in ARENAS.iter().zip(tensors).take(if MUTANT { 2 } else { 3 }) {"),
         ("resume.rs", "the state forgets which step was evaluated",
-         "Some((state, best))\n}", "Some((if MUTANT { State { evaluated: 0, ..state } } else { state }, best))\n}"),
+         "Ok(Some((state, values(", "Ok(Some((if MUTANT { State { evaluated: 0, ..state } } else { state }, values("),
         ("trainer.rs", "best weights are not restored",
-         "(trainer.state, trainer.best) = (state, best);", "(trainer.state, _) = (state, best);"),
+         "Ok(Some(found)) => (trainer.state, trainer.best) = found,",
+         "Ok(Some(found)) if MUTANT => (trainer.state, _) = found,\n"
+         "            Ok(Some(found)) => (trainer.state, trainer.best) = found,"),
         ("trainer.rs", "a run stopped while its best weights are scored keeps them as its last",
          "self.model.set_parameters(&last);", ""),
         ("step.rs", "parts of a batch draw the same dropout masks", "first += part.len();", ""),
