@@ -110,8 +110,8 @@ fn hellaswag(object: &Object<'_>) -> Result<Row, String> {
     Ok(Row { id: object.optional("ind"), text, label: object.optional("label"), remark })
 }
 
-/// Each answer becomes the pair (context, question and answer). This follows no published code: jiant 2.0, for one, joins the
-/// question to the context.
+/// Each answer becomes the pair (context, question and answer). Source: the code of the ACL 2020 study; jiant 2.0, for one,
+/// joins the question to the context.
 fn socialiqa(object: &Object<'_>) -> Result<Row, String> {
     let (context, question) = (object.text("context")?, object.text("question")?);
     let choice = |field| Ok((context.clone(), format!("{question} {}", object.text(field)?)));
