@@ -206,7 +206,8 @@ def signals(world: World, parent: Path, scale: int) -> Iterator[Row]:
                     process.send_signal(number)
                 code, output = world.finish(process)
                 problem = broken(code, output) or failures(folder)
-                if problem is None and code not in (0, 75):
+                # A signal in the first milliseconds ends the process before it has started anything.
+                if problem is None and code not in (0, 75, -number):
                     problem = f"exit code {code}: {output[-300:]}"
                 row.add(problem)
                 if problem:
