@@ -64,8 +64,11 @@ mod tests {
     #[test]
     fn large_logits_stay_finite_and_nan_shows() {
         let (mut p, mut losses) = ([0.0; 2], [0.0]);
+        // The largest logit stands first and last, so that no other one can be subtracted in its place.
         forward(2, &[1000.0, 0.0], &[1], &mut p, &mut losses);
         assert_eq!((p, losses), ([1.0, 0.0], [1000.0]));
+        forward(2, &[0.0, 1000.0], &[0], &mut p, &mut losses);
+        assert_eq!((p, losses), ([0.0, 1.0], [1000.0]));
         forward(2, &[f32::NAN, 0.0], &[1], &mut p, &mut losses);
         assert!(losses[0].is_nan());
     }
