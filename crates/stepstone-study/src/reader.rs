@@ -84,3 +84,59 @@ fn did_you_mean(meant: Option<&str>, keys: &[&str]) -> String {
     let keys = keys.join(", ");
     meant.map_or_else(|| format!("keys: {keys}"), |meant| format!("did you mean `{meant}`? keys: {keys}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reader(text: &str) -> Reader<'_> {
+        Reader { path: Path::new("study.toml"), text }
+    }
+
+    fn parse(text: &str) -> DeTable<'_> {
+        DeTable::parse(text).expect("TOML").into_inner()
+    }
+
+    #[test]
+    fn lines_and_columns_count_from_one_and_columns_count_characters() {
+        let text = "a = 1\n# ä ö\nnäme = 2";
+        for (found, place) in [("a =", "1:1"), ("1\n", "1:5"), ("# ä", "2:1"), ("ö", "2:5"), ("= 2", "3:6")] {
+            let start = text.find(found).expect(found);
+            let error = reader(text).error(start..start + 1, "wrong".into(), None);
+            assert_eq!(error.to_string(), format!("study.toml:{place}: wrong"), "{found}");
+        }
+        // TOML reports an unexpected end behind the last byte.
+        let behind = reader(text).error(text.len() + 5..text.len() + 6, "ends".into(), None);
+        assert_eq!(behind.to_string(), "study.toml:3:9: ends");
+    }
+
+    #[test]
+    fn an_unknown_key_is_answered_by_its_meaning_then_by_its_spelling_and_else_by_the_list() {
+        let keys = ["learning_rate", "epochs", "max_length"];
+        for (text, meant) in [
+            ("lr = 1", Some("learning_rate")),
+            ("epoch = 1", Some("epochs")),
+            ("max_lenght = 1", Some("max_length")),
+            ("zzz = 1", None),
+        ] {
+            let error = reader(text).known(&parse(text), "[recipe]", &keys).expect_err(text);
+            let hint = error.hint().expect("a hint");
+            assert_eq!(hint.contains("did you mean"), meant.is_some(), "{text}: {hint}");
+            assert!(meant.is_none_or(|meant| hint.contains(&format!("did you mean `{meant}`?"))), "{text}: {hint}");
+            assert!(hint.ends_with("keys: learning_rate, epochs, max_length"), "{text}: {hint}");
+        }
+        reader("").known(&parse("epochs = 1"), "[recipe]", &keys).expect("known");
+    }
+
+    #[test]
+    fn a_value_is_taken_out_of_its_table_whether_or_not_it_has_the_right_type() {
+        let text = "restarts = 3\nname = 4\n[study]\nx = 1";
+        let (reader, mut table) = (reader(text), parse(text));
+        assert_eq!(reader.value::<u64>(&mut table, "restarts").expect("a number"), Some(3));
+        assert_eq!(reader.value::<u64>(&mut table, "restarts").expect("absent"), None);
+        let wrong = reader.value::<String>(&mut table, "name").expect_err("a number").to_string();
+        assert_eq!(wrong, "study.toml:2:8: `name`: invalid type: integer `4`, expected a string");
+        let (inner, _) = reader.table(&mut table, "study").expect("a table").expect("there");
+        assert_eq!((inner.len(), table.len()), (1, 0), "nothing is left that could be called unknown");
+    }
+}
