@@ -4,10 +4,10 @@ use crate::error::StudyError;
 use crate::reader::{Reader, wrong_type};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use stepstone_files::read_at_most;
 use stepstone_tasks::Files;
 use stepstone_train::{Layer, Overrides, Preset, Role, Source};
 use toml::Spanned;
@@ -18,6 +18,8 @@ const STUDY_KEYS: [&str; 9] =
     ["name", "model", "data", "out", "store", "restarts", "baseline_restarts", "preset", "keep_models"];
 /// Every restart is a folder and an entry of the plan: without a limit, a typo could fill memory and disk.
 const MOST_RESTARTS: u64 = 1000;
+/// Far above any study file: a wrong file must not fill memory.
+const MOST_BYTES: u64 = 16 << 20;
 
 /// A study as its file describes it. Relative paths are already joined to the file's folder.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,7 +80,10 @@ impl Study {
     /// If it is missing, unreadable or not TOML, or has an unknown key, a value of the wrong type or out of range, an
     /// unknown task, or a task twice.
     pub fn read(path: &Path, paths: &StudyPaths) -> Result<Self, StudyError> {
-        let text = fs::read_to_string(path).map_err(|source| match source.kind() {
+        let text = read_at_most(path, MOST_BYTES).and_then(|bytes| {
+            String::from_utf8(bytes).map_err(|error| std::io::Error::new(ErrorKind::InvalidData, error))
+        });
+        let text = text.map_err(|source| match source.kind() {
             ErrorKind::NotFound => StudyError::Missing { path: path.into() },
             ErrorKind::IsADirectory => StudyError::Folder { path: path.into() },
             ErrorKind::InvalidData => {
@@ -118,7 +123,7 @@ impl Study {
 
     /// Whether the file is unchanged since it was read.
     pub fn is_unedited(&self) -> bool {
-        fs::read(&self.path).is_ok_and(|bytes| blake3::hash(&bytes).to_hex().as_str() == self.digest)
+        read_at_most(&self.path, MOST_BYTES).is_ok_and(|bytes| blake3::hash(&bytes).to_hex().as_str() == self.digest)
     }
 
     /// Files that replace the task's own.
@@ -339,6 +344,7 @@ fn clash(tasks: &[(String, Role)], name: &str, role: Role) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     const STUDY: &str = "[study]\nname = \"tiny\"\nmodel = \"m\"\ndata = \"/d\"\n\n[tasks]\nintermediate = [\"sst2\"]\n\
                          target = [\"rte\"]\n";

@@ -12,8 +12,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use stepstone_analysis::report::{self, Color, Layout};
 use stepstone_analysis::{Method, Mode, Options, analyze, parse, write_observations};
-use stepstone_files::write_atomically;
+use stepstone_files::{read_at_most, write_atomically};
 use stepstone_study::{EXPIRY, Leases, Plan, RunState, observations};
+
+/// Far above the results of any study; a pipe or a huge file in their place is not read.
+const MOST_BYTES: u64 = 1 << 30;
 
 /// Write observations.csv, report.md and transfer.svg of a study, and show the transfer matrix.
 ///
@@ -84,9 +87,10 @@ pub(crate) fn write_results(plan: &Plan, out: &mut Terminal<impl Write>) -> Resu
 
 /// Whether the results that are there show a score of a run of this plan.
 fn had_results(plan: &Plan) -> bool {
-    let before = fs::read_to_string(plan.study.folders.out.join("observations.csv")).unwrap_or_default();
+    let before = read_at_most(&plan.study.folders.out.join("observations.csv"), MOST_BYTES).unwrap_or_default();
     let ids: HashSet<&str> = plan.runs.iter().map(|run| run.record.id.as_str()).collect();
     // Ids and the word `ok` are written without quotes, whatever stands in the other columns.
+    let before = String::from_utf8_lossy(&before);
     before.lines().any(|line| line.contains(",ok,") && line.split(',').any(|field| ids.contains(field)))
 }
 
@@ -95,7 +99,7 @@ fn had_results(plan: &Plan) -> bool {
 fn claim_folder(plan: &Plan) -> Result<(), Failure> {
     // Absolute, because the next command may be started in another folder.
     let file = std::path::absolute(&plan.study.path).unwrap_or_else(|_| plan.study.path.clone());
-    let noted = fs::read(plan.study.folders.out.join("study.json")).unwrap_or_default();
+    let noted = read_at_most(&plan.study.folders.out.join("study.json"), MOST_BYTES).unwrap_or_default();
     let before = serde_json::from_slice::<Value>(&noted).unwrap_or_default();
     // A missing or damaged note counts as no earlier study: it must not keep the results from being written.
     if let Some(before) = before["file"].as_str().filter(|before| Path::new(before) != file) {

@@ -49,19 +49,23 @@ pub(crate) fn run(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
     }
 }
 
-fn train(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
+/// Listens for signals, and finds the plan.
+fn begin(args: &Args) -> Result<(Asked, Plan), Failure> {
     let what = "cannot work on";
-    let (asked, plan) = if args.watched {
+    if args.watched {
         // First of all, because Ctrl-C reaches this process as soon as it exists.
         let asked = Asked::of_child().map_err(Failure::system)?;
         follow(Arc::clone(&asked.wish.stop));
         // `stepstone run` has just stored the plan, so its workers need not read all the data again.
-        (asked, args.study.kept_plan(what)?)
-    } else {
-        // Until there is something to save, a signal ends the command at once.
-        let plan = args.study.plan_to_write(what)?;
-        (Asked::of_parent().map_err(Failure::system)?, plan)
-    };
+        return Ok((asked, args.study.kept_plan(what)?));
+    }
+    // Until there is something to save, a signal ends the command at once.
+    let plan = args.study.plan_to_write(what)?;
+    Ok((Asked::of_parent().map_err(Failure::system)?, plan))
+}
+
+fn train(args: &Args, out: &mut impl Write) -> Result<u8, Failure> {
+    let (asked, plan) = begin(args)?;
     // With 0 seconds, every lease would have expired as soon as it was taken.
     let lease_expiry = Duration::from_secs(args.lease_seconds.max(1));
     let settings = WorkerSettings {
