@@ -110,7 +110,7 @@ pub(crate) fn announce(stop: &Arc<AtomicBool>, say: impl FnOnce(&str) + Send + '
         while !stop.load(Ordering::Relaxed) {
             thread::sleep(TICK);
         }
-        say("stopping after this step, its state saved; press Ctrl-C again to end at once");
+        say("stopping after this step and saving the state; press Ctrl-C again to end at once");
     });
 }
 
