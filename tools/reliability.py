@@ -60,6 +60,13 @@ class Row:
             self.lost.append(problem)
             print(f"  {self.attack}: {problem}", file=sys.stderr)
 
+    def take_back(self, problem: str | None) -> None:
+        """The last attack counted as survived, and was not if there is a problem after all."""
+        if problem is not None:
+            self.tried -= 1
+            self.survived -= 1
+            self.add(problem)
+
 
 @dataclass
 class World:
@@ -180,10 +187,7 @@ def kills(world: World, parent: Path, scale: int) -> Iterator[Row]:
             row.add(None)
             code, output = world.finish(process)
             problem = broken(code, output)
-        if problem := problem or world.complete(folder):
-            row.survived -= 1
-            row.lost.append(problem)
-            print(f"  {row.attack}: {problem}", file=sys.stderr)
+        row.take_back(problem or world.complete(folder))
         shutil.rmtree(folder)
     yield row
 
@@ -212,10 +216,8 @@ def signals(world: World, parent: Path, scale: int) -> Iterator[Row]:
                 row.add(problem)
                 if problem:
                     break
-            if problem is None and (problem := world.complete(folder)):
-                row.survived -= 1
-                row.lost.append(problem)
-                print(f"  {row.attack}: {problem}", file=sys.stderr)
+            if problem is None:
+                row.take_back(world.complete(folder))
             shutil.rmtree(folder)
         yield row
 
@@ -379,10 +381,7 @@ def chaos(world: World, parent: Path, scale: int) -> Iterator[Row]:
         for worker in workers:
             code, output = world.finish(worker)
             problem = problem or broken(code, output)
-        if problem := problem or failures(folder) or world.complete(folder):
-            row.survived -= 1
-            row.lost.append(problem)
-            print(f"  {row.attack}: {problem}", file=sys.stderr)
+        row.take_back(problem or failures(folder) or world.complete(folder))
         shutil.rmtree(folder)
     yield row
 
@@ -395,9 +394,7 @@ def reports(world: World, parent: Path, scale: int) -> Iterator[Row]:
         for process in [world.start(folder, "report", "study.toml") for _ in range(20)]:
             code, output = world.finish(process)
             row.add(broken(code, output) or (f"exit code {code}: {output[-300:]}" if code else None))
-        if problem := world.differs(folder):
-            row.survived -= 1
-            row.lost.append(problem)
+        row.take_back(world.differs(folder))
     shutil.rmtree(folder)
     yield row
 

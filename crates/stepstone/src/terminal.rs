@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Stderr, StdoutLock, Write};
 
-/// A stream that shows control characters, as `\u001b`, except the end of a line and the tabulator.
+/// A stream that shows control characters, as `\u001b`, except line ends and tabs.
 // JSON writes these characters in the same way, and holds them inside strings only, so one rule serves text and JSON.
 pub(crate) struct Terminal<W>(W);
 
@@ -43,7 +43,7 @@ impl<W: Write> Terminal<W> {
         self.write_all(parts.next().unwrap_or_default().as_bytes())?;
         for part in parts {
             let style = style(part);
-            // What is no style goes through the escape like any other text.
+            // Anything that is not a style is escaped like other text.
             self.0.write_all(if style.is_empty() { b"\\u001b" } else { b"\x1b" })?;
             self.0.write_all(style.as_bytes())?;
             self.write_all(&part.as_bytes()[style.len()..])?;
@@ -63,7 +63,7 @@ fn style(text: &str) -> &str {
 
 impl<W: Write> Write for Terminal<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // `write!` hands over whole texts, so no character is cut in two. Bytes that are no text are replaced.
+        // `write!` hands over whole texts, so no character is cut in two. Bytes that are not UTF-8 are replaced.
         self.0.write_all(shown(&String::from_utf8_lossy(bytes)).as_bytes())?;
         Ok(bytes.len())
     }

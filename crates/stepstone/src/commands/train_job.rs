@@ -26,8 +26,7 @@ pub(crate) fn run(out: &mut impl Write) -> Result<u8, Failure> {
     let outcome = job.prepare().and_then(|run| {
         run.notes.iter().for_each(|note| write(out, &Report::Note(note.clone())));
         job.train(&run, &stop, &mut |progress| {
-            if last.is_none_or(|last| last.elapsed() >= PAUSE) || progress.score.is_some() {
-                // Progress with a score is never skipped, because the score is not reported again.
+            if last.is_none_or(|last| last.elapsed() >= PAUSE) {
                 last = Some(Instant::now());
                 write(out, &Report::Progress(JobProgress::from(progress)));
             }
